@@ -1,0 +1,196 @@
+"""The command `sparring`: a thin face over the library.
+
+Only the standard library, tyro and the torch-free modules are imported before a command runs, so that `--help`
+answers at once.
+"""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import Positional, UseAppendAction, arg, subcommand
+
+from sparring.errors import SparringError, UsageError
+
+Set = UseAppendAction[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a GAN.
+
+    What is not given comes from the recipe: see `sparring list recipes`.
+    """
+
+    data: Annotated[Positional[str], arg(metavar="DATA")] = "digits"
+    """A name (`sparring list data`), a .npy or .npz file, or a folder of images."""
+    recipe: Annotated[str | None, arg(metavar="NAME")] = None
+    """A preset: `sparring list recipes`."""
+    objective: Annotated[str | None, arg(metavar="NAME")] = None
+    """The game: `sparring list objectives`."""
+    penalty: Annotated[str | None, arg(metavar="NAME")] = None
+    """What restrains the discriminator: `sparring list penalties`."""
+    network: Annotated[str | None, arg(metavar="NAME")] = None
+    """The family of both players: `sparring list networks`."""
+    minutes: Annotated[float | None, arg(metavar="M")] = None
+    """Stop after so much training time, evaluation and saving apart."""
+    steps: Annotated[int | None, arg(metavar="N")] = None
+    """Stop after so many iterations."""
+    images: Annotated[int | None, arg(metavar="N")] = None
+    """Stop after so many real samples."""
+    batch_size: Annotated[int | None, arg(metavar="N")] = None
+    """Real samples an update."""
+    size: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """The side that images are resized to."""
+    width: Annotated[int | None, arg(metavar="N")] = None
+    """The networks' features next to the samples."""
+    seed: Annotated[int | None, arg(metavar="N")] = None
+    """Of everything random."""
+    device: Annotated[str | None, arg(metavar="NAME")] = None
+    """auto, cpu or cuda."""
+    out: Annotated[Path | None, arg(metavar="RUN")] = None
+    """The run's folder; runs/DATA-N if not given."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the recipe and stop."""
+    set: Annotated[Set, arg(metavar="KEY=VALUE")] = ()
+    """Any other field of the recipe, such as learning_rate=2e-4."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run that was stopped, to where its recipe ends or further."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run's folder."""
+    minutes: Annotated[float | None, arg(metavar="M")] = None
+    """The training time at which to stop, counted from the run's beginning."""
+    steps: Annotated[int | None, arg(metavar="N")] = None
+    """The iteration at which to stop."""
+    images: Annotated[int | None, arg(metavar="N")] = None
+    """The number of real samples at which to stop."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw samples from a trained generator."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run's folder, or a generator's."""
+    out: Annotated[Path, arg(metavar="PATH")]
+    """A .png for one picture, a .npz for arrays, or a folder for one file a sample."""
+    num: Annotated[int, arg(name="n", aliases=["-n"], metavar="N")] = 64
+    """How many."""
+    seed: Annotated[int, arg(metavar="N")] = 0
+    """The same seed gives the same samples."""
+    truncation: Annotated[float | None, arg(metavar="T")] = None
+    """The largest magnitude of a latent number: smaller is more typical and less varied."""
+
+
+@dataclass(frozen=True)
+class List:
+    """List what there is: objectives, penalties, networks, data, recipes."""
+
+    what: Annotated[Positional[str], arg(metavar="KIND")] = "all"
+    """objectives, penalties, networks, data or recipes."""
+
+
+Command = (
+    Annotated[Train, subcommand("train")]
+    | Annotated[Resume, subcommand("resume")]
+    | Annotated[Sample, subcommand("sample")]
+    | Annotated[List, subcommand("list")]
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; exit with 0, 1 (failure), 2 (bad use), or 130 or 143 (stopped by a signal, after saving)."""
+    command: Any = tyro.cli(
+        Command,
+        prog="sparring",
+        description="Train Generative Adversarial Networks. Start with: sparring train",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    try:
+        code = _run(command)
+    except SparringError as error:
+        print(f"sparring: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _run(command: Train | Resume | Sample | List) -> int:
+    match command:
+        case Train():
+            return _train(command)
+        case Resume():
+            return _resume(command)
+        case Sample():
+            return _sample(command)
+        case List():
+            return _list(command)
+
+
+def _train(command: Train) -> int:
+    from sparring.recipes import recipe_for, resolve
+
+    given = {name: value for name, value in asdict(command).items() if value is not None}
+    for name in ("data", "recipe", "out", "dry_run", "set"):
+        given.pop(name, None)
+    recipe = recipe_for(command.data, command.recipe, **given | _settings(command.set))
+    if command.dry_run:
+        recipe, dataset = resolve(recipe)
+        print(json.dumps(asdict(recipe), indent=2))
+        print(f"{dataset.train.num_items or 'endless'} items of {list(dataset.train.item_shape)}", file=sys.stderr)
+        return 0
+
+    from sparring.display import show_end, show_training
+    from sparring.training import play
+
+    with show_training() as on_progress:
+        run, outcome = play(recipe, command.out, on_progress)
+    return show_end(run, outcome)
+
+
+def _resume(command: Resume) -> int:
+    from sparring.display import show_end, show_training
+    from sparring.training import play_on
+
+    with show_training() as on_progress:
+        run, outcome = play_on(command.run, command.steps, command.images, command.minutes, on_progress)
+    return show_end(run, outcome)
+
+
+def _sample(command: Sample) -> int:
+    from sparring.generator import load
+    from sparring.samples import write
+
+    generator = load(command.run)
+    write(generator.sample(command.num, command.seed, command.truncation), command.out, generator.config.extent)
+    print(f"{command.num} samples in {command.out}")
+    return 0
+
+
+def _list(command: List) -> int:
+    from sparring.catalogue import print_catalogue
+
+    print_catalogue(command.what)
+    return 0
+
+
+def _settings(pairs: tuple[str, ...]) -> dict[str, object]:
+    """KEY=VALUE as a recipe's fields, each value read as the field's type."""
+    from sparring.recipes import parse_setting
+
+    settings = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes KEY=VALUE, such as learning_rate=2e-4, and got {pair!r}")
+        settings[name] = parse_setting(name, text)
+    return settings

@@ -1,0 +1,94 @@
+"""Data of one's own: an array file, a folder of idx files, a folder of images."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from sparring.data.idx import holds_idx, open_idx
+from sparring.data.source import Dataset, Items
+from sparring.errors import DataError
+
+IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+HELDOUT_SHARE = 0.1
+
+
+def open_path(path: Path, size: int | None) -> Dataset:
+    """What lies at a path, one item in ten held out.
+
+    Args:
+        path: a .npy or .npz file, a folder of idx files, or a folder of images.
+        size: the side that images of a folder are brought to, in pixels; 28 where none is given.
+
+    Raises:
+        DataError: if there is nothing there that can be read.
+    """
+    if not path.exists():
+        raise DataError(
+            f"there is no file or folder {str(path)!r}, and no data set of that name (see `sparring list data`)"
+        )
+    if path.is_dir() and holds_idx(path):
+        return open_idx(path, str(path))
+    if path.is_dir():
+        return _split(str(path), _read_images(path, size or 28), None)
+    if path.suffix in {".npy", ".npz"}:
+        return _split(str(path), *_read_arrays(path))
+    raise DataError(f"{str(path)!r} is no data that can be read: give a .npy or .npz file, or a folder of images")
+
+
+def _split(name: str, items: Tensor, labels: Tensor | None) -> Dataset:
+    if len(items) < 2:
+        raise DataError(f"{name!r} holds {len(items)} items, and a training needs at least a few hundred")
+    heldout = torch.arange(len(items)) % round(1 / HELDOUT_SHARE) == round(1 / HELDOUT_SHARE) - 1
+    heldout[-1] = True  # never empty
+    train, held = (Items(items[part], None if labels is None else labels[part]) for part in (~heldout, heldout))
+    return Dataset(name, train, held)
+
+
+def _read_images(folder: Path, size: int) -> Tensor:
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
+    if not paths:
+        raise DataError(f"the folder {str(folder)!r} holds no images ({', '.join(sorted(IMAGE_ENDINGS))})")
+    images = []
+    for path in paths:
+        try:
+            with Image.open(path) as file:
+                images.append(ImageOps.fit(ImageOps.exif_transpose(file).convert("RGB"), (size, size)))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise DataError(f"cannot read the image {str(path)!r}: {error}. Mend or remove it") from error
+    return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2).contiguous()
+
+
+def _read_arrays(path: Path) -> tuple[Tensor, Tensor | None]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {name: loaded[name] for name in loaded.files} if path.suffix == ".npz" else {"images": loaded}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read {str(path)!r}: {error}") from error
+    named = next((arrays[name] for name in ("images", "points") if name in arrays), None)
+    if named is None:
+        raise DataError(f"{str(path)!r} has no array 'images' or 'points', but {', '.join(sorted(arrays))}")
+    labels = torch.from_numpy(arrays["labels"].astype(np.int64)) if "labels" in arrays else None
+    if labels is not None and labels.shape != (len(named),):
+        raise DataError(f"{str(path)!r} has {len(named)} items and labels of shape {list(labels.shape)}")
+    return _items(named, str(path)), labels
+
+
+def _items(array: np.ndarray, name: str) -> Tensor:
+    """An array as items: uint8 [n, H, W] or [n, H, W, C] as images, floats [n, d] as points."""
+    if array.dtype == np.uint8 and array.ndim == 3:
+        return torch.from_numpy(array)[:, None]
+    if array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] in (1, 3, 4):
+        return torch.from_numpy(array).permute(0, 3, 1, 2).contiguous()
+    if np.issubdtype(array.dtype, np.floating) and array.ndim == 2:
+        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        if len(bad):
+            raise DataError(f"row {bad[0]} of {name!r} is not finite ({len(bad)} such rows)")
+        return torch.from_numpy(array.astype(np.float32))
+    raise DataError(
+        f"{name!r} holds {array.dtype} {list(array.shape)}: images are uint8 [n, height, width] or "
+        "[n, height, width, 1, 3 or 4], points are floats [n, dimensions]"
+    )

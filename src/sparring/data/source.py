@@ -1,0 +1,121 @@
+"""What a source of samples is. Data are sources, and so are priors: the game maps one source to another."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sparring.errors import DataError
+from sparring.seeding import Stream
+from sparring.types import Samples
+
+
+class Source(ABC):
+    """A distribution to draw batches from.
+
+    Attributes:
+        item_shape: the shape of one item: (channels, height, width) of an image, (2,) of a point.
+        num_items: how many items there are, or None where each draw is new.
+    """
+
+    item_shape: tuple[int, ...]
+    num_items: int | None
+
+    @abstractmethod
+    def batch(self, size: int, stream: Stream) -> Samples:
+        """The batch that belongs to a stream: float32 [size, *item_shape], the same for the same stream.
+
+        Args:
+            size: the number of items.
+            stream: its step says which batch of the sequence to draw.
+        """
+
+
+class Items(Source):
+    """A finite set of items, held in memory, gone through in a new random order in each epoch.
+
+    The batches of steps 0, 1, 2, ... follow each other without a gap, across the ends of epochs: every item comes
+    once before any comes twice.
+
+    Args:
+        items: uint8 images [n, channels, height, width], given out scaled to [−1, 1]; or float32 [n, ...] as it is.
+        labels: int64 [n], or None where there are none.
+
+    Raises:
+        DataError: if there are no items.
+
+    Example:
+        >>> items = Items(torch.arange(6.0).reshape(6, 1))
+        >>> epoch = torch.cat([items.batch(2, Stream(0, "data", step)) for step in range(3)])
+        >>> sorted(epoch.flatten().tolist())
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    """
+
+    def __init__(self, items: Tensor, labels: Tensor | None = None) -> None:
+        if len(items) == 0:
+            raise DataError("the data set is empty")
+        self.items = items
+        self.labels = labels
+        self.item_shape = tuple(items.shape[1:])
+        self.num_items = len(items)
+        self._order: tuple[Stream, Tensor] | None = None
+
+    def batch(self, size: int, stream: Stream) -> Samples:
+        """The next `size` items of the sequence of epochs."""
+        start, stop, n = stream.step * size, (stream.step + 1) * size, len(self.items)
+        pieces = []
+        for epoch in range(start // n, (stop - 1) // n + 1):
+            order = self._epoch_order(stream.at(epoch))
+            pieces.append(order[max(0, start - epoch * n) : stop - epoch * n])
+        return to_float(self.items[torch.cat(pieces)])
+
+    def _epoch_order(self, stream: Stream) -> Tensor:
+        if self._order is None or self._order[0] != stream:  # remembered for speed; it is a function of the stream
+            self._order = (stream, stream.permutation(len(self.items)))
+        return self._order[1]
+
+
+def to_float(items: Tensor) -> Samples:
+    """uint8 images as float32 in [−1, 1]; other items as float32 unchanged.
+
+    Example:
+        >>> to_float(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).flatten()
+        tensor([-1.,  1.])
+    """
+    return items.float() / 127.5 - 1 if items.dtype == torch.uint8 else items.float()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set: what to train on, and what is held out from it.
+
+    Args:
+        name: its name in `SOURCES`, or its path.
+        train: what the game draws from.
+        heldout: what no training sees, for honest measurement.
+        extent: for points, the half-width of the square that holds them.
+    """
+
+    name: str
+    train: Source
+    heldout: Source
+    extent: float | None = None
+
+
+@dataclass(frozen=True)
+class NamedSource:
+    """An entry of `SOURCES`: data that have a name.
+
+    Args:
+        name: its name on the command line.
+        summary: one line on what it is.
+        source: who made it, and its licence where it has one.
+        open: loads it.
+    """
+
+    name: str
+    summary: str
+    source: str
+    open: Callable[[], Dataset]

@@ -1,0 +1,73 @@
+"""Writing files so that nothing half-made is ever seen, and reading JSON strictly."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from sparring.errors import UsageError
+
+T = TypeVar("T")
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Make a file or a folder beside its place, bring it to the disk, and rename it into its place.
+
+    Args:
+        path: where it shall be; a file there is replaced, a folder too.
+        write: makes it at the path that it is given.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_atomically(folder / "a.txt", lambda path: path.write_text("whole"))
+        >>> [path.name for path in folder.iterdir()]
+        ['a.txt']
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        write(beside)
+        for file in [beside, *beside.rglob("*")]:
+            _flush(file)
+        if path.is_dir():
+            shutil.rmtree(path)  # a folder cannot be replaced by a rename
+        os.replace(beside, path)
+        _flush(path.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as indented JSON, atomically."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """Read a JSON file as a dataclass, strictly: no missing, unknown, or mistyped field.
+
+    Raises:
+        UsageError: if it cannot be read, or is not what it should be.
+    """
+    from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+    try:
+        adapter = TypeAdapter(with_config(ConfigDict(extra="forbid"))(kind))
+        return adapter.validate_json(path.read_bytes(), strict=True)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UsageError(f"{path} is not a valid {kind.__name__}: {field}: {first['msg']}") from error
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,317 @@
+"""The game: two networks make each other better.
+
+`Game.step` is Algorithm 1 of the field's first paper (Goodfellow et al. 2014, arXiv:1406.2661), in nine steps:
+
+    1. initialise both networks                                     once
+    2. sample latents                                             ┐
+    3. generate samples from them                                 │
+    4. sample real data                                           │ discriminator_steps times
+    5. the discriminator's loss                                   │
+    6. its update                                                 ┘
+    7. the generator's loss                                       ┐ generator_steps times
+    8. its update                                                 ┘
+    9. repeat from 2 until a stop condition holds
+
+A game knows networks, losses and penalties. It knows no file, no schedule and no screen: those are the trainer's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sparring.data import Gaussian, Source
+from sparring.errors import DivergenceError, UnknownNameError, UsageError
+from sparring.objectives import OBJECTIVES, Objective
+from sparring.penalties import Penalty
+from sparring.seeding import Stream
+from sparring.types import Logits, PerSample, Samples
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened in one iteration, each number the mean over its batch, of the last update of its player.
+
+    Args:
+        step: the iteration's number, from 1.
+        discriminator_loss: before its update, penalties apart.
+        generator_loss: before its update.
+        penalty: what the penalties added to the discriminator's loss.
+        real_probability: the discriminator's probability that real samples are real.
+        fake_probability: the discriminator's probability that generated samples are real.
+        discriminator_gradient_norm: over all its parameters, before clipping.
+        generator_gradient_norm: over all its parameters, before clipping.
+    """
+
+    step: int
+    discriminator_loss: float
+    generator_loss: float
+    penalty: float
+    real_probability: float
+    fake_probability: float
+    discriminator_gradient_norm: float
+    generator_gradient_norm: float
+
+
+@dataclass(frozen=True)
+class _Update:
+    """A player's gradients, and the numbers that a report wants of the loss they belong to."""
+
+    gradients: tuple[Tensor, ...]
+    gradient_norm: Tensor
+    loss: Tensor
+
+
+class Game:
+    """A generator and a discriminator, playing.
+
+    Args:
+        generator: maps latents [batch, ...] to samples [batch, ...]; any module.
+        discriminator: maps samples to one logit each, [batch] or [batch, 1]; any module. No sigmoid at its end:
+            that is part of the objective.
+        objective: a name in `OBJECTIVES`, or an `Objective`.
+        penalties: what restrains the discriminator. A generator's update ignores them.
+        prior: what the latents are drawn from; standard normal numbers of the shape that the generator's first
+            layer takes, if None.
+        generator_optimizer: over the generator's parameters; Adam(2e-4, betas=(0.5, 0.999)) if None.
+        discriminator_optimizer: likewise.
+        discriminator_steps: updates of the discriminator in each iteration, at least 1.
+        generator_steps: updates of the generator in each iteration, at least 1.
+        clip_gradients: the largest norm that a player's gradient may have, or None.
+        simultaneous: compute both players' gradients before either moves, instead of one after the other.
+        seed: of the latents and the penalties' random points.
+
+    Raises:
+        UnknownNameError: for an objective that is not in `OBJECTIVES`.
+        UsageError: for a number out of range, or where the shape of the latents cannot be told.
+
+    Example:
+        >>> import sparring
+        >>> generator, discriminator = nn.Linear(4, 2), nn.Linear(2, 1)
+        >>> game = Game(generator, discriminator, objective="wasserstein", penalties=[sparring.GradientPenalty(10.0)])
+        >>> for real in torch.randn(5, 64, 2):
+        ...     report = game.step(real)
+        >>> report.step
+        5
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        objective: str | Objective = "non_saturating",
+        penalties: Sequence[Penalty] = (),
+        prior: Source | None = None,
+        generator_optimizer: Optimizer | None = None,
+        discriminator_optimizer: Optimizer | None = None,
+        discriminator_steps: int = 1,
+        generator_steps: int = 1,
+        clip_gradients: float | None = None,
+        simultaneous: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if isinstance(objective, str) and objective not in OBJECTIVES:
+            raise UnknownNameError("objective", objective, OBJECTIVES)
+        if discriminator_steps < 1 or generator_steps < 1:
+            raise UsageError("discriminator_steps and generator_steps must be at least 1")
+        if clip_gradients is not None and not clip_gradients > 0:
+            raise UsageError(f"clip_gradients must be greater than 0, and is {clip_gradients}")
+        self.generator = generator
+        self.discriminator = discriminator
+        self.objective = OBJECTIVES[objective] if isinstance(objective, str) else objective
+        self.penalties = tuple(penalties)
+        self.prior = prior or Gaussian(_latent_shape(generator))
+        self.discriminator_steps = discriminator_steps
+        self.generator_steps = generator_steps
+        self.clip_gradients = clip_gradients
+        self.simultaneous = simultaneous
+        self.seed = seed
+        self.steps = 0
+        with Stream(seed, "penalties").as_default():
+            for penalty in self.penalties:
+                penalty.prepare(discriminator)
+        self.generator_optimizer = generator_optimizer or _adam(generator)
+        self.discriminator_optimizer = discriminator_optimizer or _adam(discriminator)
+
+    def step(self, real: Samples | Sequence[Samples]) -> Report:
+        """Play one iteration: steps 2 to 8.
+
+        Args:
+            real: a batch of real samples [batch, ...]; or a sequence of `discriminator_steps` batches of one size,
+                one for each update of the discriminator. A single batch serves them all.
+
+        Returns:
+            What happened.
+
+        Raises:
+            DivergenceError: if a loss or a gradient is not finite; that update is not applied.
+            UsageError: if the batches don't fit the game, or the discriminator's output is not one logit a sample.
+        """
+        batches = [real] * self.discriminator_steps if isinstance(real, Tensor) else list(real)
+        if len(batches) != self.discriminator_steps:
+            raise UsageError(f"a step takes {self.discriminator_steps} batches of real samples, not {len(batches)}")
+        with Stream(self.seed, "modules", self.steps).as_default():
+            report = self._play(batches)
+        self.steps += 1
+        return report
+
+    def _play(self, batches: list[Samples]) -> Report:
+        for turn, real in enumerate(batches):  # 4. sample real data
+            last = turn == self.discriminator_steps - 1
+            with torch.set_grad_enabled(last):  # the last fakes serve the generator's update too
+                fake = self.generate(len(real), turn)  # 2. sample latents; 3. generate
+            real_logits, fake_logits = self.logits(real), self.logits(fake.detach())
+            losses = self.objective.discriminator(real_logits, fake_logits)  # 5. the discriminator's loss
+            penalty = self._penalty(real, fake.detach(), turn)
+            discriminator_update = self._differentiate(self.discriminator, losses.mean(), penalty)
+            if not (last and self.simultaneous):
+                self._update_discriminator(discriminator_update, turn)  # 6. its update
+
+        for turn in range(self.generator_steps):
+            if turn > 0:
+                fake = self.generate(len(real), self.discriminator_steps + turn)
+            generator_losses = self._generator_losses(real, fake)  # 7. the generator's loss
+            generator_update = self._differentiate(self.generator, generator_losses.mean(), fake.new_zeros(()))
+            if turn == 0 and self.simultaneous:
+                self._update_discriminator(discriminator_update, self.discriminator_steps - 1)
+            self._apply(generator_update, self.generator, self.generator_optimizer)  # 8. its update
+
+        probability = self.objective.probability
+        return Report(
+            step=self.steps + 1,
+            discriminator_loss=discriminator_update.loss.item(),
+            generator_loss=generator_update.loss.item(),
+            penalty=penalty.item(),
+            real_probability=probability(real_logits.detach()).mean().item(),
+            fake_probability=probability(fake_logits.detach()).mean().item(),
+            discriminator_gradient_norm=discriminator_update.gradient_norm.item(),
+            generator_gradient_norm=generator_update.gradient_norm.item(),
+        )
+
+    def generate(self, size: int, turn: int) -> Samples:
+        """Samples [size, ...] of the present generator, from the latents of a turn within this iteration."""
+        stream = Stream(self.seed, f"latents/{turn}", self.steps)
+        parameter = next(self.generator.parameters())
+        fake: Tensor = self.generator(self.prior.batch(size, stream).to(parameter))
+        return fake
+
+    def logits(self, samples: Samples) -> Logits:
+        """What the discriminator gives to samples, [batch].
+
+        Raises:
+            UsageError: if it is not one number a sample.
+        """
+        output: Tensor = self.discriminator(samples)
+        if output.numel() != len(samples):
+            raise UsageError(
+                f"the discriminator must give one logit to each sample, and made {list(output.shape)} "
+                f"of {list(samples.shape)}: end it with a layer that has one output"
+            )
+        return output.flatten()
+
+    def _generator_losses(self, real: Samples, fake: Samples) -> PerSample:
+        fake_logits = self.logits(fake)
+        if not self.objective.paired:  # the loss ignores the real logits, so they need not be computed
+            return self.objective.generator(fake_logits, fake_logits)
+        with torch.no_grad():
+            real_logits = self.logits(real)
+        return self.objective.generator(real_logits, fake_logits)
+
+    def _penalty(self, real: Samples, fake: Samples, turn: int) -> Tensor:
+        update = self.steps * self.discriminator_steps + turn
+        total = real.new_zeros(())
+        for number, penalty in enumerate(self.penalties):
+            if update % penalty.interval == 0:
+                stream = Stream(self.seed, f"penalty/{number}", update)
+                total = total + penalty.interval * penalty(self.logits, real, fake, stream).mean()
+        return total
+
+    def _differentiate(self, player: nn.Module, loss: Tensor, penalty: Tensor) -> _Update:
+        # Only the player's own gradients are computed: the other one is frozen without being told so.
+        parameters = [parameter for parameter in player.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(
+            loss + penalty, parameters, retain_graph=False, allow_unused=True, materialize_grads=True
+        )
+        norm = torch.nn.utils.get_total_norm(gradients)
+        name = "generator" if player is self.generator else "discriminator"
+        if not torch.isfinite(loss + penalty + norm):
+            raise DivergenceError(
+                f"the {name} diverged at step {self.steps + 1}: loss {loss.item():g}, penalty {penalty.item():g}, "
+                f"gradient norm {norm.item():g}. Try a smaller learning rate, a penalty, or clip_gradients"
+            )
+        return _Update(gradients, norm, loss)
+
+    def _apply(self, update: _Update, player: nn.Module, optimizer: Optimizer) -> None:
+        parameters = [parameter for parameter in player.parameters() if parameter.requires_grad]
+        for parameter, gradient in zip(parameters, update.gradients, strict=True):
+            parameter.grad = gradient
+        if self.clip_gradients is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.clip_gradients, update.gradient_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def _update_discriminator(self, update: _Update, turn: int) -> None:
+        self._apply(update, self.discriminator, self.discriminator_optimizer)
+        for penalty in self.penalties:
+            if (self.steps * self.discriminator_steps + turn) % penalty.interval == 0:
+                penalty.project(self.discriminator)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on besides `steps`: weights, buffers, and the optimisers' memory."""
+        state: dict[str, Tensor] = {}
+        for name, player in (("generator", self.generator), ("discriminator", self.discriminator)):
+            state |= {f"{name}.{key}": value for key, value in player.state_dict().items()}
+        for name, optimizer in self._optimizers():
+            for index, memory in optimizer.state_dict()["state"].items():
+                tensors = {key: value for key, value in memory.items() if isinstance(value, Tensor)}
+                state |= {f"{name}.{index}.{key}": value for key, value in tensors.items()}
+        return state
+
+    def load_state(self, state: dict[str, Tensor], steps: int) -> None:
+        """Go back to a state that `state()` gave after `steps` iterations.
+
+        Raises:
+            UsageError: if it is the state of other networks.
+        """
+        try:
+            for name, player in (("generator", self.generator), ("discriminator", self.discriminator)):
+                player.load_state_dict(_below(state, name))
+        except RuntimeError as error:
+            raise UsageError(f"this state belongs to other networks: {error}") from error
+        for name, optimizer in self._optimizers():
+            memories: dict[int, dict[str, Tensor]] = {}
+            for key, value in _below(state, name).items():
+                index, _, field = key.partition(".")
+                memories.setdefault(int(index), {})[field] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": memories})
+        self.steps = steps
+
+    def _optimizers(self) -> tuple[tuple[str, Optimizer], ...]:
+        return (
+            ("generator_optimizer", self.generator_optimizer),
+            ("discriminator_optimizer", self.discriminator_optimizer),
+        )
+
+
+def _adam(player: nn.Module) -> Optimizer:
+    return torch.optim.Adam(player.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
+
+
+def _below(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The entries under a name, without it."""
+    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
+def _latent_shape(generator: nn.Module) -> tuple[int, ...]:
+    """What a generator takes, read from its first layer that has weights."""
+    for module in generator.modules():
+        if isinstance(module, nn.Linear):
+            return (module.in_features,)
+        if isinstance(module, nn.ConvTranspose2d):
+            return (module.in_channels, 1, 1)
+        if next(iter(module.parameters(recurse=False)), None) is not None:
+            break
+    raise UsageError("cannot tell what latents the generator takes: give prior=sparring.Gaussian((latent_dim,))")

@@ -1,0 +1,221 @@
+"""Generator: the trained thing. Load it, sample from it, walk through it, save it.
+
+On disk it is a folder of two files: `config.json`, which names the network and its sizes, and `model.safetensors`,
+its weights. Nothing in either is executed.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sparring.data import PRIORS
+from sparring.errors import UnknownNameError, UsageError
+from sparring.files import read_json, write_atomically, write_json
+from sparring.networks import NETWORKS
+from sparring.seeding import Stream
+
+BATCH = 100
+"""Samples are made in batches of this one size, so that none depends on how many are asked for."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a saved generator is, `config.json`.
+
+    Args:
+        network: its name in `NETWORKS`.
+        item_shape: the shape of one item: (channels, height, width) of an image, (dimensions,) of a point.
+        latent_dim: how many numbers a latent has.
+        prior: its name in `PRIORS`.
+        width: the network's features next to the samples.
+        extent: for points, the half-width of the square to draw them in.
+
+    Raises:
+        UnknownNameError: for a network or a prior that there isn't.
+        UsageError: for a number out of range.
+    """
+
+    network: str
+    item_shape: tuple[int, ...]
+    latent_dim: int
+    prior: str
+    width: int
+    extent: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.network not in NETWORKS:
+            raise UnknownNameError("network", self.network, NETWORKS)
+        if self.prior not in PRIORS:
+            raise UnknownNameError("prior", self.prior, PRIORS)
+        if not all(0 < size <= 4096 for size in (*self.item_shape, self.latent_dim, self.width)):
+            raise UsageError("item_shape, latent_dim and width must be between 1 and 4096")
+        if self.item_shape != NETWORKS[self.network].fit(self.item_shape):
+            raise UsageError(f"the network {self.network!r} cannot make items of {list(self.item_shape)}")
+
+    def build(self) -> nn.Module:
+        """A network of this kind with fresh weights."""
+        return NETWORKS[self.network].generator(self.item_shape, self.latent_dim, self.width)
+
+
+@final
+class Generator:
+    """A trained generator.
+
+    Args:
+        module: the network, latents [batch, latent_dim] to samples [batch, *item_shape].
+        config: what it is.
+
+    Example:
+        >>> config = Config("mlp", item_shape=(2,), latent_dim=8, prior="gaussian", width=16)
+        >>> generator = Generator(config.build(), config)
+        >>> generator.sample(5, seed=0).shape
+        (5, 2)
+        >>> bool((generator.sample(100)[:5] == generator.sample(5)).all())
+        True
+    """
+
+    def __init__(self, module: nn.Module, config: Config) -> None:
+        self.module = module.eval().requires_grad_(False)
+        self.config = config
+
+    def sample(self, n: int, seed: int = 0, truncation: float | None = None) -> np.ndarray:
+        """New samples: the same for the same seed, and the first ten of a hundred are the ten.
+
+        Args:
+            n: how many, at least 1.
+            seed: 0 to 2**64 - 1.
+            truncation: for Gaussian latents, the largest magnitude of each number (Brock et al. 2018,
+                arXiv:1809.11096, section 3.1): smaller gives more typical and less varied samples.
+
+        Returns:
+            uint8 images [n, H, W] or [n, H, W, C], or float32 points [n, dimensions].
+
+        Raises:
+            UsageError: for a number out of range.
+        """
+        return self.generate(self.latents(n, seed, truncation))
+
+    def latents(self, n: int, seed: int = 0, truncation: float | None = None) -> Tensor:
+        """The latents of `sample`, float32 [n, latent_dim]."""
+        if n < 1:
+            raise UsageError(f"the number of samples must be at least 1, and is {n}")
+        if not 0 <= seed < 2**64:
+            raise UsageError(f"the seed must be between 0 and 2**64 - 1, and is {seed}")
+        stream = Stream(seed, "sample")
+        if truncation is None:
+            return PRIORS[self.config.prior]((self.config.latent_dim,)).batch(n, stream)
+        if self.config.prior != "gaussian" or not truncation > 0:
+            raise UsageError("truncation needs a Gaussian prior and a number greater than 0")
+        # The inverse of the normal distribution function, on the part of [0, 1] between −truncation and truncation.
+        edge = torch.special.ndtr(torch.tensor(-truncation, dtype=torch.float64))
+        uniform = stream.uniform(n, self.config.latent_dim).double()
+        normal: Tensor = torch.special.ndtri(edge + uniform * (1 - 2 * edge))
+        return normal.clamp(-truncation, truncation).float()
+
+    @torch.inference_mode()
+    def generate(self, latents: Tensor) -> np.ndarray:
+        """Samples of given latents.
+
+        Args:
+            latents: float32 [n, latent_dim].
+
+        Returns:
+            uint8 images [n, H, W] or [n, H, W, C], or float32 points [n, dimensions].
+
+        Raises:
+            UsageError: for latents of another shape.
+        """
+        if latents.ndim != 2 or latents.shape[1] != self.config.latent_dim:
+            raise UsageError(f"latents must be [n, {self.config.latent_dim}], and are {list(latents.shape)}")
+        batches = []
+        for batch in torch.split(latents, BATCH):
+            padded = torch.nn.functional.pad(batch, (0, 0, 0, BATCH - len(batch)))
+            batches.append(to_numpy(self.module(padded)[: len(batch)]))
+        return np.concatenate(batches)
+
+    def interpolate(self, start: Tensor, end: Tensor, steps: int) -> np.ndarray:
+        """Samples along the great circle between two latents (White 2016, arXiv:1609.04468).
+
+        Args:
+            start: float32 [latent_dim].
+            end: float32 [latent_dim].
+            steps: how many samples, the ends included, at least 2.
+
+        Returns:
+            As `generate`.
+
+        Example:
+            >>> config = Config("mlp", item_shape=(2,), latent_dim=8, prior="gaussian", width=16)
+            >>> generator = Generator(config.build(), config)
+            >>> first, last = generator.latents(2)
+            >>> generator.interpolate(first, last, steps=7).shape
+            (7, 2)
+        """
+        if steps < 2:
+            raise UsageError(f"an interpolation has at least 2 steps, not {steps}")
+        return self.generate(spherical(start, end, torch.linspace(0, 1, steps)))
+
+    def save(self, folder: str | Path) -> None:
+        """Write the generator into a folder of its own, over the one that is there."""
+        from safetensors.torch import save_file
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: value.contiguous() for name, value in self.module.state_dict().items()}
+        write_json(folder / "config.json", asdict(self.config))
+        write_atomically(folder / "model.safetensors", lambda path: save_file(weights, path))
+
+
+def spherical(start: Tensor, end: Tensor, positions: Tensor) -> Tensor:
+    """Points between two latents at positions in [0, 1]: sin((1−t)Ω)/sin Ω · start + sin(tΩ)/sin Ω · end.
+
+    Example:
+        >>> spherical(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), torch.tensor([0.5]))
+        tensor([[0.7071, 0.7071]])
+    """
+    cosine = torch.nn.functional.cosine_similarity(start, end, dim=0).clamp(-1, 1)
+    angle, t = torch.acos(cosine), positions[:, None]
+    if angle.sin() < 1e-6:  # parallel: the circle is not defined, the line is
+        return torch.lerp(start, end, t)
+    return torch.sin((1 - t) * angle) / angle.sin() * start + torch.sin(t * angle) / angle.sin() * end
+
+
+def to_numpy(samples: Tensor) -> np.ndarray:
+    """Samples as users get them: uint8 images with the channels last (none for grey), points as they are."""
+    if samples.ndim != 4:
+        return samples.float().cpu().numpy()
+    pixels = ((samples.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    images: np.ndarray = pixels.permute(0, 2, 3, 1).cpu().numpy()
+    return images[..., 0] if images.shape[-1] == 1 else images
+
+
+def load(path: str | Path) -> Generator:
+    """The generator of a run, or of a folder that `Generator.save` made.
+
+    Args:
+        path: a run's folder, or the generator's own.
+
+    Raises:
+        UsageError: if there is none, or it is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(path).expanduser()
+    if (folder / "generator").is_dir():
+        folder = folder / "generator"
+    if not (folder / "config.json").exists():
+        raise UsageError(f"there is no generator in {str(path)!r}: give the folder of a run that has saved one")
+    config = read_json(folder / "config.json", Config)
+    module = config.build()
+    try:
+        module.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UsageError(
+            f"{folder / 'model.safetensors'} is missing, damaged, or of another network: {error}"
+        ) from error
+    return Generator(module, config)

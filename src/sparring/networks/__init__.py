@@ -1,0 +1,11 @@
+"""The players' networks: a file a family. Networks know no loss."""
+
+from sparring.networks.conv import CONV
+from sparring.networks.dcgan import DCGAN
+from sparring.networks.mlp import MLP
+from sparring.networks.network import NORMALIZATIONS, Discriminator, Network
+
+NETWORKS: dict[str, Network] = {network.name: network for network in (CONV, DCGAN, MLP)}
+"""Every family of networks by its name."""
+
+__all__ = ["NETWORKS", "NORMALIZATIONS", "Discriminator", "Network"]

@@ -1,0 +1,96 @@
+"""Pictures for people: grids of images, scatter plots of points, curves of a training."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+TILE_PIXELS = 56
+"""Images smaller than this are enlarged by a whole factor, so that a grid can be read on a screen."""
+
+BLUE, ORANGE, GREY = "#2f6fbb", "#d9661f", "#8a8a8a"
+
+
+def grid(images: np.ndarray, columns: int | None = None) -> Image.Image:
+    """Images side by side, row by row.
+
+    Args:
+        images: uint8 [n, H, W] or [n, H, W, C].
+        columns: how many in a row; as many as rows if None.
+
+    Example:
+        >>> grid(np.zeros((4, 28, 28), np.uint8)).size  # two tiles of 56 pixels and three lines of 2 between them
+        (118, 118)
+    """
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    factor = max(1, TILE_PIXELS // images.shape[1])
+    tiles = images.repeat(factor, axis=1).repeat(factor, axis=2)
+    gap, (height, width) = 2, tiles.shape[1:3]
+    rows = math.ceil(len(tiles) / columns)
+    shape = (gap + rows * (height + gap), gap + columns * (width + gap), *tiles.shape[3:])
+    sheet = np.full(shape, 64, np.uint8)
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, columns)
+        top, left = gap + row * (height + gap), gap + column * (width + gap)
+        sheet[top : top + height, left : left + width] = tile
+    return Image.fromarray(sheet)
+
+
+def scatter(points: np.ndarray, extent: float | None) -> Image.Image:
+    """Points in the plane.
+
+    Args:
+        points: float [n, 2] or more dimensions, of which the first two are drawn.
+        extent: the half-width of the square that is shown; what holds the points if None.
+    """
+    figure, axes = _figure(4, 4)
+    axes.scatter(points[:, 0], points[:, 1], s=2, alpha=0.5, color=BLUE, linewidths=0)
+    if extent is not None:
+        axes.set(xlim=(-extent, extent), ylim=(-extent, extent))
+    axes.set_aspect("equal")
+    return _rendered(figure)
+
+
+def samples(items: np.ndarray, extent: float | None = None) -> Image.Image:
+    """Generated items as a picture: a grid of images, or a scatter plot of points."""
+    return scatter(items, extent) if items.ndim == 2 else grid(items)
+
+
+def curves(log: list[dict[str, float]]) -> Image.Image:
+    """The losses and the discriminator's probabilities over the steps of a log."""
+    figure, (losses, probabilities) = _figure(8, 6, rows=2)
+    steps = [line["step"] for line in log]
+    losses.plot(steps, [line["discriminator_loss"] for line in log], color=BLUE, label="discriminator")
+    losses.plot(steps, [line["generator_loss"] for line in log], color=ORANGE, label="generator")
+    losses.set(ylabel="loss")
+    probabilities.plot(steps, [line["real_probability"] for line in log], color=BLUE, label="on real samples")
+    probabilities.plot(steps, [line["fake_probability"] for line in log], color=ORANGE, label="on generated samples")
+    probabilities.axhline(0.5, color=GREY, linewidth=0.8)
+    probabilities.set(xlabel="step", ylabel="discriminator's probability of real", ylim=(0, 1))
+    for axes in (losses, probabilities):
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    return _rendered(figure)
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a picture as a PNG, whole or not at all."""
+    from sparring.files import write_atomically
+
+    write_atomically(path, lambda beside: picture.save(beside, format="PNG"))
+
+
+def _figure(width: float, height: float, rows: int = 1) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, 1)
+
+
+def _rendered(figure: Any) -> Image.Image:
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")

@@ -1,0 +1,469 @@
+"""Recipes: everything that a training is, in one value; and the presets.
+
+`Recipe` holds names and numbers only, so that it can be written down (`recipe.json`) and compared. `build` is the
+only place where the names become objects.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from sparring.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from sparring.data import Dataset
+    from sparring.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training.
+
+    Args:
+        data: a name in `SOURCES`, or a path.
+        size: the side that images are resized to, in pixels; None for their own, or the nearest the network takes.
+        network: a name in `NETWORKS`; None for "conv" with images and "mlp" with points.
+        width: the network's features next to the samples; None for the family's usual number.
+        normalization: between the discriminator's layers: "batch" or "none"; None for "batch", unless the penalty
+            is about single samples.
+        prior: what latents are drawn from: "gaussian" or "uniform" in [−1, 1].
+        latent_dim: how many numbers a latent has.
+        objective: a name in `OBJECTIVES`.
+        penalty: a name in `PENALTIES`.
+        penalty_weight: None for the penalty's usual one.
+        penalty_interval: apply the penalty at every how many updates of the discriminator.
+        optimizer: "adam", "rmsprop" or "sgd".
+        learning_rate: of both players.
+        learning_rate_ratio: the discriminator's learning rate over the generator's.
+        schedule: of the learning rates: "constant", "linear" or "cosine", to zero at the end of the training.
+        beta1: of Adam; the momentum of SGD.
+        beta2: of Adam; the smoothing constant of RMSprop.
+        batch_size: real samples an update.
+        discriminator_steps: updates of the discriminator an iteration.
+        generator_steps: updates of the generator an iteration.
+        simultaneous: compute both players' gradients before either moves.
+        clip_gradients: the largest norm of a player's gradient, or None.
+        average_decay: of the generator's averaged weights; 0 keeps the weights as they are.
+        steps: stop after so many iterations, or None.
+        images: stop after so many real samples, or None.
+        minutes: stop after so much training time, evaluation and saving apart, or None.
+        plateau_lines: stop where the mean value of the game over so many lines of the log differs from that of the
+            lines before by less than `plateau_tolerance`; None never does.
+        plateau_tolerance: in the units of the value.
+        log_steps: a line of the log every so many steps.
+        sample_seconds: a picture of samples every so many seconds of training time.
+        sample_steps: a picture of samples every so many steps, instead.
+        checkpoint_seconds: a checkpoint every so many seconds of training time.
+        checkpoint_steps: a checkpoint every so many steps, instead.
+        keep_checkpoints: how many of the last checkpoints to keep.
+        seed: of everything random.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        UsageError: for a number out of range, naming the field.
+
+    Example:
+        >>> Recipe(data="ring", network="mlp", steps=1000).network
+        'mlp'
+    """
+
+    data: str = "digits"
+    size: int | None = None
+    network: str | None = None
+    width: int | None = None
+    normalization: str | None = None
+    prior: str = "gaussian"
+    latent_dim: int = 64
+    objective: str = "non_saturating"
+    penalty: str = "none"
+    penalty_weight: float | None = None
+    penalty_interval: int = 1
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    learning_rate_ratio: float = 1.0
+    schedule: str = "linear"
+    beta1: float = 0.5
+    beta2: float = 0.999
+    batch_size: int = 32
+    discriminator_steps: int = 1
+    generator_steps: int = 1
+    simultaneous: bool = False
+    clip_gradients: float | None = None
+    average_decay: float = 0.998
+    steps: int | None = None
+    images: int | None = None
+    minutes: float | None = 2.0
+    plateau_lines: int | None = None
+    plateau_tolerance: float = 0.01
+    log_steps: int = 20
+    sample_seconds: float = 15.0
+    sample_steps: int | None = None
+    checkpoint_seconds: float = 60.0
+    checkpoint_steps: int | None = None
+    keep_checkpoints: int = 2
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in AT_LEAST_ONE:
+            _require(self, name, lambda value: value >= 1, "at least 1")
+        for name in ABOVE_ZERO:
+            _require(self, name, lambda value: 0 < value < math.inf, "greater than 0")
+        for name in ("beta1", "beta2", "average_decay"):
+            _require(self, name, lambda value: 0 <= value < 1, "at least 0 and less than 1")
+        _require(self, "penalty_weight", lambda value: 0 <= value < math.inf, "at least 0")
+        _require(self, "size", lambda value: 4 <= value <= 1024, "between 4 and 1024")
+        _require(self, "seed", lambda value: 0 <= value < 2**63, "at least 0 and less than 2**63")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in (*choices, None):
+                raise UnknownNameError(name.replace("_", " "), getattr(self, name), choices)
+
+
+AT_LEAST_ONE = (
+    "width", "latent_dim", "penalty_interval", "batch_size", "discriminator_steps", "generator_steps", "steps",
+    "images", "plateau_lines", "log_steps", "sample_steps", "checkpoint_steps", "keep_checkpoints",
+)  # fmt: skip
+ABOVE_ZERO = (
+    "learning_rate", "learning_rate_ratio", "clip_gradients", "minutes", "plateau_tolerance", "sample_seconds",
+    "checkpoint_seconds",
+)  # fmt: skip
+CHOICES = {
+    "normalization": ("batch", "none"),
+    "prior": ("gaussian", "uniform"),
+    "optimizer": ("adam", "rmsprop", "sgd"),
+    "schedule": ("constant", "linear", "cosine"),
+    "device": ("auto", "cpu", "cuda"),
+}
+LIMITS = ("steps", "images", "minutes")
+
+
+def _require(recipe: Recipe, name: str, holds: Callable[[Any], bool], meaning: str) -> None:
+    value = getattr(recipe, name)
+    if value is not None and not holds(value):
+        raise UsageError(f"{name} must be {meaning}, and is {value}")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An entry of `RECIPES`.
+
+    Args:
+        name: its name on the command line.
+        summary: one line on what it is.
+        source: where its settings come from.
+        recipe: the settings.
+    """
+
+    name: str
+    summary: str
+    source: str
+    recipe: Recipe
+
+
+_ADAM_2E4 = Recipe(learning_rate=2e-4, schedule="constant", batch_size=64, latent_dim=100)
+
+RECIPES: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="default",
+            summary="what works best here in two minutes: non-saturating, native size, rates falling to zero",
+            source="this project, docs/log.md",
+            recipe=Recipe(),
+        ),
+        Preset(
+            name="points",
+            summary="for points in the plane: relativistic with both zero-centred penalties",
+            source="this project, after Huang et al. 2024, arXiv:2501.05441",
+            recipe=Recipe(
+                objective="relativistic", penalty="r1r2", penalty_weight=0.1, batch_size=256, beta1=0.0, beta2=0.99
+            ),
+        ),
+        Preset(
+            name="gan",
+            summary="the first GAN: the value function to the letter, fully connected networks, uniform latents",
+            source="Goodfellow et al. 2014, arXiv:1406.2661",
+            recipe=replace(_ADAM_2E4, objective="minimax", network="mlp", normalization="none", prior="uniform"),
+        ),
+        Preset(
+            name="non-saturating",
+            summary="the first GAN with the generator that maximises log D(G(z))",
+            source="Goodfellow et al. 2014, arXiv:1406.2661, section 3",
+            recipe=replace(_ADAM_2E4, network="mlp", normalization="none", prior="uniform"),
+        ),
+        Preset(
+            name="dcgan",
+            summary="the deep convolutional GAN at 64×64",
+            source="Radford et al. 2015, arXiv:1511.06434, section 4",
+            recipe=replace(_ADAM_2E4, network="dcgan", size=64, batch_size=128),
+        ),
+        Preset(
+            name="wgan",
+            summary="Wasserstein GAN: five clipped updates of the discriminator to one of the generator",
+            source="Arjovsky et al. 2017, arXiv:1701.07875, Algorithm 1",
+            recipe=replace(
+                _ADAM_2E4,
+                objective="wasserstein",
+                penalty="weight_clipping",
+                penalty_weight=0.01,
+                optimizer="rmsprop",
+                learning_rate=5e-5,
+                beta2=0.99,
+                discriminator_steps=5,
+            ),
+        ),
+        Preset(
+            name="wgan-gp",
+            summary="Wasserstein GAN with slopes of 1 instead of clipped weights",
+            source="Gulrajani et al. 2017, arXiv:1704.00028, Algorithm 1",
+            recipe=replace(
+                _ADAM_2E4,
+                objective="wasserstein",
+                penalty="gradient_penalty",
+                penalty_weight=10.0,
+                learning_rate=1e-4,
+                beta1=0.0,
+                beta2=0.9,
+                discriminator_steps=5,
+            ),
+        ),
+        Preset(
+            name="lsgan",
+            summary="least squares GAN, labels 0, 1 and 1",
+            source="Mao et al. 2017, arXiv:1611.04076, section 4",
+            recipe=replace(_ADAM_2E4, objective="least_squares", learning_rate=1e-3),
+        ),
+        Preset(
+            name="dragan",
+            summary="non-saturating, with slopes of 1 around the data",
+            source="Kodali et al. 2017, arXiv:1705.07215, the authors' code",
+            recipe=replace(
+                _ADAM_2E4, penalty="dragan", penalty_weight=10.0, learning_rate=1e-4, beta2=0.9, batch_size=128
+            ),
+        ),
+        Preset(
+            name="sngan",
+            summary="hinge losses under spectral normalisation",
+            source="Miyato et al. 2018, arXiv:1802.05957, section 4",
+            recipe=replace(_ADAM_2E4, objective="hinge", penalty="spectral_norm"),
+        ),
+        Preset(
+            name="r1",
+            summary="non-saturating, with a discriminator that is flat at the data",
+            source="Mescheder et al. 2018, arXiv:1801.04406",
+            recipe=replace(
+                _ADAM_2E4,
+                penalty="r1",
+                penalty_weight=10.0,
+                optimizer="rmsprop",
+                learning_rate=1e-4,
+                beta2=0.99,
+                average_decay=0.999,
+            ),
+        ),
+        Preset(
+            name="r3gan",
+            summary="relativistic pairs with both zero-centred penalties",
+            source="Huang et al. 2024, arXiv:2501.05441",
+            recipe=replace(
+                _ADAM_2E4, objective="relativistic", penalty="r1r2", penalty_weight=1.0, beta1=0.0, beta2=0.99
+            ),
+        ),
+    )
+}
+"""Every preset by its name."""
+
+
+def recipe_for(data: str, preset: str | None = None, **settings: object) -> Recipe:
+    """A preset with some of its fields set otherwise.
+
+    Naming any of `steps`, `images` and `minutes` replaces all three of the preset's.
+
+    Args:
+        data: a name in `SOURCES`, or a path.
+        preset: a name in `RECIPES`; None for "points" with ring and grid, and "default" with all else.
+        settings: fields of `Recipe` with their values.
+
+    Raises:
+        UnknownNameError: for a preset or a field that there isn't.
+        UsageError: for a value out of range.
+
+    Example:
+        >>> recipe_for("digits", "wgan", steps=50).minutes is None
+        True
+    """
+    name = preset or ("points" if data in ("ring", "grid") else "default")
+    if name not in RECIPES:
+        raise UnknownNameError("recipe", name, RECIPES)
+    known = [field.name for field in fields(Recipe)]
+    for field in settings:
+        if field not in known:
+            raise UnknownNameError("setting", field, known)
+    limits = dict.fromkeys(LIMITS) if any(settings.get(limit) is not None for limit in LIMITS) else {}
+    changes: dict[str, Any] = {"data": data} | limits | settings
+    return replace(RECIPES[name].recipe, **changes)
+
+
+def resolve(recipe: Recipe) -> "tuple[Recipe, Dataset]":
+    """Fill in what a recipe leaves open, and open its data.
+
+    Returns:
+        The recipe with no field None that stands for a choice, and the data set at the size of the network.
+
+    Raises:
+        UsageError: where something that is named doesn't exist or doesn't fit together.
+    """
+    from sparring.data import open_dataset, resized
+    from sparring.networks import NETWORKS
+    from sparring.objectives import OBJECTIVES
+    from sparring.penalties import PENALTIES
+
+    if recipe.objective not in OBJECTIVES:
+        raise UnknownNameError("objective", recipe.objective, OBJECTIVES)
+    if recipe.penalty not in PENALTIES:
+        raise UnknownNameError("penalty", recipe.penalty, PENALTIES)
+    if recipe.network is not None and recipe.network not in NETWORKS:
+        raise UnknownNameError("network", recipe.network, NETWORKS)
+
+    penalty = PENALTIES[recipe.penalty]
+    are_images = recipe.size is not None or len(open_dataset(recipe.data).train.item_shape) == 3
+    dataset = open_dataset(recipe.data, recipe.size)
+    network = NETWORKS[recipe.network or ("conv" if are_images else "mlp")]
+    item_shape = dataset.train.item_shape
+    fitting = network.fit(item_shape)
+    if recipe.size is not None and fitting != item_shape:
+        raise UsageError(
+            f"the network {network.name!r} takes no images of {recipe.size} pixels: try --size {fitting[1]}"
+        )
+    if fitting != item_shape:
+        dataset = resized(dataset, fitting[1])
+    if (dataset.train.num_items or recipe.batch_size) < recipe.batch_size:
+        raise UsageError(
+            f"{recipe.data} has {dataset.train.num_items} items to train on, fewer than a batch of "
+            f"{recipe.batch_size}: lower --batch-size"
+        )
+    recipe = replace(
+        recipe,
+        network=network.name,
+        size=fitting[1] if are_images else None,
+        width=recipe.width or network.width,
+        normalization=recipe.normalization or ("none" if penalty.per_sample or not are_images else "batch"),
+        penalty_weight=penalty().weight if recipe.penalty_weight is None else recipe.penalty_weight,
+    )
+    return recipe, dataset
+
+
+def build(recipe: Recipe, dataset: "Dataset") -> "Trainer":
+    """A trainer from a resolved recipe and its data: the only place where names become objects."""
+    import torch
+
+    from sparring.data import PRIORS
+    from sparring.game import Game
+    from sparring.generator import Config
+    from sparring.networks import NETWORKS
+    from sparring.penalties import PENALTIES
+    from sparring.seeding import Stream
+    from sparring.stopping import Limits, Plateau
+    from sparring.trainer import Intervals, Trainer
+
+    assert recipe.network is not None
+    assert recipe.width is not None
+    assert recipe.normalization is not None
+    assert recipe.penalty_weight is not None
+    config = Config(
+        network=recipe.network,
+        item_shape=dataset.train.item_shape,
+        latent_dim=recipe.latent_dim,
+        prior=recipe.prior,
+        width=recipe.width,
+        extent=dataset.extent,
+    )
+    device = recipe.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device here: leave --device away")
+    with Stream(recipe.seed, "networks").as_default():
+        generator = config.build()
+        discriminator = NETWORKS[recipe.network].discriminator(config.item_shape, recipe.width, recipe.normalization)
+    generator, discriminator = generator.to(device), discriminator.to(device)
+    game = Game(
+        generator,
+        discriminator,
+        objective=recipe.objective,
+        penalties=[PENALTIES[recipe.penalty](recipe.penalty_weight, recipe.penalty_interval)],
+        prior=PRIORS[recipe.prior]((recipe.latent_dim,)),
+        generator_optimizer=_optimizer(recipe, generator, recipe.learning_rate),
+        discriminator_optimizer=_optimizer(recipe, discriminator, recipe.learning_rate * recipe.learning_rate_ratio),
+        discriminator_steps=recipe.discriminator_steps,
+        generator_steps=recipe.generator_steps,
+        clip_gradients=recipe.clip_gradients,
+        simultaneous=recipe.simultaneous,
+        seed=recipe.seed,
+    )
+    return Trainer(
+        game,
+        dataset.train,
+        config,
+        batch_size=recipe.batch_size,
+        limits=Limits(recipe.steps, recipe.images, recipe.minutes),
+        schedule=SCHEDULES[recipe.schedule],
+        average_decay=recipe.average_decay,
+        plateau=None if recipe.plateau_lines is None else Plateau(recipe.plateau_lines, recipe.plateau_tolerance),
+        intervals=Intervals(
+            log_steps=recipe.log_steps,
+            sample_seconds=recipe.sample_seconds,
+            sample_steps=recipe.sample_steps,
+            checkpoint_seconds=recipe.checkpoint_seconds,
+            checkpoint_steps=recipe.checkpoint_steps,
+            keep_checkpoints=recipe.keep_checkpoints,
+        ),
+    )
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda share: 1.0,
+    "linear": lambda share: 1.0 - share,
+    "cosine": lambda share: 0.5 * (1.0 + math.cos(math.pi * share)),
+}
+"""The factor on the learning rates, as a function of the share of the training that is done."""
+
+
+def _optimizer(recipe: Recipe, player: "torch.nn.Module", learning_rate: float) -> "torch.optim.Optimizer":
+    import torch
+
+    parameters = player.parameters()
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, learning_rate, alpha=recipe.beta2)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, learning_rate, momentum=recipe.beta1)
+    return torch.optim.Adam(parameters, learning_rate, betas=(recipe.beta1, recipe.beta2), fused=True)
+
+
+def parse_setting(name: str, text: str) -> object:
+    """The value of a recipe's field from text.
+
+    Raises:
+        UnknownNameError: for a field that there isn't.
+        UsageError: for a text that is not of the field's type.
+
+    Example:
+        >>> parse_setting("learning_rate", "2e-4"), parse_setting("simultaneous", "true"), parse_setting("size", "none")
+        (0.0002, True, None)
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    hints = get_type_hints(Recipe)
+    if name not in hints:
+        raise UnknownNameError("setting", name, hints)
+    if text.lower() == "none" and NoneType in get_args(hints[name]):
+        return None
+    try:
+        value: object = TypeAdapter(hints[name]).validate_python(text)
+    except ValidationError as error:
+        raise UsageError(f"{name}={text}: {error.errors()[0]['msg']}") from error
+    return value

@@ -1,0 +1,172 @@
+"""A run's folder: what a training leaves behind.
+
+recipe.json           the whole recipe, with versions
+log.jsonl             one JSON object a line: step, images, seconds, losses, ...
+samples/              step-NNNNNN.png, from the same latents throughout
+checkpoints/          step-NNNNNN/, what `sparring resume` goes on from
+generator/            config.json, model.safetensors: what `sparring.load` needs
+curves.png            losses and probabilities
+summary.json          status, steps, images, seconds, metrics, health
+"""
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from sparring.errors import RunFolderError
+from sparring.files import read_json, write_json
+
+Status = Literal["running", "finished", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run stands, `summary.json`.
+
+    Args:
+        status: whether it is running, finished by its recipe, was stopped, or failed.
+        steps: iterations played.
+        images: real samples shown to the discriminator.
+        seconds: training time, evaluation and saving apart.
+        reason: why it ended, in words.
+        metrics: measured qualities by name.
+        health: the alarms that stand.
+    """
+
+    status: Status
+    steps: int
+    images: int
+    seconds: float
+    reason: str
+    metrics: dict[str, float]
+    health: list[str]
+
+
+class Run:
+    """A run's folder, opened by the one process that may write to it.
+
+    Args:
+        path: the folder; it must exist.
+
+    Raises:
+        RunFolderError: if another process is writing to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def generator(self) -> Path:
+        """The folder of the trained generator."""
+        return self.path / "generator"
+
+    def sample_path(self, step: int) -> Path:
+        """The picture of samples at a step."""
+        return self.path / "samples" / f"step-{step:06d}.png"
+
+    def lock(self) -> None:
+        """Keep other processes from writing here, until this one ends or unlocks.
+
+        Raises:
+            RunFolderError: if another process has locked it.
+        """
+        file = (self.path / ".lock").open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise RunFolderError(f"another process is training in {self.path}: wait for it, or stop it") from error
+        self._lock = file  # the operating system releases it when the process ends, however it ends
+
+    def unlock(self) -> None:
+        """Let other processes write here again."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def append(self, line: dict[str, float]) -> None:
+        """Add a line to the log."""
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+
+    def log(self) -> list[dict[str, float]]:
+        """The lines of the log."""
+        path = self.path / "log.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+    def cut_log(self, step: int) -> None:
+        """Drop the lines after a step, so that a resumed run writes each step once."""
+        lines = [line for line in self.log() if line["step"] <= step]
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+        (self.path / "log.jsonl").write_text(text, encoding="utf-8")
+
+    def write_summary(self, summary: Summary) -> None:
+        """Write `summary.json`."""
+        write_json(self.path / "summary.json", vars(summary))
+
+    def summary(self) -> Summary:
+        """Read `summary.json`."""
+        return read_json(self.path / "summary.json", Summary)
+
+
+def create(path: Path | None, name: str) -> Run:
+    """Make a new run's folder and lock it.
+
+    Args:
+        path: where; `runs/NAME-N` with the first free N if None.
+        name: what to call it then.
+
+    Raises:
+        RunFolderError: if the folder holds something already, or cannot be made.
+    """
+    try:
+        folder = _first_free(Path("runs"), name) if path is None else path
+        if path is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            mend = "go on with it by `sparring resume`, or " if (folder / "recipe.json").exists() else ""
+            raise RunFolderError(f"{folder} is not empty: {mend}give another --out")
+        for sub in (folder, folder / "samples", folder / "checkpoints"):
+            sub.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(
+            f"cannot make the run's folder {path or 'runs/'}: {error.strerror}: give another --out"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise RunFolderError(f"cannot write to {folder}: give another --out")
+    run = Run(folder)
+    run.lock()
+    return run
+
+
+def open_run(path: Path) -> Run:
+    """A run that exists.
+
+    Raises:
+        RunFolderError: if the folder holds none.
+    """
+    if not (path / "recipe.json").exists():
+        raise RunFolderError(
+            f"{str(path)!r} holds no run (no recipe.json): give the folder that `sparring train` named"
+        )
+    return Run(path)
+
+
+def _first_free(parent: Path, name: str) -> Path:
+    """Make and return the first of NAME-1, NAME-2, ... that isn't there; safe when two trainings start at once."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        try:
+            folder = parent / f"{name}-{number}"
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1

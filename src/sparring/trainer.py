@@ -1,0 +1,284 @@
+"""The loop: data order → `Game.step` → average → log → samples → checkpoint → stop."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from types import FrameType
+
+import torch
+
+from sparring import checkpoint, pictures
+from sparring.data import Source
+from sparring.ema import Average
+from sparring.errors import SparringError
+from sparring.game import Game, Report
+from sparring.generator import Config, Generator
+from sparring.run import Run, Status, Summary
+from sparring.seeding import Stream
+from sparring.stopping import Limits, Plateau
+
+NUM_SAMPLES_IMAGES, NUM_SAMPLES_POINTS = 100, 2500
+NUMBERS = [field.name for field in fields(Report) if field.name != "step"]
+"""What of a report goes into the log."""
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """How often the trainer does what is not training.
+
+    Args:
+        log_steps: a line of the log, each the mean of the steps since the one before.
+        sample_seconds: a picture of samples, in seconds of training time.
+        sample_steps: the same in steps, instead; None for none.
+        checkpoint_seconds: a checkpoint, in seconds of training time.
+        checkpoint_steps: the same in steps, instead; None for none.
+        keep_checkpoints: how many of the last ones to keep.
+    """
+
+    log_steps: int = 20
+    sample_seconds: float = 15.0
+    sample_steps: int | None = None
+    checkpoint_seconds: float = 60.0
+    checkpoint_steps: int | None = None
+    keep_checkpoints: int = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Args:
+        status: "finished" where a limit or a plateau ended it, "stopped" where a signal did.
+        reason: the same in words.
+        signal: the number of the signal that stopped it, or None.
+    """
+
+    status: Status
+    reason: str
+    signal: int | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress display is told after each line of the log.
+
+    Args:
+        share: of the training that is done, 0 to 1.
+        seconds: training time so far.
+        line: the log's latest line.
+    """
+
+    share: float
+    seconds: float
+    line: dict[str, float]
+
+
+class Trainer:
+    """Plays a game on data until a limit is reached, and keeps what comes of it in a run's folder.
+
+    To go on with a run, call `resume` before `train`.
+
+    Args:
+        game: the game.
+        data: what the real samples are drawn from.
+        config: what the generator is, for saving it.
+        batch_size: real samples an update.
+        limits: when to stop.
+        schedule: the factor on both learning rates as a function of the share of the training that is done.
+        average_decay: of the generator's averaged weights, in [0, 1).
+        plateau: stops as well when the game's value stays on a plateau; or None.
+        intervals: how often to log, draw and save.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        data: Source,
+        config: Config,
+        *,
+        batch_size: int,
+        limits: Limits,
+        schedule: Callable[[float], float] = lambda share: 1.0,
+        average_decay: float = 0.998,
+        plateau: Plateau | None = None,
+        intervals: Intervals = Intervals(),
+    ) -> None:
+        self.game = game
+        self.data = data
+        self.config = config
+        self.batch_size = batch_size
+        self.limits = limits
+        self.schedule = schedule
+        self.average = Average(game.generator, average_decay)
+        self.plateau = plateau
+        self.intervals = intervals
+        self.images = 0
+        self.seconds = 0.0
+        self._rates = [group["lr"] for group in self._parameter_groups()]
+        self._pending: list[dict[str, float]] = []
+        self._on_plateau = False
+        self._device = next(game.generator.parameters()).device
+
+    def train(self, run: Run, on_progress: Callable[[Progress], None] = lambda progress: None) -> Outcome:
+        """Play until a limit, a plateau, or SIGINT or SIGTERM; then save.
+
+        Args:
+            run: the folder, locked by this process.
+            on_progress: called after each line of the log.
+
+        Returns:
+            How it ended.
+
+        Raises:
+            DivergenceError: if a loss is no longer finite. The last checkpoint stays.
+        """
+        torch.set_flush_denormal(True)
+        try:
+            with _signals() as received:
+                self._write_summary(run, Outcome("running", "it has not ended"))
+                if self.game.steps == 0:
+                    self._draw_samples(run)
+                reason = self._end()
+                while not received and not reason:
+                    self._iterate(run, on_progress)
+                    reason = self._end()
+                outcome = Outcome("finished", reason)
+                if received:
+                    outcome = Outcome("stopped", f"{signal.Signals(received[0]).name} was received", received[0])
+                else:
+                    self._log(run, on_progress)
+                self._save(run)
+                self._draw_samples(run)
+                if log := run.log():
+                    pictures.save(pictures.curves(log), run.path / "curves.png")
+                self._write_summary(run, outcome)
+                return outcome
+        except SparringError as error:
+            self._write_summary(run, Outcome("failed", str(error)))
+            raise
+
+    def resume(self, run: Run) -> None:
+        """Go back to the run's latest checkpoint, so that `train` goes on from there."""
+        manifest, state = checkpoint.load(checkpoint.latest(run.checkpoints))
+        average = {name.removeprefix("average."): value for name, value in state.items() if name.startswith("average.")}
+        self.game.load_state(state, manifest.step)
+        self.average.module.load_state_dict(average)
+        self.images, self.seconds = manifest.images, manifest.seconds
+        self._pending = [dict(zip(NUMBERS, line, strict=True)) for line in state["log.pending"].tolist()]
+        run.cut_log(manifest.step)
+        if self.plateau:
+            for line in run.log():
+                self.plateau.reached(-line["discriminator_loss"])
+
+    def generator(self) -> Generator:
+        """The averaged generator as it is now."""
+        return Generator(self.average.module, self.config)
+
+    def _iterate(self, run: Run, on_progress: Callable[[Progress], None]) -> None:
+        seconds_before = self.seconds
+        start = time.perf_counter()
+        self._set_learning_rates()
+        report = self.game.step(self._real_batches())
+        self.average.update(self.game.steps)
+        self.images += self.batch_size * self.game.discriminator_steps
+        self._pending.append({name: getattr(report, name) for name in NUMBERS})
+        self.seconds += time.perf_counter() - start  # what follows is not training
+
+        every = self.intervals
+        step = self.game.steps
+        if step % every.log_steps == 0:
+            self._log(run, on_progress)
+        if _due(every.sample_steps, every.sample_seconds, step, seconds_before, self.seconds):
+            self._draw_samples(run)
+        if _due(every.checkpoint_steps, every.checkpoint_seconds, step, seconds_before, self.seconds):
+            self._save(run)
+
+    def _real_batches(self) -> list[torch.Tensor]:
+        first = self.game.steps * self.game.discriminator_steps
+        steps = range(first, first + self.game.discriminator_steps)
+        streams = [Stream(self.game.seed, "data", step) for step in steps]
+        return [self.data.batch(self.batch_size, stream).to(self._device) for stream in streams]
+
+    def _set_learning_rates(self) -> None:
+        factor = self.schedule(self.progress())
+        for group, rate in zip(self._parameter_groups(), self._rates, strict=True):
+            group["lr"] = rate * factor
+
+    def _parameter_groups(self) -> list[dict[str, float]]:
+        return self.game.generator_optimizer.param_groups + self.game.discriminator_optimizer.param_groups
+
+    def progress(self) -> float:
+        """The share of the training that is done, 0 to 1."""
+        return self.limits.progress(self.game.steps, self.images, self.seconds)
+
+    def _end(self) -> str:
+        """Why the training is over, or nothing."""
+        if self.progress() >= 1:
+            return "its limit was reached"
+        return "the game's value reached a plateau" if self._on_plateau else ""
+
+    def _log(self, run: Run, on_progress: Callable[[Progress], None]) -> None:
+        if not self._pending:
+            return
+        count = len(self._pending)
+        means = {name: sum(line[name] for line in self._pending) / count for name in self._pending[0]}
+        line = {"step": self.game.steps, "images": self.images, "seconds": round(self.seconds, 3)} | means
+        self._pending.clear()
+        run.append(line)
+        if self.plateau:
+            self._on_plateau = self.plateau.reached(-line["discriminator_loss"])
+        on_progress(Progress(self.progress(), self.seconds, line))
+
+    def _draw_samples(self, run: Run) -> None:
+        count = NUM_SAMPLES_POINTS if len(self.config.item_shape) == 1 else NUM_SAMPLES_IMAGES
+        picture = pictures.samples(self.generator().sample(count, self.game.seed), self.config.extent)
+        pictures.save(picture, run.sample_path(self.game.steps))
+
+    def _save(self, run: Run) -> None:
+        state = self.game.state()
+        state |= {f"average.{name}": value for name, value in self.average.module.state_dict().items()}
+        pending = [list(line.values()) for line in self._pending]
+        state["log.pending"] = torch.tensor(pending, dtype=torch.float64).reshape(-1, len(NUMBERS))
+        checkpoint.save(run.checkpoints, state, self.game.steps, self.images, self.seconds)
+        checkpoint.prune(run.checkpoints, self.intervals.keep_checkpoints)
+        self.generator().save(run.generator)
+
+    def _write_summary(self, run: Run, outcome: Outcome) -> None:
+        seconds = round(self.seconds, 3)
+        summary = Summary(outcome.status, self.game.steps, self.images, seconds, outcome.reason, metrics={}, health=[])
+        run.write_summary(summary)
+
+
+def _due(every_steps: int | None, every_seconds: float, step: int, before: float, after: float) -> bool:
+    """Whether it is time: at a multiple of the steps if given, else where the seconds pass a multiple."""
+    if every_steps is not None:
+        return step % every_steps == 0
+    return int(before / every_seconds) != int(after / every_seconds)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """A list that the first SIGINT or SIGTERM is put into; a second one does what it does without sparring."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # only the main thread may handle signals
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        restore()
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield received
+    finally:
+        restore()

@@ -1,0 +1,122 @@
+"""`train` and `resume`: from a recipe to a run, in one call."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from sparring.errors import UsageError
+from sparring.files import read_json, write_json
+from sparring.recipes import Recipe, build, recipe_for, resolve
+from sparring.run import Run, create, open_run
+from sparring.trainer import Outcome, Progress
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """`recipe.json`: the resolved recipe, and what it was played with.
+
+    Args:
+        recipe: the recipe, nothing left open.
+        versions: of sparring, Python, torch and numpy.
+    """
+
+    recipe: Recipe
+    versions: dict[str, str]
+
+
+def train(data: str = "digits", *, recipe: str | None = None, out: str | Path | None = None, **settings: object) -> Run:
+    """Train a GAN.
+
+    Args:
+        data: a name in `SOURCES`, or a path.
+        recipe: a name in `RECIPES`; None for the one that suits the data.
+        out: the run's folder; the first free `runs/NAME-N` if None.
+        settings: fields of `Recipe`, such as `objective="wasserstein"` or `steps=1000`.
+
+    Returns:
+        The run; its `path` is what `sparring.load` takes.
+
+    Raises:
+        UsageError: where something that is asked for cannot be done; no folder is made then.
+        DivergenceError: if a loss is no longer finite.
+
+    Example:
+        >>> import tempfile, sparring
+        >>> run = sparring.train("ring", steps=5, width=8, out=tempfile.mkdtemp())
+        >>> sparring.load(run.path).sample(3).shape
+        (3, 2)
+    """
+    run, _ = play(recipe_for(data, recipe, **settings), None if out is None else Path(out))
+    return run
+
+
+def resume(
+    path: str | Path, *, steps: int | None = None, images: int | None = None, minutes: float | None = None
+) -> Run:
+    """Go on with a run that was stopped, to where its recipe ends or further.
+
+    Args:
+        path: the run's folder.
+        steps: the iteration at which to stop, in place of the recipe's limits; likewise the next two.
+        images: the number of real samples.
+        minutes: the training time, counted from the run's beginning.
+
+    Raises:
+        UsageError: if there is no such run, or nothing left to do.
+
+    Example:
+        >>> import tempfile, sparring
+        >>> run = sparring.train("ring", steps=5, width=8, out=tempfile.mkdtemp())
+        >>> sparring.resume(run.path, steps=8).summary().steps
+        8
+    """
+    run, _ = play_on(Path(path), steps, images, minutes)
+    return run
+
+
+def play(recipe: Recipe, out: Path | None, on_progress: OnProgress = lambda progress: None) -> tuple[Run, Outcome]:
+    """Train by a recipe, and tell how it ended as well."""
+    recipe, dataset = resolve(recipe)
+    trainer = build(recipe, dataset)
+    run = create(out, Path(recipe.data).stem)
+    _write_recipe(run, recipe)
+    try:
+        return run, trainer.train(run, on_progress)
+    finally:
+        run.unlock()
+
+
+def play_on(
+    path: Path,
+    steps: int | None,
+    images: int | None,
+    minutes: float | None,
+    on_progress: OnProgress = lambda progress: None,
+) -> tuple[Run, Outcome]:
+    """Resume a run, and tell how it ended as well."""
+    run = open_run(path)
+    recipe = read_json(path / "recipe.json", RecipeFile).recipe
+    if (steps, images, minutes) != (None, None, None):
+        recipe = replace(recipe, steps=steps, images=images, minutes=minutes)
+    resolved, dataset = resolve(recipe)
+    trainer = build(resolved, dataset)
+    run.lock()
+    try:
+        trainer.resume(run)
+        if trainer.progress() >= 1:
+            raise UsageError(
+                f"{path} is finished at step {trainer.game.steps}: to go further, give --steps, --images or --minutes"
+            )
+        _write_recipe(run, resolved)
+        return run, trainer.train(run, on_progress)
+    finally:
+        run.unlock()
+
+
+def _write_recipe(run: Run, recipe: Recipe) -> None:
+    versions = {"python": sys.version.split()[0]} | {name: version(name) for name in ("sparring", "torch", "numpy")}
+    write_json(run.path / "recipe.json", asdict(RecipeFile(recipe, versions)))

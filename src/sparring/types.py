@@ -1,0 +1,19 @@
+"""The shapes that the parts of a game hand to each other.
+
+They are checked while the tests run (jaxtyping and beartype) and cost nothing otherwise.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+Samples = Float[Tensor, "batch *item"]
+"""Things of the kind that the data are: images [batch, channels, height, width] in [-1, 1], points [batch, 2]."""
+
+Latents = Float[Tensor, "batch *latent"]
+"""What the generator starts from."""
+
+Logits = Float[Tensor, "batch"]
+"""The discriminator's scores: positive for what it takes to be real."""
+
+PerSample = Float[Tensor, "batch"]
+"""A loss or a penalty, one value for each sample of the batch."""
