@@ -201,6 +201,14 @@ def load(path: str | Path) -> Generator:
 
     Raises:
         UsageError: if there is none, or it is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> config = Config("mlp", item_shape=(2,), latent_dim=8, prior="gaussian", width=16)
+        >>> folder = tempfile.mkdtemp()
+        >>> Generator(config.build(), config).save(folder)
+        >>> load(folder).sample(3, seed=0).shape
+        (3, 2)
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

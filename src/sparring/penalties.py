@@ -162,7 +162,7 @@ class GradientPenalty(Penalty):
     Example:
         >>> slope_three = lambda x: 3 * x[:, 0]
         >>> GradientPenalty(10.0)(slope_three, torch.ones(2, 1), torch.zeros(2, 1), Stream(0, "penalty"))
-        tensor([40., 40.], grad_fn=<MulBackward0>)
+        tensor([40., 40.])
     """
 
     name: ClassVar[str] = "gradient_penalty"
@@ -193,7 +193,7 @@ class Dragan(Penalty):
     Example:
         >>> slope_three = lambda x: 3 * x[:, 0]
         >>> Dragan(10.0)(slope_three, torch.ones(2, 1), torch.zeros(2, 1), Stream(0, "penalty"))
-        tensor([40., 40.], grad_fn=<MulBackward0>)
+        tensor([40., 40.])
     """
 
     name: ClassVar[str] = "dragan"
@@ -223,7 +223,7 @@ class R1(Penalty):
     Example:
         >>> slope_three = lambda x: 3 * x[:, 0]
         >>> R1(2.0)(slope_three, torch.ones(2, 1), torch.zeros(2, 1), Stream(0, "penalty"))
-        tensor([9., 9.], grad_fn=<MulBackward0>)
+        tensor([9., 9.])
     """
 
     name: ClassVar[str] = "r1"
@@ -251,7 +251,7 @@ class R2(Penalty):
     Example:
         >>> slope_three = lambda x: 3 * x[:, 0]
         >>> R2(2.0)(slope_three, torch.ones(2, 1), torch.zeros(2, 1), Stream(0, "penalty"))
-        tensor([9., 9.], grad_fn=<MulBackward0>)
+        tensor([9., 9.])
     """
 
     name: ClassVar[str] = "r2"
@@ -279,7 +279,7 @@ class R1R2(Penalty):
     Example:
         >>> slope_three = lambda x: 3 * x[:, 0]
         >>> R1R2(2.0)(slope_three, torch.ones(2, 1), torch.zeros(2, 1), Stream(0, "penalty"))
-        tensor([18., 18.], grad_fn=<AddBackward0>)
+        tensor([18., 18.])
     """
 
     name: ClassVar[str] = "r1r2"

@@ -58,7 +58,7 @@ def samples(items: np.ndarray, extent: float | None = None) -> Image.Image:
     return scatter(items, extent) if items.ndim == 2 else grid(items)
 
 
-def curves(log: list[dict[str, float]]) -> Image.Image:
+def curves(log: list[dict[str, int | float]]) -> Image.Image:
     """The losses and the discriminator's probabilities over the steps of a log."""
     figure, (losses, probabilities) = _figure(8, 6, rows=2)
     steps = [line["step"] for line in log]

@@ -281,7 +281,8 @@ RECIPES: dict[str, Preset] = {
 def recipe_for(data: str, preset: str | None = None, **settings: object) -> Recipe:
     """A preset with some of its fields set otherwise.
 
-    Naming any of `steps`, `images` and `minutes` replaces all three of the preset's.
+    Naming any of `steps`, `images` and `minutes` replaces all three of the preset's; naming a penalty replaces the
+    preset's weight and interval of its own.
 
     Args:
         data: a name in `SOURCES`, or a path.
@@ -304,7 +305,8 @@ def recipe_for(data: str, preset: str | None = None, **settings: object) -> Reci
         if field not in known:
             raise UnknownNameError("setting", field, known)
     limits = dict.fromkeys(LIMITS) if any(settings.get(limit) is not None for limit in LIMITS) else {}
-    changes: dict[str, Any] = {"data": data} | limits | settings
+    restraint = {"penalty_weight": None, "penalty_interval": 1} if "penalty" in settings else {}
+    changes: dict[str, Any] = {"data": data} | limits | restraint | settings
     return replace(RECIPES[name].recipe, **changes)
 
 

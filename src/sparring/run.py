@@ -19,6 +19,9 @@ from typing import IO, Literal
 from sparring.errors import RunFolderError
 from sparring.files import read_json, write_json
 
+LogLine = dict[str, int | float]
+"""One line of `log.jsonl`: numbers by name, `step` among them."""
+
 Status = Literal["running", "finished", "stopped", "failed"]
 
 
@@ -93,12 +96,12 @@ class Run:
             self._lock.close()
             self._lock = None
 
-    def append(self, line: dict[str, float]) -> None:
+    def append(self, line: LogLine) -> None:
         """Add a line to the log."""
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
 
-    def log(self) -> list[dict[str, float]]:
+    def log(self) -> list[LogLine]:
         """The lines of the log."""
         path = self.path / "log.jsonl"
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []

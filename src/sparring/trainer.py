@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ from sparring.ema import Average
 from sparring.errors import SparringError
 from sparring.game import Game, Report
 from sparring.generator import Config, Generator
-from sparring.run import Run, Status, Summary
+from sparring.run import LogLine, Run, Status, Summary
 from sparring.seeding import Stream
 from sparring.stopping import Limits, Plateau
 
@@ -73,7 +74,7 @@ class Progress:
 
     share: float
     seconds: float
-    line: dict[str, float]
+    line: LogLine
 
 
 class Trainer:
@@ -207,7 +208,7 @@ class Trainer:
         for group, rate in zip(self._parameter_groups(), self._rates, strict=True):
             group["lr"] = rate * factor
 
-    def _parameter_groups(self) -> list[dict[str, float]]:
+    def _parameter_groups(self) -> list[dict[str, Any]]:
         return self.game.generator_optimizer.param_groups + self.game.discriminator_optimizer.param_groups
 
     def progress(self) -> float:
@@ -225,7 +226,7 @@ class Trainer:
             return
         count = len(self._pending)
         means = {name: sum(line[name] for line in self._pending) / count for name in self._pending[0]}
-        line = {"step": self.game.steps, "images": self.images, "seconds": round(self.seconds, 3)} | means
+        line: LogLine = {"step": self.game.steps, "images": self.images, "seconds": round(self.seconds, 3)} | means
         self._pending.clear()
         run.append(line)
         if self.plateau:

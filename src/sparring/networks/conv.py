@@ -5,11 +5,12 @@ Digits of 28×28 are drawn as 7 → 14 → 28 without padding them to 32: the cl
 
 from torch import nn
 
-from sparring.networks.network import Discriminator, Network, normalization_layer
+from sparring.networks.network import Discriminator, Network, normalization_layer, require_images
 
 
 def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Images whose side can be halved down to between 4 and 8 pixels."""
+    require_images("conv", item_shape)
     side = max(item_shape[1:])
     step = 2 ** _num_stages(side)
     side = -(-side // step) * step

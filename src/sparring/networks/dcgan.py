@@ -8,11 +8,12 @@ import math
 
 from torch import nn
 
-from sparring.networks.network import Discriminator, Network, normalization_layer
+from sparring.networks.network import Discriminator, Network, normalization_layer, require_images
 
 
 def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Images whose side is a power of two, at least 16: the smallest that holds the item."""
+    require_images("dcgan", item_shape)
     side = max(16, 2 ** math.ceil(math.log2(max(item_shape[1:]))))
     return (item_shape[0], side, side)
 

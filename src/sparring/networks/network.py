@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sparring.errors import UsageError
 from sparring.types import Logits, Samples
 
 
@@ -68,6 +69,16 @@ class Network:
     fit: Callable[[tuple[int, ...]], tuple[int, ...]]
     generator: Callable[[tuple[int, ...], int, int], nn.Module]
     discriminator: Callable[[tuple[int, ...], int, str], Discriminator]
+
+
+def require_images(name: str, item_shape: tuple[int, ...]) -> None:
+    """Refuse items that are not images.
+
+    Raises:
+        UsageError: naming the network that takes anything.
+    """
+    if len(item_shape) != 3:
+        raise UsageError(f"the network {name!r} takes images, not items of shape {list(item_shape)}: try --network mlp")
 
 
 NORMALIZATIONS = ("batch", "none")

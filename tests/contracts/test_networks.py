@@ -1,0 +1,64 @@
+"""What holds for every family of networks that is registered."""
+
+import pytest
+import torch
+
+from sparring import NETWORKS
+from sparring.networks import Network
+from sparring.networks.network import NORMALIZATIONS
+
+every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+SHAPES = [(1, 28, 28), (3, 32, 32), (4, 64, 64), (1, 20, 20), (3, 16, 16)]
+
+
+@every_network
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_matching_pair_from_an_items_shape(network: Network, shape: tuple[int, ...]) -> None:
+    fitting = network.fit(shape)
+    assert network.fit(fitting) == fitting
+    assert fitting[0] == shape[0]
+    assert fitting[1] >= shape[1]
+    samples = network.generator(fitting, 10, 8)(torch.randn(2, 10))
+    assert samples.shape == (2, *fitting)
+    assert samples.abs().max() <= 1
+    for normalization in NORMALIZATIONS:
+        discriminator = network.discriminator(fitting, 8, normalization)
+        assert discriminator(samples).shape == (2,)
+        probability = discriminator.probability(samples)
+        assert ((probability > 0) & (probability < 1)).all()
+
+
+@every_network
+def test_normalization_is_what_was_asked_for(network: Network) -> None:
+    shape = network.fit((1, 28, 28))
+
+    def num_norms(normalization: str) -> int:
+        modules = network.discriminator(shape, 8, normalization).modules()
+        return sum(isinstance(m, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) for m in modules)
+
+    assert num_norms("none") == 0
+    assert num_norms("batch") > 0
+
+
+@every_network
+def test_every_weight_gets_a_gradient(network: Network) -> None:
+    shape = network.fit((1, 28, 28))
+    generator, discriminator = network.generator(shape, 10, 8), network.discriminator(shape, 8, "batch")
+    discriminator(generator(torch.randn(8, 10))).square().sum().backward()
+    for module in (generator, discriminator):
+        for name, parameter in module.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().sum() > 0, name
+
+
+@every_network
+def test_it_says_what_it_is(network: Network) -> None:
+    assert network.summary
+    assert network.source
+
+
+def test_points_are_for_the_mlp() -> None:
+    mlp = NETWORKS["mlp"]
+    points = mlp.generator((2,), 4, 8)(torch.randn(3, 4))
+    assert points.shape == (3, 2)
+    assert mlp.discriminator((2,), 8, "none")(points).shape == (3,)

@@ -1,0 +1,134 @@
+"""The command as its users meet it: real processes, real signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+COMMAND = [sys.executable, "-m", "sparring"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+SMALL = ["--width", "4", "--batch-size", "16"]
+
+
+def sparring(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+
+
+def test_from_training_to_a_picture(tmp_path: Path) -> None:
+    trained = sparring("train", "--steps", "30", *SMALL, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stderr == ""
+    assert "sparring sample runs/digits-1" in trained.stdout
+    assert json.loads((tmp_path / "runs/digits-1/summary.json").read_text())["status"] == "finished"
+
+    assert sparring("sample", "runs/digits-1", "-n", "9", "--out", "a.png", cwd=tmp_path).returncode == 0
+    assert sparring("sample", "runs/digits-1", "-n", "9", "--seed", "1", "--out", "a.npz", cwd=tmp_path).returncode == 0
+    assert np.load(tmp_path / "a.npz")["images"].shape == (9, 28, 28)
+
+    further = sparring("resume", "runs/digits-1", "--steps", "40", cwd=tmp_path)
+    assert further.returncode == 0, further.stderr
+    assert "after 40 steps" in further.stdout
+
+    second = sparring("train", "--steps", "2", *SMALL, "--set", "learning_rate=1e-4", cwd=tmp_path)
+    assert second.returncode == 0
+    recipe = json.loads((tmp_path / "runs/digits-2/recipe.json").read_text())["recipe"]
+    assert recipe["learning_rate"] == 1e-4
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(name: str, code: int, tmp_path: Path) -> None:
+    arguments = ["train", "--steps", "100000", *SMALL, "--out", "run", "--set", "log_steps=1"]
+    process = subprocess.Popen([*COMMAND, *arguments], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    with process:
+        log = tmp_path / "run" / "log.jsonl"
+        while not log.exists():  # until the first step is done; the test's own time limit is the suite's
+            assert process.poll() is None
+            os.sched_yield()
+        process.send_signal(getattr(signal, name))
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "sparring resume run" in output
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == "stopped"
+    assert name in summary["reason"]
+    steps = summary["steps"]
+    assert (tmp_path / "run" / "checkpoints" / f"step-{steps:06d}").is_dir()
+    assert json.loads(log.read_text().splitlines()[-1])["step"] == steps
+    resumed = sparring("resume", "run", "--steps", str(steps + 1), cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+
+
+BAD_USE = {
+    "unknown objective": (["train", "--objective", "wassertein"], "did you mean 'wasserstein'"),
+    "unknown penalty": (["train", "--penalty", "gradient"], "did you mean 'gradient_penalty'"),
+    "unknown network": (["train", "--network", "dcgam"], "did you mean 'dcgan'"),
+    "unknown recipe": (["train", "--recipe", "dragon"], "did you mean 'dragan'"),
+    "unknown data": (["train", "digit"], "did you mean 'digits'"),
+    "unknown setting": (["train", "--set", "learning_rat=1"], "did you mean 'learning_rate'"),
+    "unknown kind": (["list", "objective"], "did you mean 'objectives'"),
+    "missing path": (["train", "./nothing.npz"], "no file or folder"),
+    "unreadable data": (["train", "broken.npz"], "cannot read"),
+    "empty data": (["train", "empty.npy"], "0 items"),
+    "fewer than a batch": (["train", "few.npy"], "lower --batch-size"),
+    "zero steps": (["train", "--steps", "0"], "steps must be at least 1"),
+    "negative minutes": (["train", "--minutes", "-1"], "minutes must be greater than 0"),
+    "negative batch": (["train", "--batch-size", "-4"], "batch_size must be at least 1"),
+    "another run": (["train", "--out", "taken"], "sparring resume"),
+    "not a folder": (["train", "--out", "few.npy"], "give another --out"),
+    "unwritable": (["train", "--out", "/proc/run"], "give another --out"),
+    "not a pair": (["train", "--set", "steps"], "KEY=VALUE"),
+    "not a number": (["train", "--set", "steps=many"], "steps=many"),
+    "no run": (["resume", "nothing"], "holds no run"),
+    "no generator": (["sample", "nothing", "--out", "a.png"], "no generator"),
+    "no such format": (["sample", "nothing", "--out", "a.jpg"], "no generator"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_USE)
+def test_bad_use_exits_with_2_a_message_and_nothing_made(case: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "empty.npy", np.zeros((0, 28, 28), np.uint8))
+    np.save(tmp_path / "few.npy", np.zeros((20, 28, 28), np.uint8))
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "recipe.json").write_text("{}")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    arguments, message = BAD_USE[case]
+    result = sparring(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"], ["resume"], ["sample"], ["list"]], ids=str)
+def test_help(arguments: list[str], tmp_path: Path) -> None:
+    result = sparring(*arguments, "--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "usage: sparring" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["trian"], ["train", "--objektive", "x"], ["train", "--steps", "x"], ["sample"]])
+def test_options_that_there_are_not(arguments: list[str], tmp_path: Path) -> None:
+    result = sparring(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_list_names_everything(tmp_path: Path) -> None:
+    output = sparring("list", cwd=tmp_path).stdout
+    for name in ("wasserstein", "gradient_penalty", "conv", "digits", "wgan-gp"):
+        assert name in output
+
+
+def test_a_dry_run_makes_nothing(tmp_path: Path) -> None:
+    result = sparring("train", "ring", "--dry-run", cwd=tmp_path)
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["network"] == "mlp"
+    assert not list(tmp_path.iterdir())

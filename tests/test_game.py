@@ -1,0 +1,237 @@
+"""The nine steps: each of Game's promises against a plain hand-written loop, in float64."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import sparring
+from sparring import OBJECTIVES, PENALTIES, DivergenceError, Game, UnknownNameError, UsageError
+from sparring.seeding import Stream
+
+BATCH, LATENTS, DIMENSIONS = 16, 3, 2
+
+
+def players(normalization: bool = False) -> tuple[nn.Module, nn.Module]:
+    with Stream(0, "players").as_default():
+        norm = [nn.BatchNorm1d(8)] if normalization else []
+        generator = nn.Sequential(nn.Linear(LATENTS, 8), nn.Softplus(), nn.Linear(8, DIMENSIONS)).double()
+        discriminator = nn.Sequential(nn.Linear(DIMENSIONS, 8), *norm, nn.Softplus(), nn.Linear(8, 1)).double()
+    return generator, discriminator
+
+
+def real_batch(step: int) -> Tensor:
+    return Stream(1, "real", step).normal(BATCH, DIMENSIONS).double()
+
+
+def sgd(module: nn.Module, rate: float = 0.1) -> torch.optim.Optimizer:
+    return torch.optim.SGD(module.parameters(), lr=rate)
+
+
+def game(generator: nn.Module, discriminator: nn.Module, **options: object) -> Game:
+    optimizers = {"generator_optimizer": sgd(generator), "discriminator_optimizer": sgd(discriminator)}
+    return Game(generator, discriminator, **{**optimizers, **options})  # type: ignore[arg-type]
+
+
+def weights(*modules: nn.Module) -> Tensor:
+    return torch.cat([value.flatten().double() for module in modules for value in module.state_dict().values()])
+
+
+def plain_step(generator: nn.Module, discriminator: nn.Module, objective: str, step: int, simultaneous: bool) -> None:
+    """One iteration as a tutorial writes it: whole backward passes, nothing shared, nothing frozen."""
+    losses = OBJECTIVES[objective]
+    d_optimizer, g_optimizer = sgd(discriminator), sgd(generator)
+    latents = Stream(0, "latents/0", step).normal(BATCH, LATENTS).double()
+    real = real_batch(step)
+
+    d_optimizer.zero_grad()
+    fake = generator(latents).detach()
+    losses.discriminator(discriminator(real).flatten(), discriminator(fake).flatten()).mean().backward()
+    if simultaneous:
+        before = copy.deepcopy(discriminator)
+    d_optimizer.step()
+    judge = before if simultaneous else discriminator
+    g_optimizer.zero_grad()
+    losses.generator(judge(real).flatten().detach(), judge(generator(latents)).flatten()).mean().backward()
+    g_optimizer.step()
+
+
+@pytest.mark.parametrize("simultaneous", [False, True])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_steps_equal_the_plain_loop(objective: str, simultaneous: bool) -> None:
+    ours, plain = players(), players()
+    match = game(*ours, objective=objective, simultaneous=simultaneous)
+    for step in range(5):
+        match.step(real_batch(step))
+        plain_step(*plain, objective, step, simultaneous)
+    torch.testing.assert_close(weights(*ours), weights(*plain), rtol=0, atol=1e-12)
+
+
+def test_alternating_and_simultaneous_differ() -> None:
+    results = []
+    for simultaneous in (False, True):
+        pair = players()
+        game(*pair, simultaneous=simultaneous).step(real_batch(0))
+        results.append(weights(*pair))
+    assert not torch.allclose(results[0], results[1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_penalties_enter_the_discriminators_update_alone(name: str) -> None:
+    """Simultaneously, a penalty changes what the discriminator does and not what the generator does."""
+    free, restrained = players(), players()
+    game(*free, simultaneous=True).step(real_batch(0))
+    report = game(*restrained, simultaneous=True, penalties=[PENALTIES[name]()]).step(real_batch(0))
+    if name not in ("none", "spectral_norm"):
+        assert not torch.equal(weights(free[1]), weights(restrained[1]))
+        assert (report.penalty > 0) is (name != "weight_clipping")
+    if name != "spectral_norm":  # it changes the function that the generator is judged by
+        torch.testing.assert_close(weights(free[0]), weights(restrained[0]), rtol=0, atol=0)
+
+
+def test_lazy_penalties_count_as_often_as_they_are_left_out() -> None:
+    _, discriminator = players()
+    every = game(*players(), penalties=[sparring.R1(0.5)])
+    lazy = game(*players(), penalties=[sparring.R1(0.5, interval=4)])
+    penalties = [(every.step(real_batch(0)).penalty, lazy.step(real_batch(0)).penalty)]
+    assert penalties[0][1] == pytest.approx(4 * penalties[0][0], rel=1e-12)
+    assert [lazy.step(real_batch(step)).penalty > 0 for step in range(1, 9)] == [False] * 3 + [True] + [False] * 3 + [
+        True
+    ]
+
+
+def test_counts_of_updates() -> None:
+    class Counting(torch.optim.SGD):
+        count = 0
+
+        def step(self, closure: object = None) -> None:  # type: ignore[override]
+            self.count += 1
+
+    generator, discriminator = players()
+    optimizers = Counting(generator.parameters()), Counting(discriminator.parameters())
+    match = Game(
+        generator,
+        discriminator,
+        generator_optimizer=optimizers[0],
+        discriminator_optimizer=optimizers[1],
+        discriminator_steps=5,
+        generator_steps=2,
+    )
+    match.step([real_batch(number) for number in range(5)])
+    match.step(real_batch(0))
+    assert (optimizers[0].count, optimizers[1].count) == (4, 10)
+
+
+def test_each_update_draws_its_own_latents() -> None:
+    match = game(*players(), discriminator_steps=3, generator_steps=2)
+    drawn = torch.cat([match.generate(BATCH, turn) for turn in range(5)])
+    assert len(drawn.unique(dim=0)) == 5 * BATCH
+
+
+def test_gradients_are_clipped_and_reported_before_that() -> None:
+    generator, discriminator = players()
+    before = weights(generator)
+    report = game(generator, discriminator, clip_gradients=1e-3).step(real_batch(0))
+    assert report.generator_gradient_norm > 1e-3
+    assert (weights(generator) - before).norm().item() == pytest.approx(0.1 * 1e-3, rel=1e-3)
+
+
+def test_the_report_is_of_the_first_numbers() -> None:
+    generator, discriminator = players()
+    with torch.no_grad():
+        for parameter in discriminator.parameters():
+            parameter.zero_()
+    report = game(generator, discriminator, objective="minimax").step(real_batch(0))
+    assert report.step == 1
+    assert report.discriminator_loss == pytest.approx(math.log(4))
+    assert (report.real_probability, report.fake_probability) == (0.5, 0.5)
+    assert report.penalty == 0
+
+
+def test_no_player_keeps_gradients_of_the_other() -> None:
+    generator, discriminator = players()
+    game(generator, discriminator).step(real_batch(0))
+    assert all(parameter.grad is None for module in (generator, discriminator) for parameter in module.parameters())
+
+
+def test_frozen_layers_stay() -> None:
+    generator, discriminator = players()
+    generator[0].requires_grad_(False)
+    before = weights(generator[0])
+    game(generator, discriminator).step(real_batch(0))
+    assert torch.equal(weights(generator[0]), before)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+def test_state_and_load_state_go_on_to_the_same_bytes(optimizer: str) -> None:
+    """Dropping an optimiser's moments, a buffer, or the step number from the state turns this red."""
+    kinds = {
+        "adam": lambda module: torch.optim.Adam(module.parameters(), 1e-2, fused=True),
+        "rmsprop": lambda module: torch.optim.RMSprop(module.parameters(), 1e-2),
+        "sgd": lambda module: torch.optim.SGD(module.parameters(), 1e-2, momentum=0.9),
+    }
+
+    def fresh() -> Game:
+        generator, discriminator = players(normalization=True)
+        penalties = [sparring.GradientPenalty(1.0, interval=2), sparring.SpectralNorm()]
+        return Game(
+            generator,
+            discriminator,
+            penalties=penalties,
+            generator_optimizer=kinds[optimizer](generator),
+            discriminator_optimizer=kinds[optimizer](discriminator),
+        )
+
+    undisturbed, first, second = fresh(), fresh(), fresh()
+    for step in range(7):
+        undisturbed.step(real_batch(step))
+    for step in range(3):
+        first.step(real_batch(step))
+    second.load_state({name: value.clone() for name, value in first.state().items()}, steps=3)
+    for step in range(3, 7):
+        second.step(real_batch(step))
+    expected, found = undisturbed.state(), second.state()
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_dropout_follows_the_step_and_not_the_global_generator() -> None:
+    results = []
+    for global_seed in (1, 2):
+        generator, discriminator = players()
+        discriminator = nn.Sequential(nn.Dropout(0.5), *discriminator)
+        torch.manual_seed(global_seed)
+        game(generator, discriminator).step(real_batch(0))
+        results.append(weights(discriminator))
+    assert torch.equal(*results)
+
+
+def test_latents_for_any_users_modules() -> None:
+    with_conv = nn.Sequential(nn.ConvTranspose2d(10, 1, 4), nn.Flatten())
+    assert Game(with_conv, nn.Linear(16, 1)).step(torch.randn(4, 16)).step == 1
+    with pytest.raises(UsageError, match="give prior="):
+        Game(nn.Sequential(nn.Conv2d(1, 1, 3)), nn.Linear(2, 1))
+
+
+def test_errors_name_what_is_wrong() -> None:
+    generator, discriminator = players()
+    with pytest.raises(UnknownNameError, match="did you mean 'wasserstein'"):
+        Game(generator, discriminator, objective="wassertein")
+    with pytest.raises(UsageError, match="at least 1"):
+        Game(generator, discriminator, discriminator_steps=0)
+    with pytest.raises(UsageError, match="clip_gradients"):
+        Game(generator, discriminator, clip_gradients=0.0)
+    with pytest.raises(UsageError, match="one logit to each sample"):
+        game(generator, nn.Linear(DIMENSIONS, 3).double()).step(real_batch(0))
+    with pytest.raises(UsageError, match="takes 2 batches"):
+        game(generator, discriminator, discriminator_steps=2).step([real_batch(0)])
+
+
+def test_a_loss_that_is_not_finite_is_not_applied() -> None:
+    generator, discriminator = players()
+    before = weights(generator, discriminator)
+    with pytest.raises(DivergenceError, match="discriminator diverged at step 1"):
+        game(generator, discriminator).step(torch.full((BATCH, DIMENSIONS), math.nan, dtype=torch.float64))
+    assert torch.equal(weights(generator, discriminator), before)

@@ -1,0 +1,128 @@
+"""The trained thing: the same samples for the same seed, whatever is asked around them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sparring
+from sparring import UnknownNameError, UsageError
+from sparring.generator import Config, Generator, spherical, to_numpy
+from sparring.seeding import Stream
+
+CONFIG = Config("conv", item_shape=(1, 28, 28), latent_dim=16, prior="gaussian", width=4)
+
+
+@pytest.fixture
+def generator() -> Generator:
+    with Stream(0, "test").as_default():
+        return Generator(CONFIG.build(), CONFIG)
+
+
+def test_samples_are_images(generator: Generator) -> None:
+    images = generator.sample(3, seed=0)
+    assert images.shape == (3, 28, 28)
+    assert images.dtype == np.uint8
+
+
+def test_ten_are_the_first_ten_of_a_hundred(generator: Generator) -> None:
+    """Batch sizes change a convolution's rounding; samples must not."""
+    many = generator.sample(257, seed=5)
+    for count in (1, 10, 100, 101):
+        assert np.array_equal(generator.sample(count, seed=5), many[:count])
+    assert not np.array_equal(generator.sample(10, seed=6), many[:10])
+
+
+def test_save_and_load_give_the_same_samples(generator: Generator, tmp_path: Path) -> None:
+    generator.save(tmp_path / "generator")
+    generator.save(tmp_path / "generator")  # over itself
+    for path in (tmp_path, tmp_path / "generator", str(tmp_path)):
+        assert np.array_equal(sparring.load(path).sample(5), generator.sample(5))
+
+
+def test_truncation_bounds_the_latents(generator: Generator) -> None:
+    latents = generator.latents(1000, truncation=0.5)
+    assert latents.abs().max() <= 0.5
+    # A normal number cut at ±0.5 has a standard deviation of 0.2791; 16,000 of them, five standard errors.
+    assert latents.std().item() == pytest.approx(0.2791, abs=5 * 0.2791 / (2 * 16_000) ** 0.5)
+    assert torch.equal(generator.latents(10, truncation=0.5), latents[:10])
+
+
+def test_interpolation_begins_and_ends_where_it_should(generator: Generator) -> None:
+    start, end = generator.latents(2)
+    path = generator.interpolate(start, end, steps=5)
+    ends = generator.generate(torch.stack([start, end]))
+    assert np.abs(path[[0, -1]].astype(int) - ends.astype(int)).max() <= 1
+
+
+def test_the_sphere_keeps_the_norm() -> None:
+    start, end = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 3.0])
+    between = spherical(start, end, torch.linspace(0, 1, 9))
+    torch.testing.assert_close(between.norm(dim=1), torch.full((9,), 3.0))
+    torch.testing.assert_close(spherical(start, start, torch.tensor([0.3])), start[None])
+
+
+def test_pixels() -> None:
+    colours = torch.tensor([-1.0, 0.0, 1.0]).reshape(1, 3, 1, 1)
+    assert to_numpy(colours).tolist() == [[[[0, 128, 255]]]]
+    assert to_numpy(torch.full((1, 1, 2, 2), 7.0)).tolist() == [[[255, 255], [255, 255]]]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda generator: generator.sample(0),
+        lambda generator: generator.sample(1, seed=-1),
+        lambda generator: generator.sample(1, truncation=0.0),
+        lambda generator: generator.generate(torch.zeros(2, 5)),
+        lambda generator: generator.interpolate(torch.zeros(16), torch.ones(16), steps=1),
+    ],
+)
+def test_numbers_out_of_range_are_refused(call: object, generator: Generator) -> None:
+    with pytest.raises(UsageError):
+        call(generator)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network": "os.system"}, "unknown network"),
+        ({"prior": "x"}, "unknown prior"),
+        ({"width": 10**9}, "between 1 and 4096"),
+        ({"item_shape": [1, 29, 29]}, "cannot make items"),
+        ({"width": 8}, "another network"),
+        ({"code": "print()"}, "code"),
+        ({"latent_dim": "16"}, "latent_dim"),
+    ],
+)
+def test_strange_configs_are_refused(
+    change: dict[str, object], message: str, generator: Generator, tmp_path: Path
+) -> None:
+    generator.save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(UsageError, match=message):
+        sparring.load(tmp_path)
+
+
+def test_nothing_is_unpickled(generator: Generator, tmp_path: Path) -> None:
+    """A pickle in the place of the weights would run code when it is loaded as one."""
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "exploded",))
+
+    generator.save(tmp_path)
+    torch.save(Bomb(), tmp_path / "model.safetensors")
+    with pytest.raises(UsageError, match="damaged"):
+        sparring.load(tmp_path)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_no_generator_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no generator"):
+        sparring.load(tmp_path)
+    with pytest.raises(UnknownNameError):
+        Config("unknown", (1, 28, 28), 16, "gaussian", 4)

@@ -1,0 +1,53 @@
+"""Each loss against numbers worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from sparring import OBJECTIVES
+
+LOG2, A, B = math.log(2), 2.0, -1.0
+
+
+def log1p_exp(t: float) -> float:
+    return math.log(1 + math.exp(t))
+
+
+# For a real logit of 2 and a generated one of −1.
+BY_HAND = {
+    "minimax": (log1p_exp(-2) + log1p_exp(-1), -log1p_exp(-1)),
+    "non_saturating": (log1p_exp(-2) + log1p_exp(-1), log1p_exp(1)),
+    "wasserstein": (-3.0, 1.0),
+    "least_squares": (0.5 * 1 + 0.5 * 1, 0.5 * 4),
+    "hinge": (0.0 + 0.0, 1.0),
+    "relativistic": (log1p_exp(-3), log1p_exp(3)),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_values_worked_out_by_hand(name: str) -> None:
+    real, fake = torch.tensor([A], dtype=torch.float64), torch.tensor([B], dtype=torch.float64)
+    discriminator, generator = BY_HAND[name]
+    assert OBJECTIVES[name].discriminator(real, fake).item() == pytest.approx(discriminator, rel=1e-12)
+    assert OBJECTIVES[name].generator(real, fake).item() == pytest.approx(generator, rel=1e-12)
+
+
+def test_value_at_equilibrium_is_minus_log_four() -> None:
+    zero = torch.zeros(1, dtype=torch.float64)
+    assert -OBJECTIVES["minimax"].discriminator(zero, zero).item() == pytest.approx(-math.log(4), rel=1e-15)
+
+
+def test_minimax_is_zero_sum_and_saturates_where_non_saturating_does_not() -> None:
+    fake = torch.tensor([-20.0], dtype=torch.float64, requires_grad=True)
+    slopes = [
+        torch.autograd.grad(OBJECTIVES[name].generator(fake, fake).sum(), fake)[0].item()
+        for name in ("minimax", "non_saturating")
+    ]
+    assert abs(slopes[0]) < 1e-8
+    assert slopes[1] == pytest.approx(-1)
+
+
+def test_hinge_stops_at_the_margin() -> None:
+    real, fake = torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 0.0])
+    assert OBJECTIVES["hinge"].discriminator(real, fake).tolist() == [0.0, 2.0]

@@ -1,0 +1,28 @@
+"""Pictures show what they are given, where it belongs."""
+
+import numpy as np
+import pytest
+
+from sparring import pictures
+
+
+def test_tiles_stand_row_by_row() -> None:
+    images = np.stack([np.full((56, 56), value, np.uint8) for value in (10, 20, 30)])
+    sheet = np.asarray(pictures.grid(images, columns=2))
+    assert sheet.shape == (118, 118)
+    assert (sheet[30, 30], sheet[30, 90], sheet[90, 30]) == (10, 20, 30)
+    assert sheet[90, 90] == 64  # an empty place
+
+
+@pytest.mark.parametrize(("shape", "mode"), [((4, 28, 28), "L"), ((4, 64, 64, 3), "RGB"), ((4, 32, 32, 4), "RGBA")])
+def test_grey_colour_and_alpha(shape: tuple[int, ...], mode: str) -> None:
+    assert pictures.grid(np.zeros(shape, np.uint8)).mode == mode
+
+
+def test_points_are_drawn_where_they_lie() -> None:
+    points = np.full((500, 2), 0.8, np.float32)
+    picture = np.asarray(pictures.scatter(points, extent=1.0)).astype(int)
+    blue = picture[..., 2] - picture[..., 0] > 60
+    rows, columns = np.nonzero(blue)
+    assert rows.mean() < 100  # up
+    assert columns.mean() > 300  # right

@@ -1,0 +1,101 @@
+"""Recipes: names and numbers, checked before anything is made."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from sparring import RECIPES, UnknownNameError, UsageError
+from sparring.recipes import parse_setting, recipe_for, resolve
+
+
+def test_a_limit_replaces_the_recipes() -> None:
+    assert recipe_for("digits").minutes == 2.0
+    recipe = recipe_for("digits", steps=10)
+    assert (recipe.steps, recipe.images, recipe.minutes) == (10, None, None)
+
+
+def test_points_get_the_recipe_for_points() -> None:
+    assert recipe_for("ring") == dataclasses.replace(RECIPES["points"].recipe, data="ring")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": -5}, "steps must be at least 1"),
+        ({"minutes": 0.0}, "minutes must be greater than 0"),
+        ({"minutes": float("nan")}, "minutes must be"),
+        ({"learning_rate": float("inf")}, "learning_rate must be"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"seed": -1}, "seed must be"),
+        ({"size": 3}, "size must be between"),
+        ({"beta1": 1.0}, "beta1 must be"),
+        ({"penalty_weight": -1.0}, "penalty_weight must be"),
+        ({"optimizer": "adm"}, "did you mean 'adam'"),
+        ({"learning_rte": 1.0}, "did you mean 'learning_rate'"),
+    ],
+)
+def test_numbers_and_names_are_checked(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        recipe_for("digits", **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"objective": "gan"}, "unknown objective"),
+        ({"penalty": "gradient-penalty"}, "did you mean 'gradient_penalty'"),
+        ({"network": "conf"}, "did you mean 'conv'"),
+        ({"network": "dcgan", "size": 28}, "try --size 32"),
+        ({"batch_size": 9001}, "lower --batch-size"),
+    ],
+)
+def test_what_does_not_fit_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        resolve(recipe_for("digits", **settings))
+
+
+def test_nothing_is_left_open() -> None:
+    recipe, dataset = resolve(recipe_for("digits"))
+    assert (recipe.network, recipe.size, recipe.normalization) == ("conv", 28, "batch")
+    assert None not in (recipe.width, recipe.penalty_weight)
+    assert resolve(recipe)[0] == recipe
+    assert dataset.train.item_shape == (1, 28, 28)
+
+
+def test_the_network_decides_the_size_where_none_is_given() -> None:
+    recipe, dataset = resolve(recipe_for("digits", network="dcgan"))
+    assert recipe.size == 32
+    assert dataset.train.item_shape == (1, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "normalization"), [("none", "batch"), ("r1", "none"), ("weight_clipping", "batch")]
+)
+def test_penalties_on_single_samples_go_without_batch_statistics(penalty: str, normalization: str) -> None:
+    assert resolve(recipe_for("digits", penalty=penalty))[0].normalization == normalization
+
+
+def test_points_take_no_convolutions() -> None:
+    with pytest.raises(UsageError, match="takes images"):
+        resolve(recipe_for("ring", network="conv"))
+
+
+def test_settings_from_text() -> None:
+    assert parse_setting("steps", "100") == 100
+    assert parse_setting("clip_gradients", "none") is None
+    assert parse_setting("simultaneous", "yes") is True
+    for name, text in (("steps", "many"), ("learning_rate", ""), ("learning_rate", "none")):
+        with pytest.raises(UsageError, match=name):
+            parse_setting(name, text)
+    with pytest.raises(UnknownNameError):
+        parse_setting("stepz", "1")
+
+
+def test_too_few_items_for_a_batch(tmp_path: Path) -> None:
+    import numpy as np
+
+    np.save(tmp_path / "few.npy", np.zeros((20, 28, 28), np.uint8))
+    with pytest.raises(UsageError, match="18 items to train on, fewer than a batch of 32"):
+        resolve(recipe_for(str(tmp_path / "few.npy")))

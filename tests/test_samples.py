@@ -1,0 +1,42 @@
+"""Samples as files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sparring import UsageError
+from sparring.samples import write
+
+IMAGES = np.arange(5 * 64, dtype=np.int64).reshape(5, 8, 8).astype(np.uint8)
+
+
+def test_arrays(tmp_path: Path) -> None:
+    write(IMAGES, tmp_path / "a.npz")
+    assert np.array_equal(np.load(tmp_path / "a.npz")["images"], IMAGES)
+    write(np.zeros((5, 2), np.float32), tmp_path / "b.npz")
+    assert np.load(tmp_path / "b.npz")["points"].shape == (5, 2)
+
+
+def test_one_file_a_sample(tmp_path: Path) -> None:
+    write(IMAGES, tmp_path / "folder")
+    files = sorted((tmp_path / "folder").iterdir())
+    assert [np.asarray(Image.open(file)).tolist() for file in files] == IMAGES.tolist()
+    with pytest.raises(UsageError, match="not empty"):
+        write(IMAGES, tmp_path / "folder")
+
+
+def test_one_picture(tmp_path: Path) -> None:
+    write(IMAGES, tmp_path / "a.png")
+    write(IMAGES, tmp_path / "a.png")  # over it
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot write \.jpg"):
+        write(IMAGES, tmp_path / "a.jpg")
+    with pytest.raises(UsageError, match=r"a \.png or a \.npz"):
+        write(np.zeros((5, 2), np.float32), tmp_path / "folder")
+    with pytest.raises(UsageError, match="give another --out"):
+        write(IMAGES, tmp_path / "missing" / "a.png")

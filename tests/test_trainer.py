@@ -1,0 +1,119 @@
+"""The loop: limits, log, checkpoints, and going on to the same bytes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import sparring
+from sparring import RunFolderError, UsageError
+from sparring.run import Run
+
+SMALL = {"width": 4, "batch_size": 16}
+
+
+def model(run: Run) -> bytes:
+    return (run.path / "generator" / "model.safetensors").read_bytes()
+
+
+def log(run: Run) -> list[dict[str, float]]:
+    """The log without its times."""
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in run.log()]
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    first, second, other = (
+        sparring.train("digits", steps=50, seed=seed, out=tmp_path / name, **SMALL)
+        for name, seed in (("a", 3), ("b", 3), ("c", 4))
+    )
+    assert model(first) == model(second)
+    assert log(first) == log(second)
+    assert model(first) != model(other)
+
+
+@pytest.mark.parametrize("stop", [37, 40])
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(stop: int, tmp_path: Path) -> None:
+    """Whether or not it was stopped at a line of the log."""
+    options = {**SMALL, "penalty": "r1", "penalty_interval": 3, "schedule": "constant", "checkpoint_steps": stop}
+    whole = sparring.train("digits", steps=60, out=tmp_path / "whole", **options)
+    sparring.train("digits", steps=stop, out=tmp_path / "parts", **options)
+    parts = sparring.resume(tmp_path / "parts", steps=60)
+    assert model(whole) == model(parts)
+    assert [line["step"] for line in parts.log()] == sorted({20, stop, 40, 60})
+    assert log(whole)[-1] == pytest.approx(log(parts)[-1])
+
+
+def test_lines_after_the_checkpoint_are_cut(tmp_path: Path) -> None:
+    run = sparring.train(
+        "digits", steps=40, log_steps=10, checkpoint_steps=20, schedule="constant", out=tmp_path, **SMALL
+    )
+    before = log(run)
+    newest = run.checkpoints / "step-000040"
+    newest.rename(tmp_path / "gone")
+    again = sparring.resume(tmp_path)
+    assert log(again) == before
+
+
+def test_limits_by_images_and_minutes(tmp_path: Path) -> None:
+    by_images = sparring.train("digits", images=330, out=tmp_path / "images", **SMALL).summary()
+    assert (by_images.steps, by_images.images) == (21, 336)
+    by_minutes = sparring.train("digits", minutes=0.02, out=tmp_path / "minutes", **SMALL).summary()
+    assert by_minutes.seconds >= 1.2
+
+
+def test_stops_on_a_plateau(tmp_path: Path) -> None:
+    options = {**SMALL, "steps": 1000, "plateau_lines": 2, "plateau_tolerance": 1e9, "log_steps": 5}
+    run = sparring.train("digits", out=tmp_path, **options)
+    assert run.summary().steps == 20
+    assert "plateau" in run.summary().reason
+
+
+def test_what_a_run_leaves(tmp_path: Path) -> None:
+    run = sparring.train("digits", steps=25, sample_steps=10, out=tmp_path, seed=9, **SMALL)
+    recipe = json.loads((tmp_path / "recipe.json").read_text())
+    assert recipe["recipe"]["seed"] == 9
+    assert recipe["recipe"]["network"] == "conv"
+    assert recipe["versions"]["torch"] == torch.__version__
+    assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == [
+        f"step-{step:06d}.png" for step in (0, 10, 20, 25)
+    ]
+    assert [line["step"] for line in run.log()] == [20, 25]
+    assert {"images", "seconds", "discriminator_loss", "generator_loss"} <= run.log()[0].keys()
+    with Image.open(tmp_path / "curves.png") as curves:
+        assert curves.size == (800, 600)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary.keys() == {"status", "steps", "images", "seconds", "reason", "metrics", "health"}
+    assert not [path for path in tmp_path.rglob("*.tmp*")]
+
+
+def test_checkpoints_are_kept_few(tmp_path: Path) -> None:
+    run = sparring.train("digits", steps=30, checkpoint_steps=5, keep_checkpoints=2, out=tmp_path, **SMALL)
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["step-000025", "step-000030"]
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
+    sparring.train("ring", steps=2, width=8, out=tmp_path)
+    with pytest.raises(UsageError, match="is finished at step 2"):
+        sparring.resume(tmp_path)
+
+
+def test_a_diverging_run_says_so_and_keeps_its_last_checkpoint(tmp_path: Path) -> None:
+    options = {"objective": "wasserstein", "penalty": "none", "optimizer": "sgd", "learning_rate": 1e6}
+    with pytest.raises(sparring.DivergenceError, match="diverged at step"):
+        sparring.train("ring", steps=500, checkpoint_steps=1, width=8, out=tmp_path, **options)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert "diverged" in summary["reason"]
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
+    run = sparring.train("ring", steps=2, width=8, out=tmp_path)
+    with pytest.raises(RunFolderError, match="sparring resume"):
+        sparring.train("ring", steps=2, width=8, out=tmp_path)
+    run.lock()
+    with pytest.raises(RunFolderError, match="another process"):
+        sparring.resume(tmp_path, steps=3)
+    run.unlock()
+    assert sparring.resume(tmp_path, steps=3).summary().steps == 3
