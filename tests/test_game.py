@@ -92,7 +92,6 @@ def test_penalties_enter_the_discriminators_update_alone(name: str) -> None:
 
 
 def test_lazy_penalties_count_as_often_as_they_are_left_out() -> None:
-    _, discriminator = players()
     every = game(*players(), penalties=[sparring.R1(0.5)])
     lazy = game(*players(), penalties=[sparring.R1(0.5, interval=4)])
     penalties = [(every.step(real_batch(0)).penalty, lazy.step(real_batch(0)).penalty)]

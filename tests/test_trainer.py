@@ -85,7 +85,7 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
         assert curves.size == (800, 600)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary.keys() == {"status", "steps", "images", "seconds", "reason", "metrics", "health"}
-    assert not [path for path in tmp_path.rglob("*.tmp*")]
+    assert not list(tmp_path.rglob("*.tmp*"))
 
 
 def test_checkpoints_are_kept_few(tmp_path: Path) -> None:
