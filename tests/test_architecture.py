@@ -14,10 +14,11 @@ FLOORS: list[set[str]] = [
     {"errors", "types"},
     {"seeding", "files"},
     {"objectives", "penalties", "ema", "networks", "data", "pictures", "stopping"},
+    {"theory", "metrics"},
     {"game", "checkpoint", "run", "generator", "samples"},
     {"trainer"},
     {"recipes"},
-    {"training", "display", "catalogue"},
+    {"training", "display", "catalogue", "bench"},
     {"cli"},
     {"__init__", "__main__"},
 ]

@@ -23,6 +23,16 @@ def test_every_item_comes_once_an_epoch_across_batches_that_do_not_divide_it() -
     assert drawn[:10].tolist() != drawn[10:20].tolist()
 
 
+def test_labels_go_with_their_items() -> None:
+    items = Items(torch.arange(10.0)[:, None], torch.arange(10))
+    for step in range(5):
+        stream = Stream(0, "data", step)
+        assert items.batch(3, stream).flatten().tolist() == items.labels(3, stream).tolist()
+    assert items.class_shares == pytest.approx((0.1,) * 10)
+    with pytest.raises(DataError, match="labels must lie"):
+        Items(torch.zeros(2, 1), torch.tensor([0, -1]))
+
+
 def test_a_batch_may_be_larger_than_an_epoch() -> None:
     batch = Items(torch.arange(3.0)[:, None]).batch(9, Stream(0, "data", 1))
     assert sorted(batch.flatten().tolist()) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
@@ -48,8 +58,8 @@ def test_density_integrates_to_one() -> None:
 
 def test_digits_are_all_there() -> None:
     digits = open_dataset("digits")
-    assert torch.bincount(digits.heldout.labels).min() > 80
-    assert torch.bincount(digits.train.labels).min() > 700
+    assert torch.bincount(digits.heldout.item_labels).min() > 80
+    assert torch.bincount(digits.train.item_labels).min() > 700
 
 
 def test_resizing_keeps_the_mean_and_the_range() -> None:
@@ -70,7 +80,7 @@ def test_idx_files_in_a_given_folder(tmp_path: Path) -> None:
         write_idx(tmp_path / f"{file}.gz", array)
     dataset = open_dataset(str(tmp_path))
     assert torch.equal(dataset.train.items[:, 0], torch.from_numpy(arrays[0]))
-    assert dataset.heldout.labels.tolist() == [0, 1, 2, 3, 4]
+    assert dataset.heldout.item_labels.tolist() == [0, 1, 2, 3, 4]
     (tmp_path / f"{FILES[0]}.gz").write_bytes(b"not gzip")
     with pytest.raises(DataError, match="cannot read"):
         open_dataset(str(tmp_path))

@@ -207,6 +207,29 @@ def test_dropout_follows_the_step_and_not_the_global_generator() -> None:
     assert torch.equal(*results)
 
 
+def test_labels_reach_both_players_and_the_penalty() -> None:
+    """The plain loop with labels; a penalty that forgot them would fail on the discriminator's second argument."""
+
+    class Labelled(nn.Module):
+        def __init__(self, inner: nn.Module, inputs: int) -> None:
+            super().__init__()
+            self.inner = inner
+            self.classes = nn.Embedding(2, inputs, dtype=torch.float64)
+
+        def forward(self, values: Tensor, labels: Tensor) -> Tensor:
+            seen.append(labels)
+            return self.inner(values + self.classes(labels))
+
+    seen: list[Tensor] = []
+    generator, discriminator = players()
+    pair = Labelled(generator, LATENTS), Labelled(discriminator, DIMENSIONS)
+    labels = Stream(0, "labels").integers(2, BATCH)
+    prior = sparring.Gaussian((LATENTS,))
+    game(*pair, prior=prior, penalties=[sparring.R1(1.0)]).step(real_batch(0), labels)
+    assert len(seen) == 5  # fakes, D(real), D(fake), the penalty, D(fake) for the generator
+    assert all(torch.equal(labels, other) for other in seen)
+
+
 def test_latents_for_any_users_modules() -> None:
     with_conv = nn.Sequential(nn.ConvTranspose2d(10, 1, 4), nn.Flatten())
     assert Game(with_conv, nn.Linear(16, 1)).step(torch.randn(4, 16)).step == 1

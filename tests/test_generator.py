@@ -1,5 +1,6 @@
 """The trained thing: the same samples for the same seed, whatever is asked around them."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -33,6 +34,29 @@ def test_ten_are_the_first_ten_of_a_hundred(generator: Generator) -> None:
     for count in (1, 10, 100, 101):
         assert np.array_equal(generator.sample(count, seed=5), many[:count])
     assert not np.array_equal(generator.sample(10, seed=6), many[:10])
+
+
+def test_classes() -> None:
+    """Every label its own image; labels drawn as often as in the data; the same prefix for any number."""
+    config = dataclasses.replace(CONFIG, class_shares=(0.25, 0.0, 0.75))
+    generator = Generator(config.build(), config)
+    drawn = generator.random_labels(10_000)
+    # The share of class 0 within five standard errors: false alarm below 6e-7, and none for this fixed seed.
+    assert (drawn == 0).double().mean().item() == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / 1e4) ** 0.5)
+    assert (drawn == 1).sum() == 0
+    assert torch.equal(generator.random_labels(10), drawn[:10])
+    assert np.array_equal(generator.sample(5), generator.sample(5, labels=drawn[:5].tolist()))
+    assert not np.array_equal(generator.sample(5, labels=0), generator.sample(5, labels=2))
+    for labels in (3, -1, [0, 1]):
+        with pytest.raises(UsageError):
+            generator.sample(5, labels=labels)
+    with pytest.raises(UsageError, match="give a label"):
+        generator.generate(generator.latents(2))
+
+
+def test_labels_without_classes_are_refused(generator: Generator) -> None:
+    with pytest.raises(UsageError, match="without classes"):
+        generator.sample(5, labels=1)
 
 
 def test_save_and_load_give_the_same_samples(generator: Generator, tmp_path: Path) -> None:

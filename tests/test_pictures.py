@@ -21,7 +21,7 @@ def test_grey_colour_and_alpha(shape: tuple[int, ...], mode: str) -> None:
 
 def test_points_are_drawn_where_they_lie() -> None:
     points = np.full((500, 2), 0.8, np.float32)
-    picture = np.asarray(pictures.scatter(points, extent=1.0)).astype(int)
+    picture = np.asarray(pictures.scatter(points, scale=0.5)).astype(int)
     blue = picture[..., 2] - picture[..., 0] > 60
     rows, columns = np.nonzero(blue)
     assert rows.mean() < 100  # up

@@ -77,6 +77,14 @@ def test_penalties_on_single_samples_go_without_batch_statistics(penalty: str, n
     assert resolve(recipe_for("digits", penalty=penalty))[0].normalization == normalization
 
 
+def test_labels_are_used_where_there_are_some() -> None:
+    assert resolve(recipe_for("digits"))[0].conditional is True
+    assert resolve(recipe_for("digits", conditional=False))[0].conditional is False
+    assert resolve(recipe_for("ring"))[0].conditional is False
+    with pytest.raises(UsageError, match="has no labels"):
+        resolve(recipe_for("ring", conditional=True))
+
+
 def test_points_take_no_convolutions() -> None:
     with pytest.raises(UsageError, match="takes images"):
         resolve(recipe_for("ring", network="conv"))

@@ -56,6 +56,13 @@ def test_lines_after_the_checkpoint_are_cut(tmp_path: Path) -> None:
     assert log(again) == before
 
 
+def test_with_and_without_labels(tmp_path: Path) -> None:
+    with_labels = sparring.train("digits", steps=2, out=tmp_path / "with", **SMALL)
+    assert sparring.load(with_labels.path).config.class_shares == pytest.approx((0.1,) * 10, abs=0.02)
+    without = sparring.train("digits", steps=2, conditional=False, out=tmp_path / "without", **SMALL)
+    assert sparring.load(without.path).config.class_shares == ()
+
+
 def test_limits_by_images_and_minutes(tmp_path: Path) -> None:
     by_images = sparring.train("digits", images=330, out=tmp_path / "images", **SMALL).summary()
     assert (by_images.steps, by_images.images) == (21, 336)

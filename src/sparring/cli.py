@@ -27,33 +27,35 @@ class Train:
 
     data: Annotated[Positional[str], arg(metavar="DATA")] = "digits"
     """A name (`sparring list data`), a .npy or .npz file, or a folder of images."""
-    recipe: Annotated[str | None, arg(metavar="NAME")] = None
+    recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """A preset: `sparring list recipes`."""
-    objective: Annotated[str | None, arg(metavar="NAME")] = None
+    objective: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """The game: `sparring list objectives`."""
-    penalty: Annotated[str | None, arg(metavar="NAME")] = None
+    penalty: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """What restrains the discriminator: `sparring list penalties`."""
-    network: Annotated[str | None, arg(metavar="NAME")] = None
+    network: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """The family of both players: `sparring list networks`."""
-    minutes: Annotated[float | None, arg(metavar="M")] = None
+    minutes: Annotated[float | None, arg(metavar="M", help_behavior_hint="")] = None
     """Stop after so much training time, evaluation and saving apart."""
-    steps: Annotated[int | None, arg(metavar="N")] = None
+    steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Stop after so many iterations."""
-    images: Annotated[int | None, arg(metavar="N")] = None
+    images: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Stop after so many real samples."""
-    batch_size: Annotated[int | None, arg(metavar="N")] = None
+    batch_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Real samples an update."""
-    size: Annotated[int | None, arg(metavar="PIXELS")] = None
+    size: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="")] = None
     """The side that images are resized to."""
-    width: Annotated[int | None, arg(metavar="N")] = None
+    width: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """The networks' features next to the samples."""
-    seed: Annotated[int | None, arg(metavar="N")] = None
+    conditional: Annotated[bool | None, arg(metavar="{True,False}", help_behavior_hint="")] = None
+    """Whether the players are told the labels; yes where the data have some."""
+    seed: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Of everything random."""
-    device: Annotated[str | None, arg(metavar="NAME")] = None
+    device: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """auto, cpu or cuda."""
-    out: Annotated[Path | None, arg(metavar="RUN")] = None
+    out: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="")] = None
     """The run's folder; runs/DATA-N if not given."""
-    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
     """Show the recipe and stop."""
     set: Annotated[Set, arg(metavar="KEY=VALUE")] = ()
     """Any other field of the recipe, such as learning_rate=2e-4."""
@@ -65,11 +67,11 @@ class Resume:
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """The run's folder."""
-    minutes: Annotated[float | None, arg(metavar="M")] = None
+    minutes: Annotated[float | None, arg(metavar="M", help_behavior_hint="")] = None
     """The training time at which to stop, counted from the run's beginning."""
-    steps: Annotated[int | None, arg(metavar="N")] = None
+    steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """The iteration at which to stop."""
-    images: Annotated[int | None, arg(metavar="N")] = None
+    images: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """The number of real samples at which to stop."""
 
 
@@ -85,7 +87,9 @@ class Sample:
     """How many."""
     seed: Annotated[int, arg(metavar="N")] = 0
     """The same seed gives the same samples."""
-    truncation: Annotated[float | None, arg(metavar="T")] = None
+    label: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
+    """The class of all samples, where the generator has classes."""
+    truncation: Annotated[float | None, arg(metavar="T", help_behavior_hint="")] = None
     """The largest magnitude of a latent number: smaller is more typical and less varied."""
 
 
@@ -171,7 +175,8 @@ def _sample(command: Sample) -> int:
     from sparring.samples import write
 
     generator = load(command.run)
-    write(generator.sample(command.num, command.seed, command.truncation), command.out, generator.config.extent)
+    samples = generator.sample(command.num, command.seed, labels=command.label, truncation=command.truncation)
+    write(samples, command.out, generator.config.scale)
     print(f"{command.num} samples in {command.out}")
     return 0
 

@@ -17,6 +17,7 @@ A game knows networks, losses and penalties. It knows no file, no schedule and n
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from sparring.errors import DivergenceError, UnknownNameError, UsageError
 from sparring.objectives import OBJECTIVES, Objective
 from sparring.penalties import Penalty
 from sparring.seeding import Stream
-from sparring.types import Logits, PerSample, Samples
+from sparring.types import Labels, Logits, PerSample, Samples
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ class Game:
     """A generator and a discriminator, playing.
 
     Args:
-        generator: maps latents [batch, ...] to samples [batch, ...]; any module.
-        discriminator: maps samples to one logit each, [batch] or [batch, 1]; any module. No sigmoid at its end:
-            that is part of the objective.
+        generator: maps latents [batch, ...] to samples [batch, ...]; any module. With labels, it takes them second.
+        discriminator: maps samples to one logit each, [batch] or [batch, 1]; any module. With labels, it takes them
+            second. No sigmoid at its end: that is part of the objective.
         objective: a name in `OBJECTIVES`, or an `Objective`.
         penalties: what restrains the discriminator. A generator's update ignores them.
         prior: what the latents are drawn from; standard normal numbers of the shape that the generator's first
@@ -82,6 +83,10 @@ class Game:
         clip_gradients: the largest norm that a player's gradient may have, or None.
         simultaneous: compute both players' gradients before either moves, instead of one after the other.
         seed: of the latents and the penalties' random points.
+
+    Attributes:
+        steps: iterations played so far.
+        penalty_factor: what all penalties are multiplied by; for schedules, like the optimisers' learning rates.
 
     Raises:
         UnknownNameError: for an objective that is not in `OBJECTIVES`.
@@ -130,18 +135,23 @@ class Game:
         self.simultaneous = simultaneous
         self.seed = seed
         self.steps = 0
+        self.penalty_factor = 1.0
         with Stream(seed, "penalties").as_default():
             for penalty in self.penalties:
                 penalty.prepare(discriminator)
         self.generator_optimizer = generator_optimizer or _adam(generator)
         self.discriminator_optimizer = discriminator_optimizer or _adam(discriminator)
 
-    def step(self, real: Samples | Sequence[Samples]) -> Report:
+    def step(self, real: Samples | Sequence[Samples], labels: Labels | Sequence[Labels] | None = None) -> Report:
         """Play one iteration: steps 2 to 8.
+
+        With labels both players are conditional: the generator is called with (latents, labels), the discriminator
+        with (samples, labels), and the generated samples are of the classes that the real ones are of.
 
         Args:
             real: a batch of real samples [batch, ...]; or a sequence of `discriminator_steps` batches of one size,
                 one for each update of the discriminator. A single batch serves them all.
+            labels: the classes of the real samples [batch], in the same form; or None.
 
         Returns:
             What happened.
@@ -151,29 +161,33 @@ class Game:
             UsageError: if the batches don't fit the game, or the discriminator's output is not one logit a sample.
         """
         batches = [real] * self.discriminator_steps if isinstance(real, Tensor) else list(real)
-        if len(batches) != self.discriminator_steps:
-            raise UsageError(f"a step takes {self.discriminator_steps} batches of real samples, not {len(batches)}")
+        classes = [labels] * self.discriminator_steps if labels is None or isinstance(labels, Tensor) else list(labels)
+        if len(batches) != self.discriminator_steps or len(classes) != self.discriminator_steps:
+            raise UsageError(
+                f"a step takes {self.discriminator_steps} batches of real samples, not {len(batches)}, "
+                "and as many of labels if any"
+            )
         with Stream(self.seed, "modules", self.steps).as_default():
-            report = self._play(batches)
+            report = self._play(batches, classes)
         self.steps += 1
         return report
 
-    def _play(self, batches: list[Samples]) -> Report:
-        for turn, real in enumerate(batches):  # 4. sample real data
+    def _play(self, batches: Sequence[Samples], classes: Sequence[Labels | None]) -> Report:
+        for turn, (real, labels) in enumerate(zip(batches, classes, strict=True)):  # 4. sample real data
             last = turn == self.discriminator_steps - 1
             with torch.set_grad_enabled(last):  # the last fakes serve the generator's update too
-                fake = self.generate(len(real), turn)  # 2. sample latents; 3. generate
-            real_logits, fake_logits = self.logits(real), self.logits(fake.detach())
+                fake = self.generate(len(real), turn, labels)  # 2. sample latents; 3. generate
+            real_logits, fake_logits = self.logits(real, labels), self.logits(fake.detach(), labels)
             losses = self.objective.discriminator(real_logits, fake_logits)  # 5. the discriminator's loss
-            penalty = self._penalty(real, fake.detach(), turn)
+            penalty = self._penalty(real, fake.detach(), labels, turn)
             discriminator_update = self._differentiate(self.discriminator, losses.mean(), penalty)
             if not (last and self.simultaneous):
                 self._update_discriminator(discriminator_update, turn)  # 6. its update
 
         for turn in range(self.generator_steps):
             if turn > 0:
-                fake = self.generate(len(real), self.discriminator_steps + turn)
-            generator_losses = self._generator_losses(real, fake)  # 7. the generator's loss
+                fake = self.generate(len(real), self.discriminator_steps + turn, labels)
+            generator_losses = self._generator_losses(real, fake, labels)  # 7. the generator's loss
             generator_update = self._differentiate(self.generator, generator_losses.mean(), fake.new_zeros(()))
             if turn == 0 and self.simultaneous:
                 self._update_discriminator(discriminator_update, self.discriminator_steps - 1)
@@ -191,20 +205,21 @@ class Game:
             generator_gradient_norm=generator_update.gradient_norm.item(),
         )
 
-    def generate(self, size: int, turn: int) -> Samples:
+    def generate(self, size: int, turn: int, labels: Labels | None = None) -> Samples:
         """Samples [size, ...] of the present generator, from the latents of a turn within this iteration."""
         stream = Stream(self.seed, f"latents/{turn}", self.steps)
         parameter = next(self.generator.parameters())
-        fake: Tensor = self.generator(self.prior.batch(size, stream).to(parameter))
+        latents = self.prior.batch(size, stream).to(parameter)
+        fake: Tensor = self.generator(latents) if labels is None else self.generator(latents, labels)
         return fake
 
-    def logits(self, samples: Samples) -> Logits:
+    def logits(self, samples: Samples, labels: Labels | None = None) -> Logits:
         """What the discriminator gives to samples, [batch].
 
         Raises:
             UsageError: if it is not one number a sample.
         """
-        output: Tensor = self.discriminator(samples)
+        output: Tensor = self.discriminator(samples) if labels is None else self.discriminator(samples, labels)
         if output.numel() != len(samples):
             raise UsageError(
                 f"the discriminator must give one logit to each sample, and made {list(output.shape)} "
@@ -212,22 +227,23 @@ class Game:
             )
         return output.flatten()
 
-    def _generator_losses(self, real: Samples, fake: Samples) -> PerSample:
-        fake_logits = self.logits(fake)
+    def _generator_losses(self, real: Samples, fake: Samples, labels: Labels | None) -> PerSample:
+        fake_logits = self.logits(fake, labels)
         if not self.objective.paired:  # the loss ignores the real logits, so they need not be computed
             return self.objective.generator(fake_logits, fake_logits)
         with torch.no_grad():
-            real_logits = self.logits(real)
+            real_logits = self.logits(real, labels)
         return self.objective.generator(real_logits, fake_logits)
 
-    def _penalty(self, real: Samples, fake: Samples, turn: int) -> Tensor:
+    def _penalty(self, real: Samples, fake: Samples, labels: Labels | None, turn: int) -> Tensor:
         update = self.steps * self.discriminator_steps + turn
         total = real.new_zeros(())
+        logits = partial(self.logits, labels=labels)
         for number, penalty in enumerate(self.penalties):
             if update % penalty.interval == 0:
                 stream = Stream(self.seed, f"penalty/{number}", update)
-                total = total + penalty.interval * penalty(self.logits, real, fake, stream).mean()
-        return total
+                total = total + penalty.interval * penalty(logits, real, fake, stream).mean()
+        return self.penalty_factor * total
 
     def _differentiate(self, player: nn.Module, loss: Tensor, penalty: Tensor) -> _Update:
         # Only the player's own gradients are computed: the other one is frozen without being told so.

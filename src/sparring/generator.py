@@ -4,6 +4,8 @@ On disk it is a folder of two files: `config.json`, which names the network and 
 its weights. Nothing in either is executed.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
@@ -12,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparring.data import PRIORS
+from sparring.data import MAX_CLASSES, PRIORS
 from sparring.errors import UnknownNameError, UsageError
 from sparring.files import read_json, write_atomically, write_json
 from sparring.networks import NETWORKS
 from sparring.seeding import Stream
+from sparring.types import Labels, Latents
 
 BATCH = 100
 """Samples are made in batches of this one size, so that none depends on how many are asked for."""
@@ -32,7 +35,8 @@ class Config:
         latent_dim: how many numbers a latent has.
         prior: its name in `PRIORS`.
         width: the network's features next to the samples.
-        extent: for points, the half-width of the square to draw them in.
+        class_shares: the share of each class in the training data; empty for a generator without classes.
+        scale: what one unit of the network's output is worth in the data's units; 1 for images.
 
     Raises:
         UnknownNameError: for a network or a prior that there isn't.
@@ -44,7 +48,8 @@ class Config:
     latent_dim: int
     prior: str
     width: int
-    extent: float | None = None
+    class_shares: tuple[float, ...] = ()
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -53,12 +58,17 @@ class Config:
             raise UnknownNameError("prior", self.prior, PRIORS)
         if not all(0 < size <= 4096 for size in (*self.item_shape, self.latent_dim, self.width)):
             raise UsageError("item_shape, latent_dim and width must be between 1 and 4096")
+        if not 0 < self.scale < math.inf:
+            raise UsageError(f"scale must be greater than 0, and is {self.scale}")
+        if not all(0 <= share <= 1 for share in self.class_shares) or len(self.class_shares) > MAX_CLASSES:
+            raise UsageError(f"class_shares must be at most {MAX_CLASSES} numbers between 0 and 1")
         if self.item_shape != NETWORKS[self.network].fit(self.item_shape):
             raise UsageError(f"the network {self.network!r} cannot make items of {list(self.item_shape)}")
 
     def build(self) -> nn.Module:
         """A network of this kind with fresh weights."""
-        return NETWORKS[self.network].generator(self.item_shape, self.latent_dim, self.width)
+        network = NETWORKS[self.network]
+        return network.generator(self.item_shape, self.latent_dim, self.width, len(self.class_shares))
 
 
 @final
@@ -66,7 +76,8 @@ class Generator:
     """A trained generator.
 
     Args:
-        module: the network, latents [batch, latent_dim] to samples [batch, *item_shape].
+        module: the network, latents [batch, latent_dim] to samples [batch, *item_shape]; with classes, it takes
+            labels [batch] as well.
         config: what it is.
 
     Example:
@@ -82,12 +93,15 @@ class Generator:
         self.module = module.eval().requires_grad_(False)
         self.config = config
 
-    def sample(self, n: int, seed: int = 0, truncation: float | None = None) -> np.ndarray:
+    def sample(
+        self, n: int, seed: int = 0, *, labels: int | Sequence[int] | None = None, truncation: float | None = None
+    ) -> np.ndarray:
         """New samples: the same for the same seed, and the first ten of a hundred are the ten.
 
         Args:
             n: how many, at least 1.
             seed: 0 to 2**64 - 1.
+            labels: the class of all samples or of each; drawn as often as in the training data if None.
             truncation: for Gaussian latents, the largest magnitude of each number (Brock et al. 2018,
                 arXiv:1809.11096, section 3.1): smaller gives more typical and less varied samples.
 
@@ -97,7 +111,13 @@ class Generator:
         Raises:
             UsageError: for a number out of range.
         """
-        return self.generate(self.latents(n, seed, truncation))
+        latents = self.latents(n, seed, truncation)
+        if labels is None:
+            return self.generate(latents, self.random_labels(n, seed))
+        given = torch.as_tensor(labels)
+        if given.ndim > 0 and len(given) != n:
+            raise UsageError(f"give one label, or one to each of the {n} samples, not {len(given)}")
+        return self.generate(latents, given.expand(n))
 
     def latents(self, n: int, seed: int = 0, truncation: float | None = None) -> Tensor:
         """The latents of `sample`, float32 [n, latent_dim]."""
@@ -116,12 +136,21 @@ class Generator:
         normal: Tensor = torch.special.ndtri(edge + uniform * (1 - 2 * edge))
         return normal.clamp(-truncation, truncation).float()
 
+    def random_labels(self, n: int, seed: int = 0) -> Labels | None:
+        """Labels drawn as often as in the training data, int64 [n]; None for a generator without classes."""
+        if not self.config.class_shares:
+            return None
+        edges = torch.tensor(self.config.class_shares).cumsum(0)
+        uniform = Stream(seed, "sample/labels").uniform(n) * edges[-1]
+        return torch.searchsorted(edges, uniform, right=True).clamp(max=len(edges) - 1)
+
     @torch.inference_mode()
-    def generate(self, latents: Tensor) -> np.ndarray:
+    def generate(self, latents: Latents, labels: Labels | None = None) -> np.ndarray:
         """Samples of given latents.
 
         Args:
             latents: float32 [n, latent_dim].
+            labels: the class of each, int64 [n], where the generator has classes.
 
         Returns:
             uint8 images [n, H, W] or [n, H, W, C], or float32 points [n, dimensions].
@@ -131,19 +160,32 @@ class Generator:
         """
         if latents.ndim != 2 or latents.shape[1] != self.config.latent_dim:
             raise UsageError(f"latents must be [n, {self.config.latent_dim}], and are {list(latents.shape)}")
+        self._check_labels(labels, len(latents))
         batches = []
-        for batch in torch.split(latents, BATCH):
-            padded = torch.nn.functional.pad(batch, (0, 0, 0, BATCH - len(batch)))
-            batches.append(to_numpy(self.module(padded)[: len(batch)]))
+        for start in range(0, len(latents), BATCH):
+            inputs = [part[start : start + BATCH] for part in (latents, labels) if part is not None]
+            missing = BATCH - len(inputs[0])
+            padded = [torch.cat([part, part[:1].expand(missing, *part.shape[1:])]) for part in inputs]
+            batches.append(to_numpy(self.module(*padded)[: BATCH - missing] * self.config.scale))
         return np.concatenate(batches)
 
-    def interpolate(self, start: Tensor, end: Tensor, steps: int) -> np.ndarray:
+    def _check_labels(self, labels: Labels | None, n: int) -> None:
+        classes = len(self.config.class_shares)
+        if labels is None and classes:
+            raise UsageError(f"this generator draws {classes} classes: give a label to each of the {n} latents")
+        if labels is not None and not classes:
+            raise UsageError("this generator was trained without classes: leave the labels away")
+        if labels is not None and (len(labels) != n or labels.min() < 0 or labels.max() >= classes):
+            raise UsageError(f"give {n} labels between 0 and {classes - 1}")
+
+    def interpolate(self, start: Tensor, end: Tensor, steps: int, label: int | None = None) -> np.ndarray:
         """Samples along the great circle between two latents (White 2016, arXiv:1609.04468).
 
         Args:
             start: float32 [latent_dim].
             end: float32 [latent_dim].
             steps: how many samples, the ends included, at least 2.
+            label: the class of all of them, where the generator has classes.
 
         Returns:
             As `generate`.
@@ -157,7 +199,8 @@ class Generator:
         """
         if steps < 2:
             raise UsageError(f"an interpolation has at least 2 steps, not {steps}")
-        return self.generate(spherical(start, end, torch.linspace(0, 1, steps)))
+        labels = None if label is None else torch.full((steps,), label)
+        return self.generate(spherical(start, end, torch.linspace(0, 1, steps)), labels)
 
     def save(self, folder: str | Path) -> None:
         """Write the generator into a folder of its own, over the one that is there."""

@@ -38,24 +38,24 @@ def grid(images: np.ndarray, columns: int | None = None) -> Image.Image:
     return Image.fromarray(sheet)
 
 
-def scatter(points: np.ndarray, extent: float | None) -> Image.Image:
+def scatter(points: np.ndarray, scale: float = 1.0) -> Image.Image:
     """Points in the plane.
 
     Args:
         points: float [n, 2] or more dimensions, of which the first two are drawn.
-        extent: the half-width of the square that is shown; what holds the points if None.
+        scale: the root mean square of the coordinates of the data; what is shown reaches a little over twice as far.
     """
     figure, axes = _figure(4, 4)
     axes.scatter(points[:, 0], points[:, 1], s=2, alpha=0.5, color=BLUE, linewidths=0)
-    if extent is not None:
-        axes.set(xlim=(-extent, extent), ylim=(-extent, extent))
+    extent = 2.2 * scale
+    axes.set(xlim=(-extent, extent), ylim=(-extent, extent))
     axes.set_aspect("equal")
     return _rendered(figure)
 
 
-def samples(items: np.ndarray, extent: float | None = None) -> Image.Image:
+def samples(items: np.ndarray, scale: float = 1.0) -> Image.Image:
     """Generated items as a picture: a grid of images, or a scatter plot of points."""
-    return scatter(items, extent) if items.ndim == 2 else grid(items)
+    return scatter(items, scale) if items.ndim == 2 else grid(items)
 
 
 def curves(log: list[dict[str, int | float]]) -> Image.Image:

@@ -30,14 +30,16 @@ class Recipe:
         width: the network's features next to the samples; None for the family's usual number.
         normalization: between the discriminator's layers: "batch" or "none"; None for "batch", unless the penalty
             is about single samples.
+        conditional: whether both players are told the labels; None for yes where the data have labels.
         prior: what latents are drawn from: "gaussian" or "uniform" in [−1, 1].
         latent_dim: how many numbers a latent has.
         objective: a name in `OBJECTIVES`.
         penalty: a name in `PENALTIES`.
         penalty_weight: None for the penalty's usual one.
         penalty_interval: apply the penalty at every how many updates of the discriminator.
+        penalty_final: the share of its weight that is left at the end, to which it falls exponentially; 1 keeps it.
         optimizer: "adam", "rmsprop" or "sgd".
-        learning_rate: of both players.
+        learning_rate: the generator's.
         learning_rate_ratio: the discriminator's learning rate over the generator's.
         schedule: of the learning rates: "constant", "linear" or "cosine", to zero at the end of the training.
         beta1: of Adam; the momentum of SGD.
@@ -76,12 +78,14 @@ class Recipe:
     network: str | None = None
     width: int | None = None
     normalization: str | None = None
+    conditional: bool | None = None
     prior: str = "gaussian"
     latent_dim: int = 64
     objective: str = "non_saturating"
     penalty: str = "none"
     penalty_weight: float | None = None
     penalty_interval: int = 1
+    penalty_final: float = 1.0
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     learning_rate_ratio: float = 1.0
@@ -128,7 +132,8 @@ AT_LEAST_ONE = (
     "images", "plateau_lines", "log_steps", "sample_steps", "checkpoint_steps", "keep_checkpoints",
 )  # fmt: skip
 ABOVE_ZERO = (
-    "learning_rate", "learning_rate_ratio", "clip_gradients", "minutes", "plateau_tolerance", "sample_seconds",
+    "learning_rate", "learning_rate_ratio", "clip_gradients", "minutes", "plateau_tolerance", "penalty_final",
+    "sample_seconds",
     "checkpoint_seconds",
 )  # fmt: skip
 CHOICES = {
@@ -171,16 +176,29 @@ RECIPES: dict[str, Preset] = {
     for preset in (
         Preset(
             name="default",
-            summary="what works best here in two minutes: non-saturating, native size, rates falling to zero",
+            summary="what works best here in two minutes: non-saturating, native size, labels, rates falling to zero",
             source="this project, docs/log.md",
-            recipe=Recipe(),
+            recipe=Recipe(learning_rate=4e-3, learning_rate_ratio=0.25, beta2=0.99),
         ),
         Preset(
             name="points",
-            summary="for points in the plane: relativistic with both zero-centred penalties",
-            source="this project, after Huang et al. 2024, arXiv:2501.05441",
+            summary="for points: relativistic, both zero-centred penalties, and a discriminator that sees detail",
+            source="this project, docs/log.md, after Huang et al. 2024, arXiv:2501.05441",
             recipe=Recipe(
-                objective="relativistic", penalty="r1r2", penalty_weight=0.1, batch_size=256, beta1=0.0, beta2=0.99
+                network="fourier",
+                latent_dim=2,
+                objective="relativistic",
+                penalty="r1r2",
+                penalty_weight=1.0,
+                penalty_interval=8,
+                penalty_final=1e-4,
+                batch_size=512,
+                learning_rate=2e-3,
+                beta1=0.0,
+                beta2=0.99,
+                schedule="cosine",
+                average_decay=0.999,
+                log_steps=50,
             ),
         ),
         Preset(
@@ -305,7 +323,7 @@ def recipe_for(data: str, preset: str | None = None, **settings: object) -> Reci
         if field not in known:
             raise UnknownNameError("setting", field, known)
     limits = dict.fromkeys(LIMITS) if any(settings.get(limit) is not None for limit in LIMITS) else {}
-    restraint = {"penalty_weight": None, "penalty_interval": 1} if "penalty" in settings else {}
+    restraint = {"penalty_weight": None, "penalty_interval": 1, "penalty_final": 1.0} if "penalty" in settings else {}
     changes: dict[str, Any] = {"data": data} | limits | restraint | settings
     return replace(RECIPES[name].recipe, **changes)
 
@@ -348,8 +366,11 @@ def resolve(recipe: Recipe) -> "tuple[Recipe, Dataset]":
             f"{recipe.data} has {dataset.train.num_items} items to train on, fewer than a batch of "
             f"{recipe.batch_size}: lower --batch-size"
         )
+    if recipe.conditional and not dataset.train.class_shares:
+        raise UsageError(f"{recipe.data} has no labels: leave --conditional away")
     recipe = replace(
         recipe,
+        conditional=bool(dataset.train.class_shares) if recipe.conditional is None else recipe.conditional,
         network=network.name,
         size=fitting[1] if are_images else None,
         width=recipe.width or network.width,
@@ -363,7 +384,7 @@ def build(recipe: Recipe, dataset: "Dataset") -> "Trainer":
     """A trainer from a resolved recipe and its data: the only place where names become objects."""
     import torch
 
-    from sparring.data import PRIORS
+    from sparring.data import PRIORS, Scaled
     from sparring.game import Game
     from sparring.generator import Config
     from sparring.networks import NETWORKS
@@ -382,7 +403,8 @@ def build(recipe: Recipe, dataset: "Dataset") -> "Trainer":
         latent_dim=recipe.latent_dim,
         prior=recipe.prior,
         width=recipe.width,
-        extent=dataset.extent,
+        class_shares=dataset.train.class_shares if recipe.conditional else (),
+        scale=dataset.scale,
     )
     device = recipe.device
     if device == "auto":
@@ -391,7 +413,9 @@ def build(recipe: Recipe, dataset: "Dataset") -> "Trainer":
         raise UsageError("there is no CUDA device here: leave --device away")
     with Stream(recipe.seed, "networks").as_default():
         generator = config.build()
-        discriminator = NETWORKS[recipe.network].discriminator(config.item_shape, recipe.width, recipe.normalization)
+        discriminator = NETWORKS[recipe.network].discriminator(
+            config.item_shape, recipe.width, recipe.normalization, len(config.class_shares)
+        )
     generator, discriminator = generator.to(device), discriminator.to(device)
     game = Game(
         generator,
@@ -409,11 +433,12 @@ def build(recipe: Recipe, dataset: "Dataset") -> "Trainer":
     )
     return Trainer(
         game,
-        dataset.train,
+        Scaled(dataset.train, 1 / dataset.scale) if dataset.scale != 1 else dataset.train,
         config,
         batch_size=recipe.batch_size,
         limits=Limits(recipe.steps, recipe.images, recipe.minutes),
         schedule=SCHEDULES[recipe.schedule],
+        penalty_final=recipe.penalty_final,
         average_decay=recipe.average_decay,
         plateau=None if recipe.plateau_lines is None else Plateau(recipe.plateau_lines, recipe.plateau_tolerance),
         intervals=Intervals(

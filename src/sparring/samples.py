@@ -10,13 +10,13 @@ from sparring.errors import UsageError
 from sparring.files import write_atomically
 
 
-def write(samples: np.ndarray, path: Path, extent: float | None = None) -> None:
+def write(samples: np.ndarray, path: Path, scale: float = 1.0) -> None:
     """Write samples: a .png is one picture, a .npz has arrays, anything else is a folder with one file a sample.
 
     Args:
         samples: uint8 images [n, H, W] or [n, H, W, C], or float32 points [n, dimensions].
         path: where; an existing file is replaced, a folder must be empty or new.
-        extent: for points, the half-width of the square to draw.
+        scale: for points, the root mean square of the data's coordinates.
 
     Raises:
         UsageError: if it cannot be written there.
@@ -26,7 +26,7 @@ def write(samples: np.ndarray, path: Path, extent: float | None = None) -> None:
         if path.suffix not in {"", ".png", ".npz"}:
             raise UsageError(f"cannot write {path.suffix} files: give --out a .png, a .npz, or a folder")
         if path.suffix == ".png":
-            pictures.save(pictures.samples(samples, extent), path)
+            pictures.save(pictures.samples(samples, scale), path)
         elif path.suffix == ".npz":
             save = np.savez_compressed
             write_atomically(path, lambda at: save(at, points=samples) if are_points else save(at, images=samples))

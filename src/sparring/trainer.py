@@ -89,6 +89,7 @@ class Trainer:
         batch_size: real samples an update.
         limits: when to stop.
         schedule: the factor on both learning rates as a function of the share of the training that is done.
+        penalty_final: the share of the penalties' weights that is left at the end.
         average_decay: of the generator's averaged weights, in [0, 1).
         plateau: stops as well when the game's value stays on a plateau; or None.
         intervals: how often to log, draw and save.
@@ -103,6 +104,7 @@ class Trainer:
         batch_size: int,
         limits: Limits,
         schedule: Callable[[float], float] = lambda share: 1.0,
+        penalty_final: float = 1.0,
         average_decay: float = 0.998,
         plateau: Plateau | None = None,
         intervals: Intervals = Intervals(),
@@ -113,6 +115,7 @@ class Trainer:
         self.batch_size = batch_size
         self.limits = limits
         self.schedule = schedule
+        self.penalty_final = penalty_final
         self.average = Average(game.generator, average_decay)
         self.plateau = plateau
         self.intervals = intervals
@@ -181,8 +184,8 @@ class Trainer:
     def _iterate(self, run: Run, on_progress: Callable[[Progress], None]) -> None:
         seconds_before = self.seconds
         start = time.perf_counter()
-        self._set_learning_rates()
-        report = self.game.step(self._real_batches())
+        self._follow_schedules()
+        report = self._play()
         self.average.update(self.game.steps)
         self.images += self.batch_size * self.game.discriminator_steps
         self._pending.append({name: getattr(report, name) for name in NUMBERS})
@@ -197,14 +200,20 @@ class Trainer:
         if _due(every.checkpoint_steps, every.checkpoint_seconds, step, seconds_before, self.seconds):
             self._save(run)
 
-    def _real_batches(self) -> list[torch.Tensor]:
+    def _play(self) -> Report:
         first = self.game.steps * self.game.discriminator_steps
         steps = range(first, first + self.game.discriminator_steps)
         streams = [Stream(self.game.seed, "data", step) for step in steps]
-        return [self.data.batch(self.batch_size, stream).to(self._device) for stream in streams]
+        real = [self.data.batch(self.batch_size, stream).to(self._device) for stream in streams]
+        if not self.config.class_shares:
+            return self.game.step(real)
+        labels = [self.data.labels(self.batch_size, stream) for stream in streams]
+        return self.game.step(real, [batch.to(self._device) for batch in labels if batch is not None])
 
-    def _set_learning_rates(self) -> None:
-        factor = self.schedule(self.progress())
+    def _follow_schedules(self) -> None:
+        share = self.progress()
+        self.game.penalty_factor = self.penalty_final**share
+        factor = self.schedule(share)
         for group, rate in zip(self._parameter_groups(), self._rates, strict=True):
             group["lr"] = rate * factor
 
@@ -235,7 +244,10 @@ class Trainer:
 
     def _draw_samples(self, run: Run) -> None:
         count = NUM_SAMPLES_POINTS if len(self.config.item_shape) == 1 else NUM_SAMPLES_IMAGES
-        picture = pictures.samples(self.generator().sample(count, self.game.seed), self.config.extent)
+        classes = min(len(self.config.class_shares), 10)
+        labels = [number * classes // count for number in range(count)] if classes else None  # one row a class
+        items = self.generator().sample(count, self.game.seed, labels=labels)
+        picture = pictures.samples(items, self.config.scale)
         pictures.save(picture, run.sample_path(self.game.steps))
 
     def _save(self, run: Run) -> None:

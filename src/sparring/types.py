@@ -3,7 +3,7 @@
 They are checked while the tests run (jaxtyping and beartype) and cost nothing otherwise.
 """
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 Samples = Float[Tensor, "batch *item"]
@@ -14,6 +14,9 @@ Latents = Float[Tensor, "batch *latent"]
 
 Logits = Float[Tensor, "batch"]
 """The discriminator's scores: positive for what it takes to be real."""
+
+Labels = Int[Tensor, "batch"]
+"""The class of each sample, int64, from 0."""
 
 PerSample = Float[Tensor, "batch"]
 """A loss or a penalty, one value for each sample of the batch."""

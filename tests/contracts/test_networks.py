@@ -8,10 +8,19 @@ from sparring.networks import Network
 from sparring.networks.network import NORMALIZATIONS
 
 every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+IMAGE_NETWORKS = {name: network for name, network in NETWORKS.items() if name != "fourier"}
+every_image_network = pytest.mark.parametrize("network", IMAGE_NETWORKS.values(), ids=IMAGE_NETWORKS)
+
+
+def item_shape(network: Network) -> tuple[int, ...]:
+    """An item that the network takes."""
+    return network.fit((2,) if network.name == "fourier" else (1, 28, 28))
+
+
 SHAPES = [(1, 28, 28), (3, 32, 32), (4, 64, 64), (1, 20, 20), (3, 16, 16)]
 
 
-@every_network
+@every_image_network
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_matching_pair_from_an_items_shape(network: Network, shape: tuple[int, ...]) -> None:
     fitting = network.fit(shape)
@@ -22,7 +31,7 @@ def test_a_matching_pair_from_an_items_shape(network: Network, shape: tuple[int,
     assert samples.shape == (2, *fitting)
     assert samples.abs().max() <= 1
     for normalization in NORMALIZATIONS:
-        discriminator = network.discriminator(fitting, 8, normalization)
+        discriminator = network.discriminator(fitting, 8, normalization, 0)
         assert discriminator(samples).shape == (2,)
         probability = discriminator.probability(samples)
         assert ((probability > 0) & (probability < 1)).all()
@@ -30,10 +39,10 @@ def test_a_matching_pair_from_an_items_shape(network: Network, shape: tuple[int,
 
 @every_network
 def test_normalization_is_what_was_asked_for(network: Network) -> None:
-    shape = network.fit((1, 28, 28))
+    shape = item_shape(network)
 
     def num_norms(normalization: str) -> int:
-        modules = network.discriminator(shape, 8, normalization).modules()
+        modules = network.discriminator(shape, 8, normalization, 0).modules()
         return sum(isinstance(m, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) for m in modules)
 
     assert num_norms("none") == 0
@@ -42,8 +51,8 @@ def test_normalization_is_what_was_asked_for(network: Network) -> None:
 
 @every_network
 def test_every_weight_gets_a_gradient(network: Network) -> None:
-    shape = network.fit((1, 28, 28))
-    generator, discriminator = network.generator(shape, 10, 8), network.discriminator(shape, 8, "batch")
+    shape = item_shape(network)
+    generator, discriminator = network.generator(shape, 10, 8), network.discriminator(shape, 8, "batch", 0)
     discriminator(generator(torch.randn(8, 10))).square().sum().backward()
     for module in (generator, discriminator):
         for name, parameter in module.named_parameters():
@@ -52,13 +61,29 @@ def test_every_weight_gets_a_gradient(network: Network) -> None:
 
 
 @every_network
+@pytest.mark.parametrize("num_classes", [1, 3])
+def test_both_players_listen_to_the_labels(network: Network, num_classes: int) -> None:
+    shape = item_shape(network)
+    generator = network.generator(shape, 10, 8, num_classes).eval()
+    discriminator = network.discriminator(shape, 8, "batch", num_classes).eval()
+    latents = torch.randn(1, 10).expand(num_classes, 10)
+    labels = torch.arange(num_classes)
+    samples = generator(latents, labels)
+    assert samples.shape == (num_classes, *shape)
+    assert len(samples.flatten(1).unique(dim=0)) == num_classes
+    logits = discriminator(samples[:1].expand(num_classes, *shape), labels)
+    assert len(logits.unique()) == num_classes
+
+
+@every_network
 def test_it_says_what_it_is(network: Network) -> None:
     assert network.summary
     assert network.source
 
 
-def test_points_are_for_the_mlp() -> None:
-    mlp = NETWORKS["mlp"]
-    points = mlp.generator((2,), 4, 8)(torch.randn(3, 4))
+@pytest.mark.parametrize("name", ["mlp", "fourier"])
+def test_points(name: str) -> None:
+    network = NETWORKS[name]
+    points = network.generator((2,), 4, 8)(torch.randn(3, 4))
     assert points.shape == (3, 2)
-    assert mlp.discriminator((2,), 8, "none")(points).shape == (3,)
+    assert network.discriminator((2,), 8, "none", 0)(points).shape == (3,)

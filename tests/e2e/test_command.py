@@ -32,6 +32,8 @@ def test_from_training_to_a_picture(tmp_path: Path) -> None:
     assert sparring("sample", "runs/digits-1", "-n", "9", "--seed", "1", "--out", "a.npz", cwd=tmp_path).returncode == 0
     assert np.load(tmp_path / "a.npz")["images"].shape == (9, 28, 28)
 
+    sevens = sparring("sample", "runs/digits-1", "-n", "4", "--label", "7", "--out", "b.npz", cwd=tmp_path)
+    assert sevens.returncode == 0, sevens.stderr
     further = sparring("resume", "runs/digits-1", "--steps", "40", cwd=tmp_path)
     assert further.returncode == 0, further.stderr
     assert "after 40 steps" in further.stdout

@@ -10,7 +10,7 @@ from sparring.data.files import open_path
 from sparring.data.idx import FASHION_MNIST, MNIST
 from sparring.data.mixtures import GRID, RING, Mixture, grid, ring
 from sparring.data.priors import PRIORS, Gaussian, Uniform
-from sparring.data.source import Dataset, Items, NamedSource, Source, to_float
+from sparring.data.source import MAX_CLASSES, Dataset, Items, NamedSource, Scaled, Source, to_float
 from sparring.errors import UnknownNameError, UsageError
 
 SOURCES: dict[str, NamedSource] = {source.name: source for source in (DIGITS, FASHION_MNIST, MNIST, RING, GRID)}
@@ -58,11 +58,12 @@ def resized(dataset: Dataset, size: int) -> Dataset:
             torch.nn.functional.interpolate(chunk.float(), size=(size, size), mode="bilinear", antialias=True)
             for chunk in torch.split(part.items, 1000)
         ]
-        parts.append(Items(torch.cat(chunks).round().clamp(0, 255).to(torch.uint8), part.labels))
+        parts.append(Items(torch.cat(chunks).round().clamp(0, 255).to(torch.uint8), part.item_labels))
     return replace(dataset, train=parts[0], heldout=parts[1])
 
 
 __all__ = [
+    "MAX_CLASSES",
     "PRIORS",
     "SOURCES",
     "Dataset",
@@ -70,6 +71,7 @@ __all__ = [
     "Items",
     "Mixture",
     "NamedSource",
+    "Scaled",
     "Source",
     "Uniform",
     "grid",

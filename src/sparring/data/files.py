@@ -45,7 +45,8 @@ def _split(name: str, items: Tensor, labels: Tensor | None) -> Dataset:
     heldout = torch.arange(len(items)) % round(1 / HELDOUT_SHARE) == round(1 / HELDOUT_SHARE) - 1
     heldout[-1] = True  # never empty
     train, held = (Items(items[part], None if labels is None else labels[part]) for part in (~heldout, heldout))
-    return Dataset(name, train, held)
+    scale = items.square().mean().sqrt().item() if items.is_floating_point() else 1.0
+    return Dataset(name, train, held, scale or 1.0)
 
 
 def _read_images(folder: Path, size: int) -> Tensor:

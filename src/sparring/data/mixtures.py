@@ -19,6 +19,9 @@ class Mixture(Source):
         means: the means μ_k, float32 [num_modes, 2].
         sigma: the standard deviation σ of each.
 
+    Attributes:
+        scale: the root mean square of the coordinates.
+
     Example:
         >>> mixture = Mixture(torch.zeros(1, 2), sigma=1.0)
         >>> round(mixture.log_density(torch.zeros(1, 2)).exp().item() * 2 * math.pi, 4)
@@ -28,6 +31,7 @@ class Mixture(Source):
     def __init__(self, means: Tensor, sigma: float) -> None:
         self.means = means
         self.sigma = sigma
+        self.scale = (means.square().mean().item() + sigma**2) ** 0.5
         self.item_shape = (2,)
         self.num_items = None
 
@@ -69,12 +73,12 @@ RING = NamedSource(
     name="ring",
     summary="8 Gaussians on a circle of radius 1, σ 0.01: points whose density is known",
     source="the mode-coverage benchmark of Lin et al. 2018 (PacGAN), arXiv:1712.04086",
-    open=lambda: Dataset("ring", ring(), ring(), extent=1.5),
+    open=lambda: Dataset("ring", ring(), ring(), scale=ring().scale),
 )
 
 GRID = NamedSource(
     name="grid",
     summary="25 Gaussians on a 5×5 grid of step 2, σ 0.05: points whose density is known",
     source="the mode-coverage benchmark of Lin et al. 2018 (PacGAN), arXiv:1712.04086",
-    open=lambda: Dataset("grid", grid(), grid(), extent=5.5),
+    open=lambda: Dataset("grid", grid(), grid(), scale=grid().scale),
 )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparring.errors import DataError
 from sparring.seeding import Stream
-from sparring.types import Samples
+from sparring.types import Labels, Samples
 
 
 class Source(ABC):
@@ -18,10 +18,12 @@ class Source(ABC):
     Attributes:
         item_shape: the shape of one item: (channels, height, width) of an image, (2,) of a point.
         num_items: how many items there are, or None where each draw is new.
+        class_shares: the share of each class among the items; empty where there are no labels.
     """
 
     item_shape: tuple[int, ...]
     num_items: int | None
+    class_shares: tuple[float, ...] = ()
 
     @abstractmethod
     def batch(self, size: int, stream: Stream) -> Samples:
@@ -32,6 +34,13 @@ class Source(ABC):
             stream: its step says which batch of the sequence to draw.
         """
 
+    def labels(self, size: int, stream: Stream) -> Labels | None:
+        """The labels of the same batch, int64 [size], or None where there are none."""
+        return None
+
+
+MAX_CLASSES = 1000
+
 
 class Items(Source):
     """A finite set of items, held in memory, gone through in a new random order in each epoch.
@@ -41,10 +50,10 @@ class Items(Source):
 
     Args:
         items: uint8 images [n, channels, height, width], given out scaled to [−1, 1]; or float32 [n, ...] as it is.
-        labels: int64 [n], or None where there are none.
+        item_labels: the class of each, int64 [n] from 0, or None where there are none.
 
     Raises:
-        DataError: if there are no items.
+        DataError: if there are no items, or a label is out of range.
 
     Example:
         >>> items = Items(torch.arange(6.0).reshape(6, 1))
@@ -53,28 +62,67 @@ class Items(Source):
         [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
     """
 
-    def __init__(self, items: Tensor, labels: Tensor | None = None) -> None:
+    def __init__(self, items: Tensor, item_labels: Labels | None = None) -> None:
         if len(items) == 0:
             raise DataError("the data set is empty")
         self.items = items
-        self.labels = labels
+        self.item_labels = item_labels
+        if item_labels is not None:
+            if item_labels.min() < 0 or item_labels.max() >= MAX_CLASSES:
+                raise DataError(f"labels must lie between 0 and {MAX_CLASSES - 1}, and reach {item_labels.max()}")
+            self.class_shares = tuple((torch.bincount(item_labels) / len(item_labels)).tolist())
         self.item_shape = tuple(items.shape[1:])
         self.num_items = len(items)
         self._order: tuple[Stream, Tensor] | None = None
 
     def batch(self, size: int, stream: Stream) -> Samples:
         """The next `size` items of the sequence of epochs."""
+        return to_float(self.items[self._indices(size, stream)])
+
+    def labels(self, size: int, stream: Stream) -> Labels | None:
+        """The labels of these items."""
+        return None if self.item_labels is None else self.item_labels[self._indices(size, stream)]
+
+    def _indices(self, size: int, stream: Stream) -> Tensor:
         start, stop, n = stream.step * size, (stream.step + 1) * size, len(self.items)
         pieces = []
         for epoch in range(start // n, (stop - 1) // n + 1):
             order = self._epoch_order(stream.at(epoch))
             pieces.append(order[max(0, start - epoch * n) : stop - epoch * n])
-        return to_float(self.items[torch.cat(pieces)])
+        return torch.cat(pieces)
 
     def _epoch_order(self, stream: Stream) -> Tensor:
         if self._order is None or self._order[0] != stream:  # remembered for speed; it is a function of the stream
             self._order = (stream, stream.permutation(len(self.items)))
         return self._order[1]
+
+
+class Scaled(Source):
+    """Another source's items, multiplied by a number.
+
+    Args:
+        source: the other source.
+        factor: the number.
+
+    Example:
+        >>> Scaled(Items(torch.ones(4, 2)), 0.5).batch(1, Stream(0, "data"))
+        tensor([[0.5000, 0.5000]])
+    """
+
+    def __init__(self, source: Source, factor: float) -> None:
+        self.source = source
+        self.factor = factor
+        self.item_shape = source.item_shape
+        self.num_items = source.num_items
+        self.class_shares = source.class_shares
+
+    def batch(self, size: int, stream: Stream) -> Samples:
+        """The other source's batch, scaled."""
+        return self.source.batch(size, stream) * self.factor
+
+    def labels(self, size: int, stream: Stream) -> Labels | None:
+        """The other source's labels."""
+        return self.source.labels(size, stream)
 
 
 def to_float(items: Tensor) -> Samples:
@@ -95,13 +143,14 @@ class Dataset:
         name: its name in `SOURCES`, or its path.
         train: what the game draws from.
         heldout: what no training sees, for honest measurement.
-        extent: for points, the half-width of the square that holds them.
+        scale: what one unit of the generator's output is worth in the data's units; 1 for images. Points are divided
+            by their root mean square before the game, so that no setting depends on their units.
     """
 
     name: str
     train: Source
     heldout: Source
-    extent: float | None = None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)

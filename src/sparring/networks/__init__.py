@@ -2,10 +2,11 @@
 
 from sparring.networks.conv import CONV
 from sparring.networks.dcgan import DCGAN
+from sparring.networks.fourier import FOURIER
 from sparring.networks.mlp import MLP
-from sparring.networks.network import NORMALIZATIONS, Discriminator, Network
+from sparring.networks.network import NORMALIZATIONS, ConditionalGenerator, Discriminator, Network
 
-NETWORKS: dict[str, Network] = {network.name: network for network in (CONV, DCGAN, MLP)}
+NETWORKS: dict[str, Network] = {network.name: network for network in (CONV, DCGAN, MLP, FOURIER)}
 """Every family of networks by its name."""
 
-__all__ = ["NETWORKS", "NORMALIZATIONS", "Discriminator", "Network"]
+__all__ = ["NETWORKS", "NORMALIZATIONS", "ConditionalGenerator", "Discriminator", "Network"]

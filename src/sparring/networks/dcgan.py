@@ -18,52 +18,52 @@ def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
     return (item_shape[0], side, side)
 
 
-def generator(item_shape: tuple[int, ...], latent_dim: int, width: int) -> nn.Sequential:
+def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Sequential:
     """Transposed convolutions from latents to an image in [−1, 1], batch normalisation and ReLU between them."""
     channels, side, _ = item_shape
     stages = int(math.log2(side)) - 2  # from 4×4 to the full side
     features = width * 2 ** (stages - 1)
-    layers: list[nn.Module] = [
-        nn.Unflatten(1, (latent_dim, 1, 1)),
-        nn.ConvTranspose2d(latent_dim, features, 4, bias=False),
+    stack: list[nn.Module] = [
+        nn.Unflatten(1, (num_inputs, 1, 1)),
+        nn.ConvTranspose2d(num_inputs, features, 4, bias=False),
         nn.BatchNorm2d(features),
         nn.ReLU(),
     ]
     for _ in range(stages - 1):
-        layers += [
+        stack += [
             nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(features // 2),
             nn.ReLU(),
         ]
         features //= 2
-    layers += [nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1, bias=False), nn.Tanh()]
-    return _initialize(nn.Sequential(*layers))
+    stack += [nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1, bias=False), nn.Tanh()]
+    return _initialize(nn.Sequential(*stack))
 
 
-def discriminator(item_shape: tuple[int, ...], width: int, normalization: str) -> Discriminator:
+def discriminator(item_shape: tuple[int, ...], width: int, normalization: str, num_classes: int) -> Discriminator:
     """Convolutions of stride 2 to 4×4 and a valid one to the logit; normalisation on the middle ones."""
     channels, side, _ = item_shape
-    layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2)]
+    stack: list[nn.Module] = [nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2)]
     features = width
     for _ in range(int(math.log2(side)) - 3):
-        layers += [
+        stack += [
             nn.Conv2d(features, 2 * features, 4, stride=2, padding=1, bias=False),
             *normalization_layer(normalization, 2 * features),
             nn.LeakyReLU(0.2),
         ]
         features *= 2
-    layers += [nn.Conv2d(features, 1, 4, bias=False)]
-    return Discriminator(_initialize(nn.Sequential(*layers)))
+    head = nn.Sequential(nn.Conv2d(features, 1, 4, bias=False))
+    return Discriminator(_initialize(nn.Sequential(*stack)), _initialize(head), features * 16, num_classes)
 
 
-def _initialize(layers: nn.Sequential) -> nn.Sequential:
+def _initialize(stack: nn.Sequential) -> nn.Sequential:
     """Weights from N(0, 0.02), normalisation scales from N(1, 0.02)."""
-    for module in layers.modules():
+    for module in stack.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.02)
-    return layers
+    return stack
 
 
 DCGAN = Network(
@@ -72,6 +72,6 @@ DCGAN = Network(
     source="Radford et al. 2015, arXiv:1511.06434, and PyTorch's example of it",
     width=64,
     fit=fit,
-    generator=generator,
+    layers=layers,
     discriminator=discriminator,
 )

@@ -1,41 +1,85 @@
-"""What a family of networks is."""
+"""What a family of networks is, and how both players take labels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from sparring.errors import UsageError
-from sparring.types import Logits, Samples
+from sparring.types import Labels, Latents, Logits, Samples
+
+
+class ConditionalGenerator(nn.Module):
+    """A generator that is told which class to draw: the class joins the latents as a one-hot vector.
+
+    Its first linear layer thereby holds one embedding a class, added to what it makes of the latents.
+
+    Args:
+        layers: from [batch, latent_dim + num_classes] to samples.
+        num_classes: at least 1.
+
+    Source: Mirza and Osindero 2014, "Conditional generative adversarial nets", arXiv:1411.1784.
+
+    Example:
+        >>> generator = ConditionalGenerator(nn.Sequential(nn.Linear(4 + 3, 2)), num_classes=3)
+        >>> generator(torch.zeros(5, 4), torch.tensor([0, 1, 2, 0, 1])).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(self, layers: nn.Sequential, num_classes: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.num_classes = num_classes
+
+    def forward(self, latents: Latents, labels: Labels) -> Samples:
+        """Samples of the given classes."""
+        classes = one_hot(labels, self.num_classes).to(latents)
+        samples: Tensor = self.layers(torch.cat([latents, classes], dim=1))
+        return samples
 
 
 class Discriminator(nn.Module):
-    """A network that gives each sample a logit.
+    """A network that gives each sample a logit; with classes, one for being a real sample of its class.
+
+    The logit is head(φ(x)) + v_yᵀ φ(x), where φ are the features and v_y is a learned vector for class y.
 
     Args:
-        layers: from samples [batch, *item_shape] to one number each.
+        features: φ, from samples [batch, *item_shape] to anything [batch, ...].
+        head: from the features to one number each.
+        num_features: how many numbers φ has for each sample.
+        num_classes: 0 for a discriminator without labels.
+
+    Source: Miyato and Koyama 2018, "cGANs with projection discriminator", arXiv:1802.05637.
 
     Example:
-        >>> discriminator = Discriminator(nn.Sequential(nn.Flatten(), nn.Linear(4, 1, bias=False)))
+        >>> discriminator = Discriminator(nn.Sequential(nn.Flatten()), nn.Linear(4, 1, bias=False), 4, num_classes=0)
         >>> discriminator(torch.zeros(3, 1, 2, 2))
         tensor([0., 0., 0.], grad_fn=<ViewBackward0>)
         >>> discriminator.probability(torch.zeros(1, 1, 2, 2))
         tensor([0.5000], grad_fn=<SigmoidBackward0>)
     """
 
-    def __init__(self, layers: nn.Sequential) -> None:
+    def __init__(self, features: nn.Sequential, head: nn.Module, num_features: int, num_classes: int) -> None:
         super().__init__()
-        self.layers = layers
+        self.features = features
+        self.head = head
+        self.classes = nn.Embedding(num_classes, num_features) if num_classes else None
+        if self.classes is not None:
+            nn.init.normal_(self.classes.weight, 0.0, 0.02)
 
-    def forward(self, samples: Samples) -> Logits:
+    def forward(self, samples: Samples, labels: Labels | None = None) -> Logits:
         """The logits of samples, [batch]: positive for what looks real."""
-        logits: Tensor = self.layers(samples)
-        return logits.flatten()
+        features = self.features(samples)
+        logits: Tensor = self.head(features).flatten()
+        if self.classes is not None:
+            logits = logits + (self.classes(labels) * features.flatten(1)).sum(1)
+        return logits
 
-    def probability(self, samples: Samples) -> Logits:
+    def probability(self, samples: Samples, labels: Labels | None = None) -> Logits:
         """σ(logit): the probability that each sample is real, [batch] in [0, 1]."""
-        return torch.sigmoid(self(samples))
+        return torch.sigmoid(self(samples, labels))
 
 
 @dataclass(frozen=True)
@@ -48,14 +92,14 @@ class Network:
         source: where it comes from.
         width: the usual number of features next to the samples; the cost grows with its square.
         fit: the nearest shape of an item that the family can take.
-        generator: builds a generator from (item_shape, latent_dim, width); latents [batch, latent_dim] go in.
-        discriminator: builds a discriminator from (item_shape, width, normalization).
+        layers: builds a generator's layers from (item_shape, num_inputs, width).
+        discriminator: builds a discriminator from (item_shape, width, normalization, num_classes).
 
     Example:
         >>> from sparring.networks import NETWORKS
         >>> conv = NETWORKS["conv"]
-        >>> generator = conv.generator((1, 28, 28), 64, conv.width)
-        >>> discriminator = conv.discriminator((1, 28, 28), conv.width, "batch")
+        >>> generator = conv.generator((1, 28, 28), latent_dim=64, width=24)
+        >>> discriminator = conv.discriminator((1, 28, 28), 24, "batch", 0)
         >>> discriminator(generator(torch.randn(5, 64))).shape
         torch.Size([5])
         >>> NETWORKS["dcgan"].fit((1, 28, 28))
@@ -67,8 +111,15 @@ class Network:
     source: str
     width: int
     fit: Callable[[tuple[int, ...]], tuple[int, ...]]
-    generator: Callable[[tuple[int, ...], int, int], nn.Module]
-    discriminator: Callable[[tuple[int, ...], int, str], Discriminator]
+    layers: Callable[[tuple[int, ...], int, int], nn.Sequential]
+    discriminator: Callable[[tuple[int, ...], int, str, int], Discriminator]
+
+    def generator(
+        self, item_shape: tuple[int, ...], latent_dim: int, width: int, num_classes: int = 0
+    ) -> nn.Sequential | ConditionalGenerator:
+        """A generator: latents [batch, latent_dim] go in, and labels [batch] where there are classes."""
+        layers = self.layers(item_shape, latent_dim + num_classes, width)
+        return ConditionalGenerator(layers, num_classes) if num_classes else layers
 
 
 def require_images(name: str, item_shape: tuple[int, ...]) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks that anyone can run: `sparring bench theory` and `sparring bench modes`."""

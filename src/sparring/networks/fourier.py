@@ -1,0 +1,87 @@
+"""Networks for points that lie in small, far clusters.
+
+A plain multilayer perceptron changes too slowly over the plane: it cannot see whether a point lies at a cluster of
+σ = 0.01 or beside it, and it leaves bridges of points between the clusters. Here the discriminator sees the sines and
+cosines of the coordinates too, and the generator is made of tanh, whose plateaus part the latents steeply.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from sparring.errors import UsageError
+from sparring.networks.network import Discriminator, Network
+from sparring.types import Samples
+
+NUM_OCTAVES = 3
+LATENT_GAIN = 3.0
+"""The first layer's initial weights are this much larger than usual, so that the latents reach tanh's plateaus."""
+
+
+class FourierFeatures(nn.Module):
+    """x, sin(2ᵏ x), cos(2ᵏ x) for k = 0, 1, ...: [batch, d] to [batch, d (1 + 2 num_octaves)].
+
+    Args:
+        num_octaves: how many frequencies.
+
+    Source: Tancik et al. 2020, "Fourier features let networks learn high frequency functions in low dimensional
+        domains", arXiv:2006.10739.
+
+    Example:
+        >>> FourierFeatures(3)(torch.zeros(5, 2)).shape
+        torch.Size([5, 14])
+    """
+
+    def __init__(self, num_octaves: int) -> None:
+        super().__init__()
+        self.num_octaves = num_octaves
+
+    def forward(self, points: Samples) -> Samples:
+        """The points with their sines and cosines."""
+        phases = torch.cat([2.0**octave * points for octave in range(self.num_octaves)], dim=1)
+        return torch.cat([points, phases.sin(), phases.cos()], dim=1)
+
+
+def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Points of any number of dimensions."""
+    if len(item_shape) != 1:
+        raise UsageError(
+            f"the network 'fourier' takes points, not items of shape {list(item_shape)}: try --network conv"
+        )
+    return item_shape
+
+
+def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Sequential:
+    """Four hidden layers with tanh."""
+    first = nn.Linear(num_inputs, width)
+    with torch.no_grad():
+        first.weight.mul_(LATENT_GAIN)
+    hidden: list[nn.Module] = [first, nn.Tanh()]
+    for _ in range(3):
+        hidden += [nn.Linear(width, width), nn.Tanh()]
+    return nn.Sequential(*hidden, nn.Linear(width, item_shape[0]))
+
+
+def discriminator(item_shape: tuple[int, ...], width: int, normalization: str, num_classes: int) -> Discriminator:
+    """Three hidden layers with LeakyReLU over the Fourier features, normalised where it is asked for."""
+    num_features = item_shape[0] * (1 + 2 * NUM_OCTAVES)
+    stack: list[nn.Module] = [FourierFeatures(NUM_OCTAVES)]
+    for inputs, outputs in pairwise([num_features, width, width, width]):
+        linear = nn.Linear(inputs, outputs)
+        nn.init.kaiming_normal_(linear.weight, a=0.2)
+        nn.init.zeros_(linear.bias)
+        norm = [nn.BatchNorm1d(outputs)] if normalization == "batch" else []
+        stack += [linear, *norm, nn.LeakyReLU(0.2)]
+    return Discriminator(nn.Sequential(*stack), nn.Linear(width, 1), width, num_classes)
+
+
+FOURIER = Network(
+    name="fourier",
+    summary="for points in small clusters: tanh in the generator, sines and cosines for the discriminator",
+    source="this project; features after Tancik et al. 2020, arXiv:2006.10739",
+    width=128,
+    fit=fit,
+    layers=layers,
+    discriminator=discriminator,
+)
