@@ -32,7 +32,7 @@ def catalogue() -> dict[str, list[tuple[str, str, str]]]:
 
     Example:
         >>> [name for name, _, _ in catalogue()["networks"]]
-        ['conv', 'dcgan', 'mlp']
+        ['conv', 'dcgan', 'mlp', 'fourier']
     """
     registries: dict[str, Mapping[str, Entry]] = {
         "objectives": OBJECTIVES,

@@ -169,7 +169,8 @@ class Preset:
     recipe: Recipe
 
 
-_ADAM_2E4 = Recipe(learning_rate=2e-4, schedule="constant", batch_size=64, latent_dim=100)
+# What the classics share: no labels, constant rates, and latents as DCGAN has them.
+_ADAM_2E4 = Recipe(conditional=False, learning_rate=2e-4, schedule="constant", batch_size=64, latent_dim=100)
 
 RECIPES: dict[str, Preset] = {
     preset.name: preset

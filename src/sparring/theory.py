@@ -16,7 +16,6 @@ from torch import Tensor
 
 from sparring.errors import UnknownNameError, UsageError
 from sparring.objectives import Objective
-from sparring.types import Logits
 
 Distribution = Float[Tensor, "atoms"]
 """Probabilities of the atoms, float64."""
@@ -82,7 +81,7 @@ def js(real: Distribution, fake: Distribution) -> float:
     return (kl(real, mean) + kl(fake, mean)) / 2
 
 
-def js_lower_bound(real_logits: Logits, fake_logits: Logits) -> float:
+def js_lower_bound(real_logits: Float[Tensor, " n"], fake_logits: Float[Tensor, " m"]) -> float:
     """½ (V(D) + log 4): what a discriminator proves of the JS divergence, in nats.
 
     It is a lower bound in expectation for every discriminator, and exact for the optimal one: 2 JS ≥ V(D) + log 4.

@@ -132,5 +132,5 @@ def test_list_names_everything(tmp_path: Path) -> None:
 def test_a_dry_run_makes_nothing(tmp_path: Path) -> None:
     result = sparring("train", "ring", "--dry-run", cwd=tmp_path)
     assert result.returncode == 0
-    assert json.loads(result.stdout)["network"] == "mlp"
+    assert json.loads(result.stdout)["network"] == "fourier"
     assert not list(tmp_path.iterdir())

@@ -9,13 +9,14 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from sparring.errors import DataError
 from sparring.networks import NETWORKS, Discriminator
 from sparring.seeding import Stream
-from sparring.types import Logits, PerSample, Samples
+from sparring.types import Logits, Samples
 
 NUM_FOLDS = 5
 Z_95 = 1.959964
@@ -27,8 +28,8 @@ class Divergence:
     """How far two sets of samples provably lie apart.
 
     Args:
-        js: the estimate of the lower bound, in nats; at most log 2 = 0.693, and near or below 0 for equal
-            distributions.
+        js: the estimate of the lower bound, in nats, 0 to log 2 = 0.693. A discriminator that proves less than
+            nothing is replaced by the bound that needs none: JS ≥ 0.
         low: the lower end of its 95 % interval.
         high: the upper end. It is an interval of the bound, not of the divergence, which may be larger.
         accuracy: the share of samples that the fresh discriminators put on the right side, both sets counting half.
@@ -43,7 +44,9 @@ class Divergence:
     p_value: float
 
 
-def divergence(real: Samples, fake: Samples, *, steps: int = 1500, seed: int = 0) -> Divergence:
+def divergence(
+    real: Float[Tensor, " n *item"], fake: Float[Tensor, " m *item"], *, steps: int = 1500, seed: int = 0
+) -> Divergence:
     """A lower bound on the JS divergence between two sets of samples, with its interval and a two-sample test.
 
     Five discriminators are trained, each on four fifths of both sets, and judge the fifth that they have not seen; a
@@ -80,10 +83,11 @@ def divergence(real: Samples, fake: Samples, *, steps: int = 1500, seed: int = 0
     # Under the null hypothesis each answer is right with probability ½, independently of the others.
     null_error = math.sqrt((1 / len(real) + 1 / len(fake)) / 16)
     p_value = 0.5 * math.erfc((accuracy - 0.5) / null_error / math.sqrt(2))
-    return Divergence(js, js - Z_95 * error, js + Z_95 * error, accuracy, p_value)
+    low, high = js - Z_95 * error, js + Z_95 * error
+    return Divergence(max(0.0, js), max(0.0, low), max(0.0, high), accuracy, p_value)
 
 
-def _check(real: Samples, fake: Samples) -> None:
+def _check(real: Tensor, fake: Tensor) -> None:
     if real.shape[1:] != fake.shape[1:]:
         raise DataError(f"the samples have different shapes: {list(real.shape[1:])} and {list(fake.shape[1:])}")
     for name, samples in (("real", real), ("fake", fake)):
@@ -117,11 +121,12 @@ class _Standardize(nn.Module):
         super().__init__()
         self.mean, self.deviation = mean, deviation
 
-    def forward(self, samples: Samples) -> Samples:
-        return (samples.flatten(1) - self.mean) / self.deviation
+    def forward(self, samples: Tensor) -> Tensor:
+        flat: Tensor = (samples.flatten(1) - self.mean) / self.deviation
+        return flat
 
 
-def _train(real: Samples, fake: Samples, steps: int, stream: Stream) -> nn.Module:
+def _train(real: Tensor, fake: Tensor, steps: int, stream: Stream) -> nn.Module:
     both = torch.cat([real, fake]).flatten(1)
     mean, deviation = both.mean(0), both.std() + 1e-12
     with stream.part("network").as_default():
@@ -161,7 +166,7 @@ class _Scale(nn.Module):
         return self.factor * logits
 
 
-def _best_temperature(real_logits: Logits, fake_logits: Logits) -> tuple[float, float]:
+def _best_temperature(real_logits: Tensor, fake_logits: Tensor) -> tuple[float, float]:
     """The least loss over a grid of factors on the logits, and the factor: 0 claims nothing, and 1 trusts them."""
     factors = torch.linspace(0, 1.5, 31, dtype=torch.float64)[:, None]
     losses = softplus(-factors * real_logits).mean(1) + softplus(factors * fake_logits).mean(1)
@@ -174,7 +179,7 @@ def _logits(network: nn.Module, samples: Samples) -> Logits:
         return torch.cat([network(batch) for batch in torch.split(samples, 1000)]).double()
 
 
-def _mean_of_halves(real: PerSample, fake: PerSample) -> tuple[float, float]:
+def _mean_of_halves(real: Tensor, fake: Tensor) -> tuple[float, float]:
     """½ (mean of the one + mean of the other), and its standard error."""
     variance = (real.var() / len(real) + fake.var() / len(fake)) / 4
     return (real.mean() + fake.mean()).item() / 2, variance.sqrt().item()

@@ -8,11 +8,11 @@ cosines of the coordinates too, and the generator is made of tanh, whose plateau
 from itertools import pairwise
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from sparring.errors import UsageError
 from sparring.networks.network import Discriminator, Network
-from sparring.types import Samples
 
 NUM_OCTAVES = 3
 LATENT_GAIN = 3.0
@@ -37,7 +37,7 @@ class FourierFeatures(nn.Module):
         super().__init__()
         self.num_octaves = num_octaves
 
-    def forward(self, points: Samples) -> Samples:
+    def forward(self, points: Float[Tensor, "batch dimensions"]) -> Float[Tensor, "batch features"]:
         """The points with their sines and cosines."""
         phases = torch.cat([2.0**octave * points for octave in range(self.num_octaves)], dim=1)
         return torch.cat([points, phases.sin(), phases.cos()], dim=1)
