@@ -18,7 +18,8 @@ FLOORS: list[set[str]] = [
     {"game", "checkpoint", "run", "generator", "samples"},
     {"trainer"},
     {"recipes"},
-    {"training", "display", "catalogue", "bench"},
+    {"training", "display", "catalogue"},
+    {"bench"},
     {"cli"},
     {"__init__", "__main__"},
 ]

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
-from sparring.errors import SparringError, UsageError
+from sparring.errors import SparringError, UnknownNameError, UsageError
 
 Set = UseAppendAction[tuple[str, ...]]
 
@@ -101,11 +101,28 @@ class List:
     """objectives, penalties, networks, data or recipes."""
 
 
+@dataclass(frozen=True)
+class Bench:
+    """Run a benchmark: exact statements checked, or modes counted."""
+
+    what: Annotated[Positional[str], arg(metavar="WHAT")]
+    """theory or modes."""
+    seeds: Annotated[int, arg(metavar="N")] = 10
+    """Of modes: how many trainings of each task."""
+    tasks: Annotated[tuple[str, ...], arg(metavar="TASK")] = ("ring", "grid")
+    """Of modes: which."""
+    as_json: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(name="json", help_behavior_hint="")] = False
+    """Print JSON instead of tables."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
+    """Fewer random cases, or one seed."""
+
+
 Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Resume, subcommand("resume")]
     | Annotated[Sample, subcommand("sample")]
     | Annotated[List, subcommand("list")]
+    | Annotated[Bench, subcommand("bench")]
 )
 
 
@@ -128,7 +145,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _run(command: Train | Resume | Sample | List) -> int:
+def _run(command: Train | Resume | Sample | List | Bench) -> int:
     match command:
         case Train():
             return _train(command)
@@ -138,6 +155,8 @@ def _run(command: Train | Resume | Sample | List) -> int:
             return _sample(command)
         case List():
             return _list(command)
+        case Bench():
+            return _bench(command)
 
 
 def _train(command: Train) -> int:
@@ -186,6 +205,18 @@ def _list(command: List) -> int:
 
     print_catalogue(command.what)
     return 0
+
+
+def _bench(command: Bench) -> int:
+    if command.what == "theory":
+        from sparring.bench.theory import print_rows, rows
+
+        return print_rows(list(rows(1 if command.quick else 3)), command.as_json)
+    if command.what == "modes":
+        from sparring.bench.modes import print_results
+
+        return print_results(list(command.tasks), 1 if command.quick else command.seeds, command.as_json)
+    raise UnknownNameError("benchmark", command.what, ["theory", "modes"])
 
 
 def _settings(pairs: tuple[str, ...]) -> dict[str, object]:

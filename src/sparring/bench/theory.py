@@ -3,9 +3,10 @@
 Every row is a measurement by running the library's own code, the closed form it should equal, and their difference.
 """
 
+import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,34 @@ def rows(num_distributions: int = 3) -> Iterator[Row]:
     yield from dirac_gan()
     yield from linear_penalties()
     yield from penalty_gradients()
+
+
+def print_rows(checked: list[Row], as_json: bool) -> int:
+    """Print the rows as a table for each section, or as JSON.
+
+    Returns:
+        The exit code: 0 if every row holds, 1 if one doesn't.
+    """
+    broken = [row for row in checked if not row.holds]
+    if as_json:
+        print(json.dumps([asdict(row) | {"holds": row.holds} for row in checked], indent=2, ensure_ascii=False))
+        return 1 if broken else 0
+
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for section in dict.fromkeys(row.section for row in checked):
+        table = Table(box=None, padding=(0, 2, 0, 0), title=section, title_justify="left")
+        for name in ("statement", "measured", "exact", "difference"):
+            table.add_column(name, justify="left" if name == "statement" else "right")
+        for row in (row for row in checked if row.section == section):
+            difference = f"{row.measured - row.exact:+.1e}" + ("" if row.holds else " ✗")
+            table.add_row(row.statement, f"{row.measured:.6f}", f"{row.exact:.6f}", difference)
+        console.print(table)
+        console.print()
+    console.print(f"{len(checked) - len(broken)} of {len(checked)} statements hold")
+    return 1 if broken else 0
 
 
 def random_distributions(number: int, atoms: int = 12) -> tuple[Tensor, Tensor, Tensor]:
