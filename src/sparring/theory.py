@@ -197,7 +197,7 @@ def _relativistic(real: Distribution, fake: Distribution, positions: Distributio
     return Optimum(logits, math.log(2) - js(forward, backward), float((forward * pairs).sum()))
 
 
-_OPTIMA: dict[str, Callable[[Distribution, Distribution, Distribution], Optimum]] = {
+CLOSED_FORMS: dict[str, Callable[[Distribution, Distribution, Distribution], Optimum]] = {
     "minimax": _minimax,
     "non_saturating": _non_saturating,
     "wasserstein": _wasserstein,
@@ -205,6 +205,7 @@ _OPTIMA: dict[str, Callable[[Distribution, Distribution, Distribution], Optimum]
     "hinge": _hinge,
     "relativistic": _relativistic,
 }
+"""The optimum of each objective that has a closed form, from p, q and the atoms' positions."""
 
 
 def optimum(objective: str, real: Distribution, fake: Distribution, positions: Distribution) -> Optimum:
@@ -225,9 +226,9 @@ def optimum(objective: str, real: Distribution, fake: Distribution, positions: D
         >>> optimum("hinge", p, q, torch.arange(2.0)).logits
         tensor([-1.,  1.])
     """
-    if objective not in _OPTIMA:
-        raise UnknownNameError("objective with a closed form", objective, _OPTIMA)
-    return _OPTIMA[objective](real, fake, positions)
+    if objective not in CLOSED_FORMS:
+        raise UnknownNameError("objective with a closed form", objective, CLOSED_FORMS)
+    return CLOSED_FORMS[objective](real, fake, positions)
 
 
 def expected_losses(
