@@ -30,7 +30,7 @@ def machine() -> str:
 def train(name: str, minutes: float) -> sparring.Run:
     """Train one recipe, or find the run it made before."""
     path = RUNS / f"{name}-{minutes:g}"
-    if not (path / "summary.json").exists():
+    if not (path / "summary.json").exists() or sparring.Run(path).summary().status != "finished":
         shutil.rmtree(path, ignore_errors=True)
         return sparring.train("digits", recipe=name, minutes=minutes, out=path)
     return sparring.Run(path)

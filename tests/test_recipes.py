@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sparring import RECIPES, UnknownNameError, UsageError
@@ -15,13 +16,16 @@ def test_a_limit_replaces_the_recipes() -> None:
     assert (recipe.steps, recipe.images, recipe.minutes) == (10, None, None)
 
 
-def test_points_get_the_recipe_for_points() -> None:
+def test_points_get_the_recipe_for_points(tmp_path: Path) -> None:
     assert recipe_for("ring") == dataclasses.replace(RECIPES["points"].recipe, data="ring")
+    np.save(tmp_path / "points.npy", np.zeros((20, 2)))
+    assert recipe_for(str(tmp_path / "points.npy")).network == RECIPES["points"].recipe.network
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"steps": 1e3}, "valid integer"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"steps": -5}, "steps must be at least 1"),
         ({"minutes": 0.0}, "minutes must be greater than 0"),
@@ -93,6 +97,7 @@ def test_points_take_no_convolutions() -> None:
 def test_settings_from_text() -> None:
     assert parse_setting("steps", "100") == 100
     assert parse_setting("clip_gradients", "none") is None
+    assert parse_setting("normalization", "none") == "none"
     assert parse_setting("simultaneous", "yes") is True
     for name, text in (("steps", "many"), ("learning_rate", ""), ("learning_rate", "none")):
         with pytest.raises(UsageError, match=name):
@@ -102,8 +107,6 @@ def test_settings_from_text() -> None:
 
 
 def test_too_few_items_for_a_batch(tmp_path: Path) -> None:
-    import numpy as np
-
     np.save(tmp_path / "few.npy", np.zeros((20, 28, 28), np.uint8))
     with pytest.raises(UsageError, match="18 items to train on, fewer than a batch of 32"):
         resolve(recipe_for(str(tmp_path / "few.npy")))

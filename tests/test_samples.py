@@ -40,3 +40,8 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
         write(np.zeros((5, 2), np.float32), tmp_path / "folder")
     with pytest.raises(UsageError, match="give another --out"):
         write(IMAGES, tmp_path / "missing" / "a.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "folder.png" / "precious").touch()
+    with pytest.raises(UsageError, match="give another --out"):
+        write(IMAGES, tmp_path / "folder.png")
+    assert (tmp_path / "folder.png" / "precious").exists()

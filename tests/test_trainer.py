@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import sparring
-from sparring import RunFolderError, UsageError
+from sparring import RunFolderError, UsageError, checkpoint
 from sparring.run import Run
 
 SMALL = {"width": 4, "batch_size": 16}
@@ -43,6 +43,40 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(stop: int, tmp_path: P
     assert model(whole) == model(parts)
     assert [line["step"] for line in parts.log()] == sorted({20, stop, 40, 60})
     assert log(whole)[-1] == pytest.approx(log(parts)[-1])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"penalty": "gradient_penalty", "penalty_final": 0.1, "discriminator_steps": 2},
+        {"penalty": "spectral_norm", "optimizer": "rmsprop", "schedule": "cosine", "generator_steps": 2},
+        {"conditional": False, "objective": "relativistic", "penalty": "r1r2", "simultaneous": True},
+    ],
+    ids=["wgan-gp", "spectral-norm", "relativistic"],
+)
+def test_a_run_that_was_killed_goes_on_to_the_same_bytes(options: dict[str, object], tmp_path: Path) -> None:
+    """Its schedules and all: the newest checkpoint is gone, as if it had not been reached."""
+    run = sparring.train("digits", steps=24, checkpoint_steps=8, out=tmp_path, **SMALL, **options)
+    expected, expected_log = model(run), log(run)
+    (run.checkpoints / "step-000024").rename(tmp_path / "gone")
+    resumed = sparring.resume(tmp_path)
+    assert model(resumed) == expected
+    assert log(resumed) == expected_log
+
+
+def test_half_a_line_at_the_end_of_the_log_is_no_hindrance(tmp_path: Path) -> None:
+    run = sparring.train("ring", steps=4, log_steps=2, width=8, out=tmp_path)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 6, "ima')
+    assert [line["step"] for line in run.log()] == [2, 4]
+    assert [line["step"] for line in sparring.resume(tmp_path, steps=6).log()] == [2, 4, 6]
+
+
+def test_a_plateau_is_an_end(tmp_path: Path) -> None:
+    options = {"steps": 1000, "plateau_lines": 2, "plateau_tolerance": 1e9, "log_steps": 5, "width": 8}
+    sparring.train("ring", out=tmp_path, **options)
+    with pytest.raises(UsageError, match="plateau"):
+        sparring.resume(tmp_path)
 
 
 def test_lines_after_the_checkpoint_are_cut(tmp_path: Path) -> None:
@@ -113,6 +147,9 @@ def test_a_diverging_run_says_so_and_keeps_its_last_checkpoint(tmp_path: Path) -
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["status"] == "failed"
     assert "diverged" in summary["reason"]
+    newest = sorted((tmp_path / "checkpoints").iterdir())[-1]
+    assert newest.name == f"step-{summary['steps']:06d}"
+    assert checkpoint.load(newest)[0].step == summary["steps"] > 0
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:

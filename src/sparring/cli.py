@@ -108,9 +108,9 @@ class Bench:
     what: Annotated[Positional[str], arg(metavar="WHAT")]
     """theory or modes."""
     seeds: Annotated[int, arg(metavar="N")] = 10
-    """Of modes: how many trainings of each task."""
+    """How many trainings of each task (modes)."""
     tasks: Annotated[tuple[str, ...], arg(metavar="TASK")] = ("ring", "grid")
-    """Of modes: which."""
+    """Which tasks (modes)."""
     as_json: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(name="json", help_behavior_hint="")] = False
     """Print JSON instead of tables."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
@@ -140,6 +140,9 @@ def main(arguments: list[str] | None = None) -> None:
     except SparringError as error:
         print(f"sparring: {error}", file=sys.stderr)
         code = error.exit_code
+    except OSError as error:
+        print(f"sparring: {error}", file=sys.stderr)
+        code = 1
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
@@ -160,14 +163,18 @@ def _run(command: Train | Resume | Sample | List | Bench) -> int:
 
 
 def _train(command: Train) -> int:
-    from sparring.recipes import recipe_for, resolve
+    from sparring.recipes import build, recipe_for, resolve
 
     given = {name: value for name, value in asdict(command).items() if value is not None}
     for name in ("data", "recipe", "out", "dry_run", "set"):
         given.pop(name, None)
-    recipe = recipe_for(command.data, command.recipe, **given | _settings(command.set))
+    settings = _settings(command.set)
+    if twice := sorted(given.keys() & settings.keys()):
+        raise UsageError(f"{twice[0]} is given twice, as an option and by --set: leave one away")
+    recipe = recipe_for(command.data, command.recipe, **given | settings)
     if command.dry_run:
         recipe, dataset = resolve(recipe)
+        build(recipe, dataset)
         print(json.dumps(asdict(recipe), indent=2))
         print(f"{dataset.train.num_items or 'endless'} items of {list(dataset.train.item_shape)}", file=sys.stderr)
         return 0
@@ -191,8 +198,9 @@ def _resume(command: Resume) -> int:
 
 def _sample(command: Sample) -> int:
     from sparring.generator import load
-    from sparring.samples import write
+    from sparring.samples import check_path, write
 
+    check_path(command.out)
     generator = load(command.run)
     samples = generator.sample(command.num, command.seed, labels=command.label, truncation=command.truncation)
     write(samples, command.out, generator.config.scale)
@@ -212,6 +220,8 @@ def _bench(command: Bench) -> int:
         from sparring.bench.theory import print_rows, rows
 
         return print_rows(list(rows(1 if command.quick else 3)), command.as_json)
+    if command.seeds < 1:
+        raise UsageError(f"--seeds must be at least 1, and is {command.seeds}")
     if command.what == "modes":
         from sparring.bench.modes import print_results
 

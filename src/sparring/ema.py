@@ -14,7 +14,8 @@ class Average:
     """An exponential moving average of a module's parameters and buffers.
 
     θ̄ ← β θ̄ + (1 − β) θ, with β = min(decay, (1 + t) / (10 + t)) at the t-th update: the warm-up keeps the early
-    average from remembering the initial weights. Buffers of whole numbers are copied.
+    average from remembering the initial weights (as in TensorFlow's ExponentialMovingAverage). Buffers of whole
+    numbers are copied.
 
     Args:
         module: what to average; its copy starts from the present weights.

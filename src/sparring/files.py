@@ -16,8 +16,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Make a file or a folder beside its place, bring it to the disk, and rename it into its place.
 
     Args:
-        path: where it shall be; a file there is replaced, a folder too.
+        path: where it shall be; a file there is replaced by a file, a folder by a folder.
         write: makes it at the path that it is given.
+
+    Raises:
+        OSError: if it cannot be written, or a folder is where a file shall be.
 
     Example:
         >>> import tempfile
@@ -27,16 +30,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         ['a.txt']
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    aside = beside.with_suffix(".old")
     try:
         write(beside)
         for file in [beside, *beside.rglob("*")]:
             _flush(file)
-        if path.is_dir():
-            shutil.rmtree(path)  # a folder cannot be replaced by a rename
+        if path.is_dir() and beside.is_dir():
+            os.replace(path, aside)  # a folder cannot be replaced by a rename
         os.replace(beside, path)
         _flush(path.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
         beside.unlink(missing_ok=True)
 
 

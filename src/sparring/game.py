@@ -164,8 +164,8 @@ class Game:
         classes = [labels] * self.discriminator_steps if labels is None or isinstance(labels, Tensor) else list(labels)
         if len(batches) != self.discriminator_steps or len(classes) != self.discriminator_steps:
             raise UsageError(
-                f"a step takes {self.discriminator_steps} batches of real samples, not {len(batches)}, "
-                "and as many of labels if any"
+                f"a step takes {self.discriminator_steps} batches of real samples, not {len(batches)}, and as many of "
+                "labels if any: game.step(samples, labels)"
             )
         with Stream(self.seed, "modules", self.steps).as_default():
             report = self._play(batches, classes)
@@ -282,8 +282,11 @@ class Game:
             state |= {f"{name}.{key}": value for key, value in player.state_dict().items()}
         for name, optimizer in self._optimizers():
             for index, memory in optimizer.state_dict()["state"].items():
-                tensors = {key: value for key, value in memory.items() if isinstance(value, Tensor)}
-                state |= {f"{name}.{index}.{key}": value for key, value in tensors.items()}
+                for key, value in memory.items():
+                    if isinstance(value, Tensor):
+                        state[f"{name}.{index}.{key}"] = value
+                    elif value is not None:
+                        raise UsageError(f"cannot save what the {name} remembers as {key!r}: {type(value).__name__}")
         return state
 
     def load_state(self, state: dict[str, Tensor], steps: int) -> None:

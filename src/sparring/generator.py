@@ -77,7 +77,7 @@ class Generator:
 
     Args:
         module: the network, latents [batch, latent_dim] to samples [batch, *item_shape]; with classes, it takes
-            labels [batch] as well.
+            labels [batch] as well. It is frozen and set to evaluation.
         config: what it is.
 
     Example:
@@ -114,7 +114,7 @@ class Generator:
         latents = self.latents(n, seed, truncation)
         if labels is None:
             return self.generate(latents, self.random_labels(n, seed))
-        given = torch.as_tensor(labels)
+        given = torch.as_tensor(labels).long()
         if given.ndim > 0 and len(given) != n:
             raise UsageError(f"give one label, or one to each of the {n} samples, not {len(given)}")
         return self.generate(latents, given.expand(n))
@@ -161,9 +161,10 @@ class Generator:
         if latents.ndim != 2 or latents.shape[1] != self.config.latent_dim:
             raise UsageError(f"latents must be [n, {self.config.latent_dim}], and are {list(latents.shape)}")
         self._check_labels(labels, len(latents))
+        device = next(self.module.parameters()).device
         batches = []
         for start in range(0, len(latents), BATCH):
-            inputs = [part[start : start + BATCH] for part in (latents, labels) if part is not None]
+            inputs = [part[start : start + BATCH].to(device) for part in (latents, labels) if part is not None]
             missing = BATCH - len(inputs[0])
             padded = [torch.cat([part, part[:1].expand(missing, *part.shape[1:])]) for part in inputs]
             batches.append(to_numpy(self.module(*padded)[: BATCH - missing] * self.config.scale))
@@ -262,9 +263,10 @@ def load(path: str | Path) -> Generator:
     if not (folder / "config.json").exists():
         raise UsageError(f"there is no generator in {str(path)!r}: give the folder of a run that has saved one")
     config = read_json(folder / "config.json", Config)
-    module = config.build()
+    with torch.device("meta"):  # shapes alone: what config.json asks for takes no memory before the weights fit it
+        module = config.build()
     try:
-        module.load_state_dict(load_file(folder / "model.safetensors"))
+        module.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UsageError(
             f"{folder / 'model.safetensors'} is missing, damaged, or of another network: {error}"

@@ -33,9 +33,11 @@ class Objective:
         discriminator: the discriminator's loss.
         generator: the generator's loss.
         summary: one line on what it is.
-        divergence: what the generator minimises where the discriminator is optimal.
+        divergence: what the generator minimises where the discriminator is optimal, as docs/theory.md derives it;
+            p is the density of the data, q that of the generator, m = (p + q) / 2.
         source: where it was published.
-        probability: what the discriminator takes for the probability that a sample is real, from its logits.
+        probability: what the discriminator takes for the probability that a sample is real, from its logits; where
+            they are scores up to a constant (wasserstein, relativistic), a number between 0 and 1 that rises with them.
         paired: whether the generator's loss depends on the real logits, so that they must be computed for it.
     """
 
@@ -268,7 +270,7 @@ OBJECTIVES: dict[str, Objective] = {
             discriminator=minimax_discriminator,
             generator=non_saturating_generator,
             summary="the generator maximises log D(G(z)): the game that most people call a GAN",
-            divergence="KL(q‖p) − 2 JS, up to a constant",
+            divergence="KL(q‖p) − KL(q‖m) + log 2",
             source="Goodfellow et al. 2014, arXiv:1406.2661",
         ),
         Objective(
@@ -276,7 +278,7 @@ OBJECTIVES: dict[str, Objective] = {
             discriminator=wasserstein_discriminator,
             generator=wasserstein_generator,
             summary="the earth mover's distance, for a discriminator kept Lipschitz by a penalty",
-            divergence="Wasserstein-1",
+            divergence="Wasserstein-1, up to a constant",
             source="Arjovsky et al. 2017, arXiv:1701.07875",
         ),
         Objective(
@@ -284,7 +286,7 @@ OBJECTIVES: dict[str, Objective] = {
             discriminator=least_squares_discriminator,
             generator=least_squares_generator,
             summary="regression to the labels 0 and 1, with gradients that don't saturate",
-            divergence="½ E_q[(p / (p + q) − 1)²]",
+            divergence="½ ∫ q³ / (p + q)²",
             source="Mao et al. 2017, arXiv:1611.04076",
             probability=_clamp_to_probability,
         ),
@@ -293,7 +295,7 @@ OBJECTIVES: dict[str, Objective] = {
             discriminator=hinge_discriminator,
             generator=wasserstein_generator,
             summary="a margin around the decision; the usual companion of spectral_norm",
-            divergence="2 total variation, up to a constant",
+            divergence="E_q sign(q − p)",
             source="Lim and Ye 2017, arXiv:1705.02894",
         ),
         Objective(

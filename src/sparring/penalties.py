@@ -299,7 +299,7 @@ class R1R2(Penalty):
 @final
 @dataclass(frozen=True)
 class SpectralNorm(Penalty):
-    """W / σ(W) in every linear and convolutional layer, σ the largest singular value of W as a matrix.
+    """W / σ(W) in every linear, convolutional and embedding layer, σ the largest singular value of W as a matrix.
 
     σ is followed by one power iteration per forward pass, the kernel reshaped to [out, in · height · width].
     It has neither a weight nor an interval.
@@ -328,9 +328,9 @@ class SpectralNorm(Penalty):
         _refuse_numbers(self, usual_weight=1.0)
 
     def prepare(self, discriminator: nn.Module) -> None:
-        """Reparametrise each linear and convolutional layer."""
+        """Reparametrise each linear, convolutional and embedding layer."""
         for module in list(discriminator.modules()):
-            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding):
                 parametrizations.spectral_norm(module)
 
 

@@ -7,6 +7,7 @@ only place where the names become objects.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -122,6 +123,8 @@ class Recipe:
         _require(self, "penalty_weight", lambda value: 0 <= value < math.inf, "at least 0")
         _require(self, "size", lambda value: 4 <= value <= 1024, "between 4 and 1024")
         _require(self, "seed", lambda value: 0 <= value < 2**63, "at least 0 and less than 2**63")
+        if all(getattr(self, name) is None for name in (*LIMITS, "plateau_lines")):
+            raise UsageError("the training would never end: give steps, images or minutes")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in (*choices, None):
                 raise UnknownNameError(name.replace("_", " "), getattr(self, name), choices)
@@ -305,7 +308,7 @@ def recipe_for(data: str, preset: str | None = None, **settings: object) -> Reci
 
     Args:
         data: a name in `SOURCES`, or a path.
-        preset: a name in `RECIPES`; None for "points" with ring and grid, and "default" with all else.
+        preset: a name in `RECIPES`; None for "points" where the data are points, and "default" else.
         settings: fields of `Recipe` with their values.
 
     Raises:
@@ -316,17 +319,28 @@ def recipe_for(data: str, preset: str | None = None, **settings: object) -> Reci
         >>> recipe_for("digits", "wgan", steps=50).minutes is None
         True
     """
-    name = preset or ("points" if data in ("ring", "grid") else "default")
-    if name not in RECIPES:
-        raise UnknownNameError("recipe", name, RECIPES)
-    known = [field.name for field in fields(Recipe)]
-    for field in settings:
+    if preset is not None and preset not in RECIPES:
+        raise UnknownNameError("recipe", preset, RECIPES)
+    known = [field.name for field in fields(Recipe) if field.name != "data"]
+    for field, value in settings.items():
         if field not in known:
             raise UnknownNameError("setting", field, known)
+        _of_type(field, value, strict=True)
+    name = preset or ("points" if _are_points(data) else "default")
+    if Path(data).exists():
+        data = str(Path(data).resolve())  # so that the run can be resumed from anywhere
     limits = dict.fromkeys(LIMITS) if any(settings.get(limit) is not None for limit in LIMITS) else {}
     restraint = {"penalty_weight": None, "penalty_interval": 1, "penalty_final": 1.0} if "penalty" in settings else {}
     changes: dict[str, Any] = {"data": data} | limits | restraint | settings
     return replace(RECIPES[name].recipe, **changes)
+
+
+def _are_points(data: str) -> bool:
+    """Whether data hold points: only mixtures and array files can."""
+    from sparring.data import open_dataset
+
+    may_be = data in ("ring", "grid") or (Path(data).is_file() and Path(data).suffix in {".npy", ".npz"})
+    return may_be and len(open_dataset(data).train.item_shape) == 1
 
 
 def resolve(recipe: Recipe) -> "tuple[Recipe, Dataset]":
@@ -351,8 +365,8 @@ def resolve(recipe: Recipe) -> "tuple[Recipe, Dataset]":
         raise UnknownNameError("network", recipe.network, NETWORKS)
 
     penalty = PENALTIES[recipe.penalty]
-    are_images = recipe.size is not None or len(open_dataset(recipe.data).train.item_shape) == 3
     dataset = open_dataset(recipe.data, recipe.size)
+    are_images = len(dataset.train.item_shape) == 3
     network = NETWORKS[recipe.network or ("conv" if are_images else "mlp")]
     item_shape = dataset.train.item_shape
     fitting = network.fit(item_shape)
@@ -483,15 +497,20 @@ def parse_setting(name: str, text: str) -> object:
         >>> parse_setting("learning_rate", "2e-4"), parse_setting("simultaneous", "true"), parse_setting("size", "none")
         (0.0002, True, None)
     """
-    from pydantic import TypeAdapter, ValidationError
-
     hints = get_type_hints(Recipe)
     if name not in hints:
         raise UnknownNameError("setting", name, hints)
-    if text.lower() == "none" and NoneType in get_args(hints[name]):
+    if text.lower() == "none" and NoneType in get_args(hints[name]) and "none" not in CHOICES.get(name, ()):
         return None
+    return _of_type(name, text, strict=False)
+
+
+def _of_type(name: str, value: object, strict: bool) -> object:
+    """A value as the type of a recipe's field."""
+    from pydantic import TypeAdapter, ValidationError
+
     try:
-        value: object = TypeAdapter(hints[name]).validate_python(text)
+        checked: object = TypeAdapter(get_type_hints(Recipe)[name]).validate_python(value, strict=strict)
     except ValidationError as error:
-        raise UsageError(f"{name}={text}: {error.errors()[0]['msg']}") from error
-    return value
+        raise UsageError(f"{name}={value}: {error.errors()[0]['msg']}") from error
+    return checked

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from sparring.errors import RunFolderError
-from sparring.files import read_json, write_json
+from sparring.files import read_json, write_atomically, write_json
 
 LogLine = dict[str, int | float]
 """One line of `log.jsonl`: numbers by name, `step` among them."""
@@ -82,7 +82,10 @@ class Run:
         Raises:
             RunFolderError: if another process has locked it.
         """
-        file = (self.path / ".lock").open("a")
+        try:
+            file = (self.path / ".lock").open("a")
+        except OSError as error:
+            raise RunFolderError(f"cannot write to {self.path}: {error.strerror}") from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -104,13 +107,15 @@ class Run:
     def log(self) -> list[LogLine]:
         """The lines of the log."""
         path = self.path / "log.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        whole = text[: text.rfind("\n") + 1]  # a power cut may have left half a line
+        return [json.loads(line) for line in whole.splitlines()]
 
     def cut_log(self, step: int) -> None:
         """Drop the lines after a step, so that a resumed run writes each step once."""
         lines = [line for line in self.log() if line["step"] <= step]
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        (self.path / "log.jsonl").write_text(text, encoding="utf-8")
+        write_atomically(self.path / "log.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
 
     def write_summary(self, summary: Summary) -> None:
         """Write `summary.json`."""

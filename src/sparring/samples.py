@@ -10,6 +10,16 @@ from sparring.errors import UsageError
 from sparring.files import write_atomically
 
 
+def check_path(path: Path) -> None:
+    """Refuse endings that cannot be written.
+
+    Raises:
+        UsageError: naming those that can.
+    """
+    if path.suffix not in {"", ".png", ".npz"}:
+        raise UsageError(f"cannot write {path.suffix} files: give --out a .png, a .npz, or a folder")
+
+
 def write(samples: np.ndarray, path: Path, scale: float = 1.0) -> None:
     """Write samples: a .png is one picture, a .npz has arrays, anything else is a folder with one file a sample.
 
@@ -22,9 +32,8 @@ def write(samples: np.ndarray, path: Path, scale: float = 1.0) -> None:
         UsageError: if it cannot be written there.
     """
     are_points = samples.ndim == 2
+    check_path(path)
     try:
-        if path.suffix not in {"", ".png", ".npz"}:
-            raise UsageError(f"cannot write {path.suffix} files: give --out a .png, a .npz, or a folder")
         if path.suffix == ".png":
             pictures.save(pictures.samples(samples, scale), path)
         elif path.suffix == ".npz":

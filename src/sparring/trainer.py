@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from types import FrameType
 from typing import Any
@@ -14,7 +14,6 @@ import torch
 from sparring import checkpoint, pictures
 from sparring.data import Source
 from sparring.ema import Average
-from sparring.errors import SparringError
 from sparring.game import Game, Report
 from sparring.generator import Config, Generator
 from sparring.run import LogLine, Run, Status, Summary
@@ -145,10 +144,10 @@ class Trainer:
                 self._write_summary(run, Outcome("running", "it has not ended"))
                 if self.game.steps == 0:
                     self._draw_samples(run)
-                reason = self._end()
+                reason = self.end()
                 while not received and not reason:
                     self._iterate(run, on_progress)
-                    reason = self._end()
+                    reason = self.end()
                 outcome = Outcome("finished", reason)
                 if received:
                     outcome = Outcome("stopped", f"{signal.Signals(received[0]).name} was received", received[0])
@@ -160,8 +159,9 @@ class Trainer:
                     pictures.save(pictures.curves(log), run.path / "curves.png")
                 self._write_summary(run, outcome)
                 return outcome
-        except SparringError as error:
-            self._write_summary(run, Outcome("failed", str(error)))
+        except BaseException as error:
+            with suppress(OSError):  # the disk may be what failed
+                self._write_summary(run, Outcome("failed", str(error) or type(error).__name__))
             raise
 
     def resume(self, run: Run) -> None:
@@ -175,7 +175,7 @@ class Trainer:
         run.cut_log(manifest.step)
         if self.plateau:
             for line in run.log():
-                self.plateau.reached(-line["discriminator_loss"])
+                self._on_plateau = self.plateau.reached(-line["discriminator_loss"])
 
     def generator(self) -> Generator:
         """The averaged generator as it is now."""
@@ -224,7 +224,7 @@ class Trainer:
         """The share of the training that is done, 0 to 1."""
         return self.limits.progress(self.game.steps, self.images, self.seconds)
 
-    def _end(self) -> str:
+    def end(self) -> str:
         """Why the training is over, or nothing."""
         if self.progress() >= 1:
             return "its limit was reached"

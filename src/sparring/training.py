@@ -1,5 +1,6 @@
 """`train` and `resume`: from a recipe to a run, in one call."""
 
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -43,6 +44,7 @@ def train(data: str = "digits", *, recipe: str | None = None, out: str | Path | 
     Raises:
         UsageError: where something that is asked for cannot be done; no folder is made then.
         DivergenceError: if a loss is no longer finite.
+        KeyboardInterrupt: on Ctrl-C, after the step is finished and everything saved.
 
     Example:
         >>> import tempfile, sparring
@@ -50,8 +52,7 @@ def train(data: str = "digits", *, recipe: str | None = None, out: str | Path | 
         >>> sparring.load(run.path).sample(3).shape
         (3, 2)
     """
-    run, _ = play(recipe_for(data, recipe, **settings), None if out is None else Path(out))
-    return run
+    return _unless_stopped(*play(recipe_for(data, recipe, **settings), None if out is None else Path(out)))
 
 
 def resume(
@@ -74,8 +75,7 @@ def resume(
         >>> sparring.resume(run.path, steps=8).summary().steps
         8
     """
-    run, _ = play_on(Path(path), steps, images, minutes)
-    return run
+    return _unless_stopped(*play_on(Path(path), steps, images, minutes))
 
 
 def play(recipe: Recipe, out: Path | None, on_progress: OnProgress = lambda progress: None) -> tuple[Run, Outcome]:
@@ -107,14 +107,22 @@ def play_on(
     run.lock()
     try:
         trainer.resume(run)
-        if trainer.progress() >= 1:
+        if reason := trainer.end():
             raise UsageError(
-                f"{path} is finished at step {trainer.game.steps}: to go further, give --steps, --images or --minutes"
+                f"{path} is finished at step {trainer.game.steps}, since {reason}: to go further, give --steps, "
+                "--images or --minutes"
             )
         _write_recipe(run, resolved)
         return run, trainer.train(run, on_progress)
     finally:
         run.unlock()
+
+
+def _unless_stopped(run: Run, outcome: Outcome) -> Run:
+    """The run; a signal that stopped it is passed on, now that everything is saved."""
+    if outcome.signal is not None:
+        signal.raise_signal(outcome.signal)
+    return run
 
 
 def _write_recipe(run: Run, recipe: Recipe) -> None:

@@ -1,5 +1,10 @@
 """What holds for every data set and every prior that has a name."""
 
+import gzip
+import hashlib
+import io
+import math
+import struct
 from pathlib import Path
 
 import pytest
@@ -7,7 +12,7 @@ import torch
 
 from sparring import SOURCES, DataError, Items, Source
 from sparring.data import PRIORS
-from sparring.data.idx import DEBIAN_FOLDER, cache_folder
+from sparring.data.idx import DEBIAN_FOLDER, FILES, Download, cache_folder, open_named
 from sparring.data.source import Dataset
 from sparring.seeding import Stream
 
@@ -59,6 +64,29 @@ def test_nothing_held_out_is_trained_on(name: str) -> None:
 def test_it_says_what_it_is(name: str) -> None:
     assert SOURCES[name].summary
     assert SOURCES[name].source
+
+
+def test_downloads_are_checked_kept_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[str] = []
+
+    def file(name: str) -> bytes:
+        shape = (3, 4, 4) if "images" in name else (3,)
+        header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
+        return gzip.compress(header + bytes(math.prod(shape)), mtime=0)
+
+    def open_url(url: str, timeout: float) -> io.BytesIO:
+        served.append(url)
+        return io.BytesIO(file(url))
+
+    monkeypatch.setenv("SPARRING_CACHE", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", open_url)
+    right = tuple(hashlib.md5(file(name), usedforsecurity=False).hexdigest() for name in FILES)
+    with pytest.raises(DataError, match="MD5"):
+        open_named("toy", Download("http://localhost", (*right[:3], "0" * 32)))
+    assert not (tmp_path / "toy" / f"{FILES[3]}.gz").exists()
+    for _ in range(2):
+        assert open_named("toy", Download("http://localhost", right)).train.num_items == 3
+    assert len(served) == 5  # four, the last of them twice; and never again
 
 
 def test_a_missing_data_set_says_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

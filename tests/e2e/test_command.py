@@ -85,11 +85,17 @@ BAD_USE = {
     "another run": (["train", "--out", "taken"], "sparring resume"),
     "not a folder": (["train", "--out", "few.npy"], "give another --out"),
     "unwritable": (["train", "--out", "/proc/run"], "give another --out"),
+    "said twice": (["train", "--steps", "5", "--set", "steps=6"], "given twice"),
+    "never ends": (["train", "--set", "minutes=none"], "never end"),
+    "data by --set": (["train", "--set", "data=ring"], "unknown setting"),
+    "dry run of a misfit": (["train", "--dry-run", "--set", "penalty_weight=3"], "neither a weight nor an interval"),
+    "no seeds": (["bench", "modes", "--seeds", "0"], "at least 1"),
+    "unknown benchmark": (["bench", "mode"], "did you mean 'modes'"),
     "not a pair": (["train", "--set", "steps"], "KEY=VALUE"),
     "not a number": (["train", "--set", "steps=many"], "steps=many"),
     "no run": (["resume", "nothing"], "holds no run"),
     "no generator": (["sample", "nothing", "--out", "a.png"], "no generator"),
-    "no such format": (["sample", "nothing", "--out", "a.jpg"], "no generator"),
+    "no such format": (["sample", "nothing", "--out", "a.jpg"], "cannot write .jpg"),
 }
 
 
@@ -109,7 +115,7 @@ def test_bad_use_exits_with_2_a_message_and_nothing_made(case: str, tmp_path: Pa
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-@pytest.mark.parametrize("arguments", [[], ["train"], ["resume"], ["sample"], ["list"]], ids=str)
+@pytest.mark.parametrize("arguments", [[], ["train"], ["resume"], ["sample"], ["list"], ["bench"]], ids=str)
 def test_help(arguments: list[str], tmp_path: Path) -> None:
     result = sparring(*arguments, "--help", cwd=tmp_path)
     assert result.returncode == 0

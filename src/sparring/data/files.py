@@ -1,6 +1,7 @@
 """Data of one's own: an array file, a folder of idx files, a folder of images."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -66,15 +67,21 @@ def _read_images(folder: Path, size: int) -> Tensor:
 def _read_arrays(path: Path) -> tuple[Tensor, Tensor | None]:
     try:
         loaded = np.load(path, allow_pickle=False)
-        arrays = {name: loaded[name] for name in loaded.files} if path.suffix == ".npz" else {"images": loaded}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded.items())
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"cannot read {str(path)!r}: {error}") from error
     named = next((arrays[name] for name in ("images", "points") if name in arrays), None)
     if named is None:
         raise DataError(f"{str(path)!r} has no array 'images' or 'points', but {', '.join(sorted(arrays))}")
-    labels = torch.from_numpy(arrays["labels"].astype(np.int64)) if "labels" in arrays else None
-    if labels is not None and labels.shape != (len(named),):
-        raise DataError(f"{str(path)!r} has {len(named)} items and labels of shape {list(labels.shape)}")
+    labels = None
+    if "labels" in arrays:
+        found = arrays["labels"]
+        if not np.issubdtype(found.dtype, np.integer) or found.shape != named.shape[:1]:
+            raise DataError(
+                f"{str(path)!r} has {len(named)} items and labels {found.dtype} {list(found.shape)}: "
+                "labels are whole numbers, one to each item"
+            )
+        labels = torch.from_numpy(found.astype(np.int64))
     return _items(named, str(path)), labels
 
 
@@ -84,12 +91,12 @@ def _items(array: np.ndarray, name: str) -> Tensor:
         return torch.from_numpy(array)[:, None]
     if array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] in (1, 3, 4):
         return torch.from_numpy(array).permute(0, 3, 1, 2).contiguous()
-    if np.issubdtype(array.dtype, np.floating) and array.ndim == 2:
+    if np.issubdtype(array.dtype, np.floating) and array.ndim == 2 and array.shape[1] >= 2:
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
         if len(bad):
             raise DataError(f"row {bad[0]} of {name!r} is not finite ({len(bad)} such rows)")
         return torch.from_numpy(array.astype(np.float32))
     raise DataError(
         f"{name!r} holds {array.dtype} {list(array.shape)}: images are uint8 [n, height, width] or "
-        "[n, height, width, 1, 3 or 4], points are floats [n, dimensions]"
+        "[n, height, width, 1, 3 or 4], points are floats [n, 2 or more dimensions]"
     )

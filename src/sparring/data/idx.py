@@ -2,10 +2,11 @@
 
 import gzip
 import hashlib
+import http.client
 import os
 import struct
-import tempfile
 import urllib.request
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from sparring.data.source import Dataset, Items, NamedSource
 from sparring.errors import DataError
+from sparring.files import write_atomically
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -86,6 +88,9 @@ def open_idx(folder: Path, name: str) -> Dataset:
         DataError: if one is missing or broken.
     """
     images, labels, heldout_images, heldout_labels = (_read_idx(folder, file) for file in FILES)
+    for found in ((images, labels), (heldout_images, heldout_labels)):
+        if found[0].ndim != 3 or found[1].shape != found[0].shape[:1]:
+            raise DataError(f"the files in {folder} don't fit together: {[list(part.shape) for part in found]}")
     return Dataset(
         name,
         train=Items(images[:, None], labels.long()),
@@ -102,7 +107,7 @@ def _read_idx(folder: Path, name: str) -> Tensor:
         if zeros != 0 or kind != 8:
             raise ValueError("it is not an idx file of bytes")
         array = np.frombuffer(data, np.uint8, offset=4 + 4 * num_dimensions).reshape(shape)
-    except (OSError, EOFError, ValueError, struct.error) as error:
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise DataError(
             f"cannot read {path}: {error}. Delete it, and it is fetched anew where that is known"
         ) from error
@@ -119,10 +124,8 @@ def _fetch(url: str, path: Path, md5: str, name: str) -> None:
         found = hashlib.md5(data, usedforsecurity=False).hexdigest()
         if found != md5:
             raise DataError(f"{url} has the MD5 {found}, and should have {md5}: it was not kept")
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(data)
-        os.replace(file.name, path)
-    except OSError as error:
+        write_atomically(path, lambda beside: beside.write_bytes(data))
+    except (OSError, http.client.HTTPException) as error:
         raise DataError(
             f"{name} is not on this machine and cannot be downloaded from {url} ({error}). "
             f"Put its four .gz files into {path.parent}, or give the folder that holds them instead of the name"

@@ -97,7 +97,7 @@ def _check(real: Tensor, fake: Tensor) -> None:
             raise DataError(f"the {name} samples hold numbers that are not finite")
 
 
-def _split(samples: Samples, fold: int, seed: int) -> tuple[Samples, Samples]:
+def _split(samples: Tensor, fold: int, seed: int) -> tuple[Tensor, Tensor]:
     """What a fold trains on, and what it judges."""
     place = torch.empty(len(samples), dtype=torch.int64)
     place[Stream(seed, "divergence/order").permutation(len(samples))] = torch.arange(len(samples))
