@@ -46,7 +46,7 @@ def section(name: str, run: sparring.Run) -> list[str]:
     return [
         f"## {name}",
         "",
-        f"{preset.summary.capitalize()}. Source: {preset.source}.",
+        f"{preset.summary[0].upper()}{preset.summary[1:]}. Source: {preset.source}.",
         "",
         f"`sparring train --recipe {name}`: {listed}.",
         "",

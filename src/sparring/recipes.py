@@ -262,10 +262,8 @@ RECIPES: dict[str, Preset] = {
         Preset(
             name="dragan",
             summary="non-saturating, with slopes of 1 around the data",
-            source="Kodali et al. 2017, arXiv:1705.07215, the authors' code",
-            recipe=replace(
-                _ADAM_2E4, penalty="dragan", penalty_weight=10.0, learning_rate=1e-4, beta2=0.9, batch_size=128
-            ),
+            source="Kodali et al. 2017, arXiv:1705.07215; rate and batch as DCGAN's",
+            recipe=replace(_ADAM_2E4, penalty="dragan", penalty_weight=10.0, normalization="batch"),
         ),
         Preset(
             name="sngan",
