@@ -83,13 +83,12 @@ def test_js_is_half_of_what_the_optimal_logits_prove() -> None:
 
 
 @pytest.mark.parametrize("name", ["gradient_penalty", "dragan"])
-def test_penalties_with_slopes_of_one_keep_circling(name: str) -> None:
-    """They have no equilibrium at a flat discriminator, where the Dirac-GAN's lies (Mescheder et al. 2018)."""
+def test_penalties_with_slopes_of_one_do_not_bring_the_generator_to_the_data(name: str) -> None:
+    """They want no flat discriminator, but that is where the Dirac-GAN's equilibrium lies (Mescheder et al. 2018)."""
     from sparring import PENALTIES
 
     path = dirac.play(1.0, 1.0, 2000, objective="wasserstein", penalties=[PENALTIES[name](1.0)])
-    late = path[1000:].norm(dim=1)
-    assert late.min() > 0.1
+    assert path[1000:, 0].abs().min() > 1
     calm = dirac.play(1.0, 1.0, 2000, objective="wasserstein", penalties=[PENALTIES["r1"](1.0)])
     assert calm[-1].norm() < 1e-6
 

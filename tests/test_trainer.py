@@ -141,7 +141,7 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
 
 
 def test_a_diverging_run_says_so_and_keeps_its_last_checkpoint(tmp_path: Path) -> None:
-    options = {"objective": "wasserstein", "penalty": "none", "optimizer": "sgd", "learning_rate": 1e6}
+    options = {"objective": "wasserstein", "penalty": "none", "optimizer": "sgd", "learning_rate": 10.0}
     with pytest.raises(sparring.DivergenceError, match="diverged at step"):
         sparring.train("ring", steps=500, checkpoint_steps=1, width=8, out=tmp_path, **options)
     summary = json.loads((tmp_path / "summary.json").read_text())

@@ -298,7 +298,7 @@ RECIPES: dict[str, Preset] = {
 """Every preset by its name."""
 
 
-def recipe_for(data: str, preset: str | None = None, **settings: object) -> Recipe:
+def recipe_for(data: str, preset: str | None = None, /, **settings: object) -> Recipe:
     """A preset with some of its fields set otherwise.
 
     Naming any of `steps`, `images` and `minutes` replaces all three of the preset's; naming a penalty replaces the

@@ -45,7 +45,7 @@ class Divergence:
 
 
 def divergence(
-    real: Float[Tensor, " n *item"], fake: Float[Tensor, " m *item"], *, steps: int = 1500, seed: int = 0
+    real: Float[Tensor, " n ..."], fake: Float[Tensor, " m ..."], *, steps: int = 1500, seed: int = 0
 ) -> Divergence:
     """A lower bound on the JS divergence between two sets of samples, with its interval and a two-sample test.
 
