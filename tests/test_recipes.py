@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from sparring import RECIPES, UnknownNameError, UsageError
-from sparring.recipes import parse_setting, recipe_for, resolve
+from sparring.build import resolve
+from sparring.recipes import parse_setting, recipe_for
+
+
+def test_a_folder_with_the_name_of_a_data_set_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert recipe_for("digits").data == "digits"
+    assert recipe_for("./digits").data == str(tmp_path / "digits")
 
 
 def test_a_limit_replaces_the_recipes() -> None:

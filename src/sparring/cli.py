@@ -163,7 +163,7 @@ def _run(command: Train | Resume | Sample | List | Bench) -> int:
 
 
 def _train(command: Train) -> int:
-    from sparring.recipes import build, recipe_for, resolve
+    from sparring.recipes import recipe_for
 
     given = {name: value for name, value in asdict(command).items() if value is not None}
     for name in ("data", "recipe", "out", "dry_run", "set"):
@@ -173,6 +173,8 @@ def _train(command: Train) -> int:
         raise UsageError(f"{twice[0]} is given twice, as an option and by --set: leave one away")
     recipe = recipe_for(command.data, command.recipe, **given | settings)
     if command.dry_run:
+        from sparring.build import build, resolve
+
         recipe, dataset = resolve(recipe)
         build(recipe, dataset)
         print(json.dumps(asdict(recipe), indent=2))

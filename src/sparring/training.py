@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from sparring.build import build, resolve
 from sparring.errors import UsageError
 from sparring.files import read_json, write_json
-from sparring.recipes import Recipe, build, recipe_for, resolve
+from sparring.recipes import Recipe, recipe_for
 from sparring.run import Run, create, open_run
 from sparring.trainer import Outcome, Progress
 

@@ -1,0 +1,145 @@
+"""From a recipe to a trainer: the only place where names become objects."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from sparring.data import PRIORS, Dataset, Scaled, open_dataset, resized
+from sparring.errors import UnknownNameError, UsageError
+from sparring.game import Game
+from sparring.generator import Config
+from sparring.networks import NETWORKS
+from sparring.objectives import OBJECTIVES
+from sparring.penalties import PENALTIES
+from sparring.recipes import Recipe
+from sparring.seeding import Stream
+from sparring.stopping import Limits, Plateau
+from sparring.trainer import Intervals, Trainer
+
+
+def resolve(recipe: Recipe) -> tuple[Recipe, Dataset]:
+    """Fill in what a recipe leaves open, and open its data.
+
+    Returns:
+        The recipe with no field None that stands for a choice, and the data set at the size of the network.
+
+    Raises:
+        UsageError: where something that is named doesn't exist or doesn't fit together.
+    """
+    if recipe.objective not in OBJECTIVES:
+        raise UnknownNameError("objective", recipe.objective, OBJECTIVES)
+    if recipe.penalty not in PENALTIES:
+        raise UnknownNameError("penalty", recipe.penalty, PENALTIES)
+    if recipe.network is not None and recipe.network not in NETWORKS:
+        raise UnknownNameError("network", recipe.network, NETWORKS)
+
+    penalty = PENALTIES[recipe.penalty]
+    dataset = open_dataset(recipe.data, recipe.size)
+    are_images = len(dataset.train.item_shape) == 3
+    network = NETWORKS[recipe.network or ("conv" if are_images else "mlp")]
+    item_shape = dataset.train.item_shape
+    fitting = network.fit(item_shape)
+    if recipe.size is not None and fitting != item_shape:
+        raise UsageError(
+            f"the network {network.name!r} takes no images of {recipe.size} pixels: try --size {fitting[1]}"
+        )
+    if fitting != item_shape:
+        dataset = resized(dataset, fitting[1])
+    if (dataset.train.num_items or recipe.batch_size) < recipe.batch_size:
+        raise UsageError(
+            f"{recipe.data} has {dataset.train.num_items} items to train on, fewer than a batch of "
+            f"{recipe.batch_size}: lower --batch-size"
+        )
+    if recipe.conditional and not dataset.train.class_shares:
+        raise UsageError(f"{recipe.data} has no labels: leave --conditional away")
+    recipe = replace(
+        recipe,
+        conditional=bool(dataset.train.class_shares) if recipe.conditional is None else recipe.conditional,
+        network=network.name,
+        size=fitting[1] if are_images else None,
+        width=recipe.width or network.width,
+        normalization=recipe.normalization or ("none" if penalty.per_sample or not are_images else "batch"),
+        penalty_weight=penalty().weight if recipe.penalty_weight is None else recipe.penalty_weight,
+    )
+    return recipe, dataset
+
+
+def build(recipe: Recipe, dataset: Dataset) -> Trainer:
+    """A trainer from a resolved recipe and its data: the only place where names become objects."""
+    assert recipe.network is not None
+    assert recipe.width is not None
+    assert recipe.normalization is not None
+    assert recipe.penalty_weight is not None
+    config = Config(
+        network=recipe.network,
+        item_shape=dataset.train.item_shape,
+        latent_dim=recipe.latent_dim,
+        prior=recipe.prior,
+        width=recipe.width,
+        class_shares=dataset.train.class_shares if recipe.conditional else (),
+        scale=dataset.scale,
+    )
+    device = recipe.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device here: leave --device away")
+    with Stream(recipe.seed, "networks").as_default():
+        generator = config.build()
+        discriminator = NETWORKS[recipe.network].discriminator(
+            config.item_shape, recipe.width, recipe.normalization, len(config.class_shares)
+        )
+    generator, discriminator = generator.to(device), discriminator.to(device)
+    game = Game(
+        generator,
+        discriminator,
+        objective=recipe.objective,
+        penalties=[PENALTIES[recipe.penalty](recipe.penalty_weight, recipe.penalty_interval)],
+        prior=PRIORS[recipe.prior]((recipe.latent_dim,)),
+        generator_optimizer=_optimizer(recipe, generator, recipe.learning_rate),
+        discriminator_optimizer=_optimizer(recipe, discriminator, recipe.learning_rate * recipe.learning_rate_ratio),
+        discriminator_steps=recipe.discriminator_steps,
+        generator_steps=recipe.generator_steps,
+        clip_gradients=recipe.clip_gradients,
+        simultaneous=recipe.simultaneous,
+        seed=recipe.seed,
+    )
+    return Trainer(
+        game,
+        Scaled(dataset.train, 1 / dataset.scale) if dataset.scale != 1 else dataset.train,
+        config,
+        batch_size=recipe.batch_size,
+        limits=Limits(recipe.steps, recipe.images, recipe.minutes),
+        schedule=SCHEDULES[recipe.schedule],
+        penalty_final=recipe.penalty_final,
+        average_decay=recipe.average_decay,
+        plateau=None if recipe.plateau_lines is None else Plateau(recipe.plateau_lines, recipe.plateau_tolerance),
+        intervals=Intervals(
+            log_steps=recipe.log_steps,
+            sample_seconds=recipe.sample_seconds,
+            sample_steps=recipe.sample_steps,
+            checkpoint_seconds=recipe.checkpoint_seconds,
+            checkpoint_steps=recipe.checkpoint_steps,
+            keep_checkpoints=recipe.keep_checkpoints,
+        ),
+    )
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda share: 1.0,
+    "linear": lambda share: 1.0 - share,
+    "cosine": lambda share: 0.5 * (1.0 + math.cos(math.pi * share)),
+}
+"""The factor on the learning rates, as a function of the share of the training that is done."""
+
+
+def _optimizer(recipe: Recipe, player: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+    parameters = player.parameters()
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, learning_rate, alpha=recipe.beta2)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, learning_rate, momentum=recipe.beta1)
+    return torch.optim.Adam(parameters, learning_rate, betas=(recipe.beta1, recipe.beta2), fused=True)
