@@ -97,6 +97,11 @@ def norms(values: Tensor) -> PerSample:
     return torch.where(squared > 0, squared, 1).sqrt() * (squared > 0)
 
 
+def _distance_from_slope_one(discriminator: Score, samples: Samples) -> PerSample:
+    """(‖∇ₓD(x)‖ − 1)², [batch]."""
+    return (norms(gradients(discriminator, samples)) - 1).square()
+
+
 @final
 @dataclass(frozen=True)
 class NoPenalty(Penalty):
@@ -175,7 +180,7 @@ class GradientPenalty(Penalty):
     def __call__(self, discriminator: Score, real: Samples, fake: Samples, stream: Stream) -> PerSample:
         """λ (‖∇D(x̂)‖ − 1)², [batch]."""
         mix = stream.uniform(len(real), *[1] * (real.ndim - 1)).to(real)
-        return self.weight * (norms(gradients(discriminator, torch.lerp(fake, real, mix))) - 1).square()
+        return self.weight * _distance_from_slope_one(discriminator, torch.lerp(fake, real, mix))
 
 
 @final
@@ -207,7 +212,7 @@ class Dragan(Penalty):
         """λ (‖∇D(x̂)‖ − 1)², [batch]."""
         perturbation = 0.5 * real.std() * stream.part("perturbation").uniform(*real.shape).to(real)
         mix = stream.part("mix").uniform(len(real), *[1] * (real.ndim - 1)).to(real)
-        return self.weight * (norms(gradients(discriminator, real + mix * perturbation)) - 1).square()
+        return self.weight * _distance_from_slope_one(discriminator, real + mix * perturbation)
 
 
 @final

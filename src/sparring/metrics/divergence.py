@@ -136,7 +136,7 @@ def _train(real: Tensor, fake: Tensor, steps: int, stream: Stream) -> nn.Module:
     trained = [samples[number:] for samples, number in zip((real, fake), num_checked, strict=True)]
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2, fused=True)
     parameters = list(network.parameters())
-    best = (math.inf, {name: value.clone() for name, value in network.state_dict().items()})
+    best_loss, best_factor, best_state = math.inf, 0.0, network.state_dict()
     for step in range(steps):
         batches = [
             samples[stream.part(name).at(step).integers(len(samples), min(256, len(samples)))]
@@ -148,13 +148,12 @@ def _train(real: Tensor, fake: Tensor, steps: int, stream: Stream) -> nn.Module:
             parameter.grad = gradient
         optimizer.step()
         if step % 50 == 49 or step == steps - 1:
-            reached = _best_temperature(*(_logits(network, part) for part in checked))
-            if reached[0] < best[0]:
-                state = {name: value.clone() for name, value in network.state_dict().items()}
-                best = (reached[0], state)
-    network.load_state_dict(best[1])
-    temperature = _best_temperature(*(_logits(network, part) for part in checked))[1]
-    return nn.Sequential(network, _Scale(temperature))
+            reached, factor = _best_temperature(*(_logits(network, part) for part in checked))
+            if reached < best_loss:
+                best_loss, best_factor = reached, factor
+                best_state = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(best_state)
+    return nn.Sequential(network, _Scale(best_factor))
 
 
 class _Scale(nn.Module):
