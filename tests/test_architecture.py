@@ -14,7 +14,7 @@ FLOORS: list[set[str]] = [
     {"errors", "types"},
     {"seeding", "files"},
     {"objectives", "penalties", "ema", "networks", "data", "pictures", "stopping"},
-    {"theory", "metrics", "recipes"},
+    {"theory", "metrics", "recipes", "rejection"},
     {"game", "checkpoint", "run", "generator", "samples"},
     {"trainer"},
     {"build"},

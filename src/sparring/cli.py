@@ -107,14 +107,16 @@ class Bench:
 
     what: Annotated[Positional[str], arg(metavar="WHAT")]
     """theory or modes."""
-    seeds: Annotated[int, arg(metavar="N")] = 10
-    """How many trainings of each task (modes)."""
+    seeds: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """How many trainings of each task; 10, and 3 of the slow one, if not given (modes)."""
     tasks: Annotated[tuple[str, ...], arg(metavar="TASK")] = ("ring", "grid")
-    """Which tasks (modes)."""
+    """Which tasks: ring, grid, stacked-digits (modes)."""
+    classics: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
+    """The classic objectives under one protocol as well (modes)."""
     as_json: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(name="json", help_behavior_hint="")] = False
     """Print JSON instead of tables."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
-    """Fewer random cases, or one seed."""
+    """Fewer random cases; or shorter trainings, one seed and lower floors."""
 
 
 Command = (
@@ -222,12 +224,13 @@ def _bench(command: Bench) -> int:
         from sparring.bench.theory import print_rows, rows
 
         return print_rows(list(rows(1 if command.quick else 3)), command.as_json)
-    if command.seeds < 1:
+    if command.seeds is not None and command.seeds < 1:
         raise UsageError(f"--seeds must be at least 1, and is {command.seeds}")
     if command.what == "modes":
         from sparring.bench.modes import print_results
 
-        return print_results(list(command.tasks), 1 if command.quick else command.seeds, command.as_json)
+        tasks = list(command.tasks)
+        return print_results(tasks, command.seeds, command.quick, command.classics, command.as_json)
     raise UnknownNameError("benchmark", command.what, ["theory", "modes"])
 
 

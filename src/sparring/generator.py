@@ -5,7 +5,7 @@ its weights. Nothing in either is executed.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
@@ -14,15 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparring.data import MAX_CLASSES, PRIORS
+from sparring.data import MAX_CLASSES, PRIORS, to_float
 from sparring.errors import UnknownNameError, UsageError
 from sparring.files import read_json, write_atomically, write_json
 from sparring.networks import NETWORKS
+from sparring.rejection import calibrate
 from sparring.seeding import Stream
-from sparring.types import Labels, Latents
+from sparring.types import Labels, Latents, Logits, Samples
 
 BATCH = 100
 """Samples are made in batches of this one size, so that none depends on how many are asked for."""
+
+NUM_CALIBRATION = 10_000
+"""Samples from which rejection learns how real samples get."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,13 @@ class Generator:
         self.config = config
 
     def sample(
-        self, n: int, seed: int = 0, *, labels: int | Sequence[int] | None = None, truncation: float | None = None
+        self,
+        n: int,
+        seed: int = 0,
+        *,
+        labels: int | Sequence[int] | None = None,
+        truncation: float | None = None,
+        rejection: Callable[[Samples], Logits] | None = None,
     ) -> np.ndarray:
         """New samples: the same for the same seed, and the first ten of a hundred are the ten.
 
@@ -104,13 +114,18 @@ class Generator:
             labels: the class of all samples or of each; drawn as often as in the training data if None.
             truncation: for Gaussian latents, the largest magnitude of each number (Brock et al. 2018,
                 arXiv:1809.11096, section 3.1): smaller gives more typical and less varied samples.
+            rejection: an estimate of log p − log q, the density of the data over that of the generator, from samples
+                as `to_samples` gives them; see `sparring.metrics.density_ratio`. Samples that it finds unlikely are
+                drawn again (Azadi et al. 2018, arXiv:1810.06758).
 
         Returns:
             uint8 images [n, H, W] or [n, H, W, C], or float32 points [n, dimensions].
 
         Raises:
-            UsageError: for a number out of range.
+            UsageError: for a number out of range, or a rejection with a label to each sample.
         """
+        if rejection is not None:
+            return self._accepted(n, seed, labels, truncation, rejection)
         latents = self.latents(n, seed, truncation)
         if labels is None:
             return self.generate(latents, self.random_labels(n, seed))
@@ -119,13 +134,39 @@ class Generator:
             raise UsageError(f"give one label, or one to each of the {n} samples, not {len(given)}")
         return self.generate(latents, given.expand(n))
 
+    def _accepted(
+        self,
+        n: int,
+        seed: int,
+        label: int | Sequence[int] | None,
+        truncation: float | None,
+        log_ratio: Callable[[Samples], Logits],
+    ) -> np.ndarray:
+        _check_count(n, seed)
+        if label is not None and not isinstance(label, int):
+            raise UsageError("rejection takes one label for all samples, or none")
+
+        def candidates(size: int, step: int) -> np.ndarray:
+            stream = Stream(seed, "sample/candidates", step)
+            labels = self._random_labels(size, stream) if label is None else torch.full((size,), label)
+            return self.generate(self._latents(size, stream, truncation), labels)
+
+        acceptance = calibrate(log_ratio, to_samples(candidates(NUM_CALIBRATION, 0)))
+        batches, missing, step = [], n, 0
+        while missing > 0:
+            step += 1
+            batch = candidates(10 * BATCH, step)
+            uniform = Stream(seed, "sample/acceptance", step).uniform(len(batch))
+            batches.append(batch[(uniform < acceptance.probability(to_samples(batch))).numpy()])
+            missing -= len(batches[-1])
+        return np.concatenate(batches)[:n]
+
     def latents(self, n: int, seed: int = 0, truncation: float | None = None) -> Tensor:
         """The latents of `sample`, float32 [n, latent_dim]."""
-        if n < 1:
-            raise UsageError(f"the number of samples must be at least 1, and is {n}")
-        if not 0 <= seed < 2**64:
-            raise UsageError(f"the seed must be between 0 and 2**64 - 1, and is {seed}")
-        stream = Stream(seed, "sample")
+        _check_count(n, seed)
+        return self._latents(n, Stream(seed, "sample"), truncation)
+
+    def _latents(self, n: int, stream: Stream, truncation: float | None) -> Tensor:
         if truncation is None:
             return PRIORS[self.config.prior]((self.config.latent_dim,)).batch(n, stream)
         if self.config.prior != "gaussian" or not truncation > 0:
@@ -138,10 +179,13 @@ class Generator:
 
     def random_labels(self, n: int, seed: int = 0) -> Labels | None:
         """Labels drawn as often as in the training data, int64 [n]; None for a generator without classes."""
+        return self._random_labels(n, Stream(seed, "sample"))
+
+    def _random_labels(self, n: int, stream: Stream) -> Labels | None:
         if not self.config.class_shares:
             return None
         edges = torch.tensor(self.config.class_shares).cumsum(0)
-        uniform = Stream(seed, "sample/labels").uniform(n) * edges[-1]
+        uniform = stream.part("labels").uniform(n) * edges[-1]
         return torch.searchsorted(edges, uniform, right=True).clamp(max=len(edges) - 1)
 
     @torch.inference_mode()
@@ -214,6 +258,13 @@ class Generator:
         write_atomically(folder / "model.safetensors", lambda path: save_file(weights, path))
 
 
+def _check_count(n: int, seed: int) -> None:
+    if n < 1:
+        raise UsageError(f"the number of samples must be at least 1, and is {n}")
+    if not 0 <= seed < 2**64:
+        raise UsageError(f"the seed must be between 0 and 2**64 - 1, and is {seed}")
+
+
 def spherical(start: Tensor, end: Tensor, positions: Tensor) -> Tensor:
     """Points between two latents at positions in [0, 1]: sin((1−t)Ω)/sin Ω · start + sin(tΩ)/sin Ω · end.
 
@@ -235,6 +286,19 @@ def to_numpy(samples: Tensor) -> np.ndarray:
     pixels = ((samples.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     images: np.ndarray = pixels.permute(0, 2, 3, 1).cpu().numpy()
     return images[..., 0] if images.shape[-1] == 1 else images
+
+
+def to_samples(items: np.ndarray) -> Samples:
+    """The inverse of `to_numpy`, for metrics: float32, images [n, channels, H, W] in [−1, 1], points as they are.
+
+    Example:
+        >>> to_samples(np.full((5, 28, 28), 255, np.uint8))[0, 0, 0, 0]
+        tensor(1.)
+    """
+    if items.dtype != np.uint8:
+        return torch.from_numpy(items).float()
+    images = torch.from_numpy(items[..., None] if items.ndim == 3 else items)
+    return to_float(images.permute(0, 3, 1, 2))
 
 
 def load(path: str | Path) -> Generator:

@@ -16,7 +16,7 @@ from sparring.data.idx import DEBIAN_FOLDER, FILES, Download, cache_folder, open
 from sparring.data.source import Dataset
 from sparring.seeding import Stream
 
-LOCAL = {"digits", "ring", "grid"}
+LOCAL = {"digits", "ring", "grid", "stacked-digits"}
 
 
 def open_or_skip(name: str) -> Dataset:

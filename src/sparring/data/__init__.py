@@ -11,9 +11,12 @@ from sparring.data.idx import FASHION_MNIST, MNIST
 from sparring.data.mixtures import GRID, RING, Mixture, grid, ring
 from sparring.data.priors import PRIORS, Gaussian, Uniform
 from sparring.data.source import MAX_CLASSES, Dataset, Items, NamedSource, Scaled, Source, to_float
+from sparring.data.stacked_digits import STACKED_DIGITS, Stacked
 from sparring.errors import UnknownNameError, UsageError
 
-SOURCES: dict[str, NamedSource] = {source.name: source for source in (DIGITS, FASHION_MNIST, MNIST, RING, GRID)}
+SOURCES: dict[str, NamedSource] = {
+    source.name: source for source in (DIGITS, FASHION_MNIST, MNIST, RING, GRID, STACKED_DIGITS)
+}
 """Every data set that has a name."""
 
 
@@ -50,16 +53,23 @@ def resized(dataset: Dataset, size: int) -> Dataset:
     Raises:
         UsageError: if the items are not images.
     """
-    parts = []
-    for part in (dataset.train, dataset.heldout):
-        if not isinstance(part, Items) or len(part.item_shape) != 3:
-            raise UsageError(f"{dataset.name} holds no images, and has no size in pixels: leave --size away")
-        chunks = [
-            torch.nn.functional.interpolate(chunk.float(), size=(size, size), mode="bilinear", antialias=True)
-            for chunk in torch.split(part.items, 1000)
-        ]
-        parts.append(Items(torch.cat(chunks).round().clamp(0, 255).to(torch.uint8), part.item_labels))
-    return replace(dataset, train=parts[0], heldout=parts[1])
+    return replace(dataset, train=_resized(dataset.train, size), heldout=_resized(dataset.heldout, size))
+
+
+def _resized(source: Source, size: int) -> Source:
+    if isinstance(source, Stacked):
+        return Stacked(_resized_items(source.images, size), num_channels=source.item_shape[0])
+    if isinstance(source, Items) and len(source.item_shape) == 3:
+        return _resized_items(source, size)
+    raise UsageError("these data are no images, and have no size in pixels: leave --size away")
+
+
+def _resized_items(items: Items, size: int) -> Items:
+    chunks = [
+        torch.nn.functional.interpolate(chunk.float(), size=(size, size), mode="bilinear", antialias=True)
+        for chunk in torch.split(items.items, 1000)
+    ]
+    return Items(torch.cat(chunks).round().clamp(0, 255).to(torch.uint8), items.item_labels)
 
 
 __all__ = [
@@ -73,6 +83,7 @@ __all__ = [
     "NamedSource",
     "Scaled",
     "Source",
+    "Stacked",
     "Uniform",
     "grid",
     "open_dataset",

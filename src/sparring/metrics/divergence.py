@@ -6,7 +6,9 @@ arXiv:1406.2661, Theorem 1), and the rest is independent of D, so its mean has a
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -87,6 +89,40 @@ def divergence(
     return Divergence(max(0.0, js), max(0.0, low), max(0.0, high), accuracy, p_value)
 
 
+def density_ratio(
+    real: Float[Tensor, " n ..."], fake: Float[Tensor, " m ..."], *, steps: int = 1500, seed: int = 0
+) -> Callable[[Samples], Logits]:
+    """An estimate of log p(x) − log q(x), the log of the density of real samples over that of generated ones.
+
+    It is the logit of one fresh discriminator of those that `divergence` trains, with its temperature.
+
+    Args:
+        real: samples [n, ...].
+        fake: samples [m, ...] of the same shape.
+        steps: of the discriminator.
+        seed: of everything random.
+
+    Returns:
+        A function from samples [batch, ...] to logits [batch], for `Generator.sample(..., rejection=...)`.
+
+    Raises:
+        DataError: as `divergence`.
+
+    Source: Goodfellow et al. 2014, arXiv:1406.2661, Proposition 1: the optimal logit is log p − log q.
+
+    Example:
+        >>> points = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
+        >>> log_ratio = density_ratio(points[:1000], points[1000:] + 4.0, steps=100)
+        >>> bool(log_ratio(torch.zeros(1, 2)) > 0), bool(log_ratio(torch.full((1, 2), 4.0)) < 0)
+        (True, True)
+    """
+    _check(real, fake)
+    order = Stream(seed, "density_ratio/order")
+    real, fake = (samples[order.permutation(len(samples))] for samples in (real, fake))
+    discriminator = _train(real, fake, steps, Stream(seed, "density_ratio"))
+    return partial(_logits, discriminator)
+
+
 def _check(real: Tensor, fake: Tensor) -> None:
     if real.shape[1:] != fake.shape[1:]:
         raise DataError(f"the samples have different shapes: {list(real.shape[1:])} and {list(fake.shape[1:])}")
@@ -98,11 +134,10 @@ def _check(real: Tensor, fake: Tensor) -> None:
 
 
 def _split(samples: Tensor, fold: int, seed: int) -> tuple[Tensor, Tensor]:
-    """What a fold trains on, and what it judges."""
-    place = torch.empty(len(samples), dtype=torch.int64)
-    place[Stream(seed, "divergence/order").permutation(len(samples))] = torch.arange(len(samples))
-    judged = place % NUM_FOLDS == fold
-    return samples[~judged], samples[judged]
+    """What a fold trains on, in random order, and what it judges."""
+    order = Stream(seed, "divergence/order").permutation(len(samples))
+    judged = torch.arange(len(samples)) % NUM_FOLDS == fold
+    return samples[order[~judged]], samples[order[judged]]
 
 
 def _discriminator(item_shape: tuple[int, ...], mean: Tensor, deviation: Tensor) -> nn.Module:

@@ -53,12 +53,12 @@ def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Sequential:
-    """Four hidden layers with tanh."""
+    """Five hidden layers with tanh."""
     first = nn.Linear(num_inputs, width)
     with torch.no_grad():
         first.weight.mul_(LATENT_GAIN)
     hidden: list[nn.Module] = [first, nn.Tanh()]
-    for _ in range(3):
+    for _ in range(4):
         hidden += [nn.Linear(width, width), nn.Tanh()]
     return nn.Sequential(*hidden, nn.Linear(width, item_shape[0]))
 

@@ -1,0 +1,185 @@
+"""Draws the pictures of ring and grid: a collapsing and a working training, and what their discriminators know.
+
+    python benchmarks/points.py [--tasks ring grid] [--only modes divergence]
+
+`modes-*.png`: samples over the training in front of the discriminator's probability, the first GAN's objective and
+networks above, the recipe `points` below. `divergence-*.png`: the true JS divergence, what the training discriminator's
+value claims, and the bound that fresh discriminators prove on held-out samples.
+"""
+
+import argparse
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from sparring.build import build, resolve
+from sparring.data import Mixture, open_dataset
+from sparring.metrics import count_modes, divergence
+from sparring.recipes import Recipe, recipe_for
+from sparring.run import create
+from sparring.seeding import Stream
+from sparring.theory import js_lower_bound
+from sparring.trainer import Progress, Trainer
+
+PICTURES = Path("docs/images")
+STEPS = {"ring": 2500, "grid": 4500}
+NUM_COLUMNS = 5
+BLUE, ORANGE, RED, GREY = "#2f6fbb", "#d9661f", "#b3261e", "#8a8a8a"
+
+
+def recipes(task: str) -> dict[str, Recipe]:
+    """The two trainings of the pictures: the first GAN's objective, and ours."""
+    first = recipe_for(
+        task, "gan", objective="non_saturating", steps=STEPS[task], batch_size=256, latent_dim=2, prior="gaussian"
+    )
+    return {"non_saturating, mlp": first, "recipe points": recipe_for(task, "points", steps=STEPS[task])}
+
+
+def watch(recipe: Recipe, every: int, look: Callable[[Trainer], None]) -> None:
+    """Train, and look at the players every so many steps."""
+    recipe, dataset = resolve(recipe)
+    trainer = build(recipe, dataset)
+
+    def on_progress(progress: Progress) -> None:
+        if trainer.game.steps % every == 0:
+            look(trainer)
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = create(Path(folder) / "run", recipe.data)
+        trainer.train(run, on_progress)
+        run.unlock()
+
+
+def draw_modes(task: str) -> None:
+    """Samples over the training, in front of the discriminator's probability."""
+    mixture = _mixture(task)
+    figure = Figure(figsize=(2.3 * NUM_COLUMNS, 5.1), dpi=90, layout="constrained")
+    FigureCanvasAgg(figure)
+    for row, (label, recipe) in zip(figure.subplots(2, NUM_COLUMNS), recipes(task).items(), strict=True):
+        row[0].set_ylabel(label)
+        watch(recipe, STEPS[task] // NUM_COLUMNS, partial(_draw_panel, iter(row), mixture))
+    figure.savefig(PICTURES / f"modes-{task}.png")
+
+
+def _draw_panel(panels: Iterator[Any], mixture: Mixture, trainer: Trainer) -> None:
+    axes = next(panels)
+    extent = 1.9 * mixture.scale
+    line = torch.linspace(-extent, extent, 240)
+    plane = torch.cartesian_prod(line, line) / mixture.scale
+    points = trainer.generator().sample(2500, seed=0)
+    with torch.inference_mode():
+        discriminator = trainer.game.discriminator.eval()
+        logits = discriminator(plane)
+        # A relativistic discriminator knows differences alone: zero is put half way between real and generated.
+        real = trainer.data.batch(1000, Stream(0, "map"))
+        middle = (discriminator(real).mean() + discriminator(torch.from_numpy(points) / mixture.scale).mean()) / 2
+        discriminator.train()
+    shift = middle if trainer.game.objective.name == "relativistic" else 0.0
+    probability = torch.sigmoid(logits - shift).reshape(240, 240).T
+    axes.imshow(probability, origin="lower", extent=(-extent, extent) * 2, cmap="RdBu", vmin=0, vmax=1, alpha=0.6)
+    axes.scatter(points[:, 0], points[:, 1], s=1.5, color="black", linewidths=0)
+    count = count_modes(torch.from_numpy(points), mixture)
+    axes.set_title(f"step {trainer.game.steps:,}: {count.found} modes, {count.high_quality:.0%}", fontsize=9)
+    axes.set(xticks=[], yticks=[], xlim=(-extent, extent), ylim=(-extent, extent))
+    print(f"{trainer.game.objective.name}, step {trainer.game.steps}: {count}", flush=True)
+
+
+def draw_divergence(task: str) -> None:
+    """The true divergence, the training discriminator's claim and the proven bound, over a training."""
+    mixture = _mixture(task)
+    figure = Figure(figsize=(10, 3.6), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (label, recipe) in zip(panels, recipes(task).items(), strict=True):
+        lines: list[tuple[int, float, float, float, float, float]] = []
+        watch(recipe, STEPS[task] // 10, partial(_append_estimates, lines, mixture))
+        steps, true, claimed, proven, low, high = (list(column) for column in zip(*lines, strict=True))
+        axes.plot(steps, true, "o-", color="black", markersize=3, label="true JS (kernel estimate)")
+        axes.plot(steps, claimed, "o-", color=RED, markersize=3, label="training discriminator: (V + log 4) / 2")
+        axes.plot(steps, proven, "o-", color=BLUE, markersize=3, label="fresh discriminators, held-out samples")
+        axes.fill_between(steps, low, high, color=BLUE, alpha=0.25, linewidth=0)
+        axes.axhline(math.log(2), color=GREY, linewidth=0.8)
+        axes.set(xlabel="step", title=label, ylim=(-0.15, 0.75))
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("nats")
+    panels[0].legend(frameon=False, fontsize=8)
+    figure.savefig(PICTURES / f"divergence-{task}.png")
+    floor = true_js(mixture.batch(20_000, Stream(1, "floor")), mixture)
+    print(f"{task}: the kernel estimate of perfect samples is {floor:.4f}, where the truth is 0", flush=True)
+
+
+def _append_estimates(
+    lines: list[tuple[int, float, float, float, float, float]], mixture: Mixture, trainer: Trainer
+) -> None:
+    with torch.inference_mode():
+        generator, discriminator = trainer.game.generator, trainer.game.discriminator
+        latents = trainer.game.prior.batch(20_000, Stream(0, "estimates"))
+        generated = generator(latents)
+        real_logits, fake_logits = (
+            discriminator(points) for points in (trainer.data.batch(20_000, Stream(0, "estimates")), generated)
+        )
+    if trainer.game.objective.name == "relativistic":  # differences alone have a meaning: the middle is put at 0
+        middle = (real_logits.mean() + fake_logits.mean()) / 2
+        real_logits, fake_logits = real_logits - middle, fake_logits - middle
+    claimed = js_lower_bound(real_logits, fake_logits)
+    generated = generated * mixture.scale
+    proven = divergence(mixture.batch(20_000, Stream(0, "held-out")), generated, steps=600)
+    true = true_js(generated, mixture)
+    print(
+        f"{trainer.game.objective.name}, step {trainer.game.steps}: true {true:.4f}, claimed {claimed:.4f}, proven "
+        f"{proven.js:.4f} [{proven.low:.4f}, {proven.high:.4f}]",
+        flush=True,
+    )
+    lines.append((trainer.game.steps, true, claimed, proven.js, proven.low, proven.high))
+
+
+def true_js(points: Tensor, mixture: Mixture) -> float:
+    """The JS divergence of a generator from a mixture, both blurred by a Gaussian of half the mixture's σ.
+
+    The blurred mixture's density is exact; the blurred generator's is the kernel estimate of one half of the points.
+    The expectations run over fresh blurred points of the mixture and the other half of the generator's. Blurring both
+    can only bring them nearer, so this is at most the true divergence, up to the error of the kernel estimate, which
+    has the other sign.
+
+    Args:
+        points: generated, [n, 2].
+        mixture: the data.
+    """
+    width = mixture.sigma / 2
+    blurred = Mixture(mixture.means, math.hypot(mixture.sigma, width))
+    kernel, judged = points[::2].double(), points[1::2].double()
+    judged = judged[:4000] + width * Stream(0, "blur").normal(4000, 2)
+    real = blurred.batch(4000, Stream(0, "judged")).double()
+    logits = [blurred.log_density(part) - _kernel_log_density(part, kernel, width) for part in (real, judged)]
+    return js_lower_bound(*logits)
+
+
+def _kernel_log_density(points: Tensor, kernel: Tensor, width: float) -> Tensor:
+    """The log of the mean of Gaussians of σ `width` around the kernel's points, [n]."""
+    pieces = [(-torch.cdist(part, kernel).square() / (2 * width**2)).logsumexp(1) for part in torch.split(points, 500)]
+    return torch.cat(pieces) - math.log(len(kernel) * 2 * math.pi * width**2)
+
+
+def _mixture(task: str) -> Mixture:
+    mixture = open_dataset(task).train
+    assert isinstance(mixture, Mixture)
+    return mixture
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=["ring", "grid"])
+    parser.add_argument("--only", nargs="+", default=["modes", "divergence"])
+    arguments = parser.parse_args()
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for task in arguments.tasks:
+        for what in arguments.only:
+            {"modes": draw_modes, "divergence": draw_divergence}[what](task)
