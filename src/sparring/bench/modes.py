@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
+from typing import Any
 
 from sparring.bench.classics import CLASSICS, EPOCHS
 from sparring.bench.classics import play as play_classic
@@ -59,6 +60,7 @@ class Task:
         num_samples: to judge.
         floor: what every one must reach.
         published: rows of papers: name, modes, percent of high quality, reverse KL, runs.
+        average_decay: of the generator's averaged weights; the recipe's own if None.
         quick_steps: of the quick training, or None where there is none.
         quick_floor: what it must reach.
     """
@@ -69,6 +71,7 @@ class Task:
     num_samples: int
     floor: Floor
     published: tuple[tuple[str, str, str, str, str], ...]
+    average_decay: float | None = None
     quick_steps: int | None = None
     quick_floor: Floor | None = None
 
@@ -113,7 +116,8 @@ TASKS = {
         ),
         Task(
             data="stacked-digits",
-            steps=16_000,
+            steps=30_000,
+            average_decay=0.999,
             seeds=3,
             num_samples=26_000,
             floor=Floor(1000, 0.0, 0.06),
@@ -161,9 +165,10 @@ def results(tasks: list[Task], seeds: int | None = None, quick: bool = False) ->
         steps, floor = (task.quick_steps, task.quick_floor) if quick else (task.steps, task.floor)
         if steps is None or floor is None:
             raise UsageError(f"{task.data} has no quick form: leave it out of --tasks, or --quick away")
+        settings: dict[str, Any] = {} if task.average_decay is None else {"average_decay": task.average_decay}
         for seed in range(seeds or task.seeds):
             with tempfile.TemporaryDirectory() as folder:
-                run = train(task.data, steps=steps, seed=seed, out=folder)
+                run = train(task.data, steps=steps, seed=seed, out=folder, **settings)
                 count = task.count(to_samples(load(run.path).sample(task.num_samples, seed=seed)))
                 yield _result(task, "sparring", seed, count, run.summary().seconds, floor.holds(count))
 
