@@ -49,6 +49,7 @@ def recipes(task: str) -> dict[str, Recipe]:
         latent_dim=2,
         prior="gaussian",
         steps=STEPS[task],
+        log_steps=50,
     )
     return {"non_saturating, Adam's defaults": first, "recipe points": recipe_for(task, "points", steps=STEPS[task])}
 
