@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sparring import DataError
+from sparring.data import Mixture, ring
 from sparring.metrics import divergence
 from sparring.seeding import Stream
 from sparring.theory import js_lower_bound
@@ -35,6 +36,15 @@ def test_gaussians_of_known_divergence() -> None:
     # log p − log q is 2 − 2 x; a million points give the exact value to three digits.
     points = normal(2, 1_000_000).double()
     exact = js_lower_bound(2 - 2 * points, 2 - 2 * (points + 2))
+    assert divergence(real, fake, steps=600).js == pytest.approx(exact, rel=0.05)
+
+
+def test_clusters_that_are_too_narrow_are_seen() -> None:
+    """Every point at its mode, and the modes three times too narrow: a plain network over the plane proves nothing."""
+    wide = ring()
+    narrow = Mixture(wide.means, sigma=0.003)
+    real, fake = wide.batch(10_000, Stream(0, "points")), narrow.batch(10_000, Stream(1, "points"))
+    exact = js_lower_bound(*(wide.log_density(part) - narrow.log_density(part) for part in (real, fake)))
     assert divergence(real, fake, steps=600).js == pytest.approx(exact, rel=0.05)
 
 

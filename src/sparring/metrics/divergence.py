@@ -16,11 +16,14 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from sparring.errors import DataError
-from sparring.networks import NETWORKS, Discriminator
+from sparring.networks import NETWORKS
+from sparring.networks.fourier import FourierFeatures
 from sparring.seeding import Stream
 from sparring.types import Logits, Samples
 
 NUM_FOLDS = 5
+NUM_OCTAVES = 5
+"""With them a fresh discriminator of points sees clusters of a hundredth of the whole, which a plain one doesn't."""
 Z_95 = 1.959964
 """Half the width of a normal 95 % interval, in standard errors."""
 
@@ -141,12 +144,17 @@ def _split(samples: Tensor, fold: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _discriminator(item_shape: tuple[int, ...], mean: Tensor, deviation: Tensor) -> nn.Module:
-    network = NETWORKS["conv" if len(item_shape) == 3 else "mlp"]
-    shape = item_shape if len(item_shape) == 3 else (math.prod(item_shape),)
-    if len(item_shape) == 3 and network.fit(item_shape) != item_shape:
-        network, shape = NETWORKS["mlp"], (math.prod(item_shape),)
-    built: Discriminator = network.discriminator(shape, 48 if len(shape) == 3 else 128, "none", 0)
-    return nn.Sequential(_Standardize(mean, deviation), nn.Unflatten(1, shape), built)
+    """Convolutions for images; for points a multilayer perceptron that sees detail; a plain one for anything else."""
+    size = math.prod(item_shape)
+    layers: list[nn.Module] = [_Standardize(mean, deviation)]
+    if len(item_shape) == 3 and NETWORKS["conv"].fit(item_shape) == item_shape:
+        layers += [nn.Unflatten(1, item_shape), NETWORKS["conv"].discriminator(item_shape, 48, "none", 0)]
+    elif len(item_shape) == 1:
+        num_features = size * (1 + 2 * NUM_OCTAVES)
+        layers += [FourierFeatures(NUM_OCTAVES), NETWORKS["mlp"].discriminator((num_features,), 128, "none", 0)]
+    else:
+        layers += [NETWORKS["mlp"].discriminator((size,), 128, "none", 0)]
+    return nn.Sequential(*layers)
 
 
 class _Standardize(nn.Module):
