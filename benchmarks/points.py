@@ -3,9 +3,9 @@
     python benchmarks/points.py [--tasks ring grid] [--only modes divergence rejection]
 
 `modes-*.png`: samples over the training in front of the discriminator's probability, the first GAN with Adam's own
-defaults above, the recipe `points` below. `divergence-*.png`: the true JS divergence, what the training discriminator's
-value claims, and the bound that fresh discriminators prove on held-out samples. `rejection` prints what rejection
-sampling makes of a generator that was trained for a third of the time.
+defaults above, the recipe `points` below. `divergence-*.png`: the JS divergence of the blurred densities, what the
+training discriminator's value claims, and the bound that fresh discriminators prove on held-out samples. `rejection`
+prints what rejection sampling makes of a generator that was trained for a third of the time.
 """
 
 import argparse
@@ -104,7 +104,7 @@ def _draw_panel(panels: Iterator[Any], mixture: Mixture, trainer: Trainer) -> No
 
 
 def draw_divergence(task: str) -> None:
-    """The true divergence, the training discriminator's claim and the proven bound, over a training."""
+    """The divergence of the blurred densities, the training discriminator's claim and the proven bound, over a training."""
     mixture = _mixture(task)
     figure = Figure(figsize=(10, 3.6), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
@@ -113,7 +113,7 @@ def draw_divergence(task: str) -> None:
         lines: list[tuple[int, float, float, float, float, float]] = []
         watch(recipe, STEPS[task] // 10, partial(_append_estimates, lines, mixture))
         steps, true, claimed, proven, low, high = (list(column) for column in zip(*lines, strict=True))
-        axes.plot(steps, true, "o-", color="black", markersize=3, label="true JS (kernel estimate)")
+        axes.plot(steps, true, "o-", color="black", markersize=3, label="JS, both blurred by half of σ (a lower bound)")
         axes.plot(steps, claimed, "o-", color=RED, markersize=3, label="training discriminator: (V + log 4) / 2")
         axes.plot(steps, proven, "o-", color=BLUE, markersize=3, label="fresh discriminators, held-out samples")
         axes.fill_between(steps, low, high, color=BLUE, alpha=0.25, linewidth=0)
@@ -145,7 +145,7 @@ def _append_estimates(
     proven = divergence(mixture.batch(20_000, Stream(0, "held-out")), generated, steps=600)
     true = true_js(generated, mixture)
     print(
-        f"{trainer.game.objective.name}, step {trainer.game.steps}: true {true:.4f}, claimed {claimed:.4f}, proven "
+        f"{trainer.game.objective.name}, step {trainer.game.steps}: blurred {true:.4f}, claimed {claimed:.4f}, proven "
         f"{proven.js:.4f} [{proven.low:.4f}, {proven.high:.4f}]",
         flush=True,
     )
