@@ -104,8 +104,8 @@ def _draw_panel(panels: Iterator[Any], mixture: Mixture, trainer: Trainer) -> No
 
 
 def draw_divergence(task: str) -> None:
-    """The divergence of the blurred densities, the training discriminator's claim and the proven bound, over a training."""
     """The blurred divergence, the training discriminator's claim and the proven bound, over a training."""
+    mixture = _mixture(task)
     figure = Figure(figsize=(10, 3.6), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharey=True)
