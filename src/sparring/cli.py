@@ -109,8 +109,8 @@ class Bench:
     """theory or modes."""
     seeds: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """How many trainings of each task; 10, and 3 of the slow one, if not given (modes)."""
-    tasks: Annotated[tuple[str, ...], arg(metavar="TASK")] = ("ring", "grid")
-    """Which tasks: ring, grid, stacked-digits (modes)."""
+    tasks: Annotated[tuple[str, ...], arg(metavar="TASK")] = ()
+    """Which tasks: ring, grid, stacked-digits; all if not given (modes)."""
     classics: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
     """The classic objectives under one protocol as well (modes)."""
     as_json: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(name="json", help_behavior_hint="")] = False

@@ -12,7 +12,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -50,30 +50,41 @@ class Floor:
 
 
 @dataclass(frozen=True)
+class Length:
+    """A training, and what it must reach.
+
+    Args:
+        steps: of the training.
+        floor: what every seed must reach.
+    """
+
+    steps: int
+    floor: Floor
+
+
+@dataclass(frozen=True)
 class Task:
     """Data whose modes are known.
 
     Args:
         data: its name in `SOURCES`.
-        steps: of the training.
-        seeds: how many trainings.
+        full: the training that is compared with the published rows.
+        quick: a shorter one, or None where there is none.
+        seeds: how many full trainings.
         num_samples: to judge.
-        floor: what every one must reach.
+        protocol: how they are judged, in words.
         published: rows of papers: name, modes, percent of high quality, reverse KL, runs.
-        average_decay: of the generator's averaged weights; the recipe's own if None.
-        quick_steps: of the quick training, or None where there is none.
-        quick_floor: what it must reach.
+        settings: where the training differs from the recipe that `sparring train` takes.
     """
 
     data: str
-    steps: int
+    full: Length
+    quick: Length | None
     seeds: int
     num_samples: int
-    floor: Floor
+    protocol: str
     published: tuple[tuple[str, str, str, str, str], ...]
-    average_decay: float | None = None
-    quick_steps: int | None = None
-    quick_floor: Floor | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def count(self, samples: Samples) -> ModeCount:
         """Judge samples."""
@@ -81,46 +92,51 @@ class Task:
         return count_modes(samples, data) if isinstance(data, Mixture) else count_digit_modes(samples)
 
 
+_POINTS = (
+    "2,500 samples. High quality: within three standard deviations of the nearest mode. A mode is found by one such "
+    "sample. Reverse KL of the histogram of all samples over their nearest modes"
+)
+
 TASKS = {
     task.data: task
     for task in (
         Task(
             data="ring",
-            steps=2500,
+            full=Length(2500, Floor(8, 0.98, 0.01)),
+            quick=Length(800, Floor(8, 0.9, 0.05)),
             seeds=10,
             num_samples=2500,
-            floor=Floor(8, 0.98, 0.01),
+            protocol=f"{_POINTS} (perfect samples: .0014).",
             published=(
                 ("GAN", "6.3 ± .5", "98.2", ".45", "10"),
                 ("ALI", "6.6 ± .3", "97.6", ".36", "10"),
                 ("PacGAN2", "7.9 ± .1", "95.6", ".07", "10"),
                 ("PacGAN4", "7.8 ± .1", "95.9", ".07", "10"),
             ),
-            quick_steps=800,
-            quick_floor=Floor(8, 0.9, 0.05),
         ),
         Task(
             data="grid",
-            steps=4500,
+            full=Length(8000, Floor(25, 0.97, 0.02)),
+            quick=Length(1500, Floor(25, 0.9, 0.05)),
             seeds=10,
             num_samples=2500,
-            floor=Floor(25, 0.97, 0.02),
+            protocol=f"{_POINTS} (perfect samples: .0048).",
             published=(
                 ("GAN", "17.3 ± .8", "94.8", ".70", "10"),
                 ("ALI", "24.1 ± .4", "95.7", ".14", "10"),
                 ("PacGAN2", "23.8 ± .7", "91.3", ".13", "10"),
                 ("PacGAN4", "24.8 ± .2", "93.6", ".04", "10"),
             ),
-            quick_steps=1500,
-            quick_floor=Floor(25, 0.9, 0.05),
         ),
         Task(
             data="stacked-digits",
-            steps=30_000,
-            average_decay=0.999,
+            full=Length(30_000, Floor(1000, 0.0, 0.06)),
+            quick=None,
             seeds=3,
             num_samples=26_000,
-            floor=Floor(1000, 0.0, 0.06),
+            protocol="26,000 samples, each channel read by a classifier of digits. Reverse KL of the histogram over "
+            "the thousand numbers (perfect samples: .019).",
+            settings={"average_decay": 0.999},
             published=(
                 ("DCGAN", "99", "", "3.40", ""),
                 ("ALI", "16", "", "5.40", ""),
@@ -162,15 +178,14 @@ class Result:
 def results(tasks: list[Task], seeds: int | None = None, quick: bool = False) -> Iterator[Result]:
     """Train each task by its recipe with seeds 0, 1, 2, ..., and judge what comes out."""
     for task in tasks:
-        steps, floor = (task.quick_steps, task.quick_floor) if quick else (task.steps, task.floor)
-        if steps is None or floor is None:
+        length = task.quick if quick else task.full
+        if length is None:
             raise UsageError(f"{task.data} has no quick form: leave it out of --tasks, or --quick away")
-        settings: dict[str, Any] = {} if task.average_decay is None else {"average_decay": task.average_decay}
         for seed in range(seeds or task.seeds):
             with tempfile.TemporaryDirectory() as folder:
-                run = train(task.data, steps=steps, seed=seed, out=folder, **settings)
+                run = train(task.data, steps=length.steps, seed=seed, out=folder, **task.settings)
                 count = task.count(to_samples(load(run.path).sample(task.num_samples, seed=seed)))
-                yield _result(task, "sparring", seed, count, run.summary().seconds, floor.holds(count))
+                yield _result(task, "sparring", seed, count, run.summary().seconds, length.floor.holds(count))
 
 
 def classic_results(tasks: list[Task], seeds: int | None = None) -> Iterator[Result]:
@@ -196,7 +211,7 @@ def print_results(
     """Train, and print each result as it comes, then the tables with the published rows beside ours.
 
     Args:
-        names: of `TASKS`.
+        names: of `TASKS`; all of them if empty, or all that have a quick form.
         seeds: trainings of each; each task's own number if None.
         quick: shorter trainings with lower floors, one seed.
         classics: the classic objectives as well.
@@ -212,7 +227,7 @@ def print_results(
     for name in names:
         if name not in TASKS:
             raise UnknownNameError("task", name, TASKS)
-    tasks = [TASKS[name] for name in names]
+    tasks = [TASKS[name] for name in names] or [task for task in TASKS.values() if task.quick or not quick]
     judged = []
     played = results(tasks, 1 if quick else seeds, quick)
     for result in chain(played, classic_results(tasks, seeds)) if classics else played:
@@ -246,14 +261,16 @@ def _print_table(task: Task, judged: list[Result]) -> None:
         table.add_row(
             row,
             _mean_and_error([result.found for result in ours]),
-            _mean_and_error([100 * result.high_quality for result in ours]) if task.floor.high_quality else "",
+            _mean_and_error([100 * result.high_quality for result in ours]) if task.full.floor.high_quality else "",
             _mean_and_error([result.reverse_kl for result in ours]),
             f"{sum(result.seconds for result in ours) / len(ours):.0f}",
             str(len(ours)),
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(task.protocol, highlight=False)
     if any(result.holds is None for result in judged):
-        print(f"The classics share networks, data, optimiser and {EPOCHS} epochs: sparring/bench/classics.py.")
+        console.print(f"The classics share networks, data, optimiser and {EPOCHS} epochs: sparring/bench/classics.py.")
 
 
 def _mean_and_error(values: list[float]) -> str:
