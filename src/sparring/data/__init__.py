@@ -53,15 +53,16 @@ def resized(dataset: Dataset, size: int) -> Dataset:
     Raises:
         UsageError: if the items are not images.
     """
+    if len(dataset.train.item_shape) != 3:
+        raise UsageError(f"{dataset.name} holds no images and has no size in pixels: leave --size away")
     return replace(dataset, train=_resized(dataset.train, size), heldout=_resized(dataset.heldout, size))
 
 
 def _resized(source: Source, size: int) -> Source:
     if isinstance(source, Stacked):
         return Stacked(_resized_items(source.images, size), num_channels=source.item_shape[0])
-    if isinstance(source, Items) and len(source.item_shape) == 3:
-        return _resized_items(source, size)
-    raise UsageError("these data are no images, and have no size in pixels: leave --size away")
+    assert isinstance(source, Items)
+    return _resized_items(source, size)
 
 
 def _resized_items(items: Items, size: int) -> Items:
