@@ -1,6 +1,25 @@
 """Measures of what a generator makes. They know arrays and modules, and no trainer."""
 
+from sparring.metrics.classes import class_distance, class_entropy
+from sparring.metrics.distances import frechet_distance, kernel_distance
 from sparring.metrics.divergence import Divergence, density_ratio, divergence
+from sparring.metrics.estimate import Estimate
 from sparring.metrics.modes import ModeCount, count_digit_modes, count_modes
+from sparring.metrics.neighbors import density_coverage, memorization, precision_recall
 
-__all__ = ["Divergence", "ModeCount", "count_digit_modes", "count_modes", "density_ratio", "divergence"]
+__all__ = [
+    "Divergence",
+    "Estimate",
+    "ModeCount",
+    "class_distance",
+    "class_entropy",
+    "count_digit_modes",
+    "count_modes",
+    "density_coverage",
+    "density_ratio",
+    "divergence",
+    "frechet_distance",
+    "kernel_distance",
+    "memorization",
+    "precision_recall",
+]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from sparring.errors import DataError
+from sparring.metrics.estimate import Z_95
 from sparring.networks import NETWORKS
 from sparring.networks.fourier import FourierFeatures
 from sparring.seeding import Stream
@@ -24,8 +25,6 @@ from sparring.types import Logits, Samples
 NUM_FOLDS = 5
 NUM_OCTAVES = 5
 """With them a fresh discriminator of points sees clusters of a hundredth of the whole, which a plain one doesn't."""
-Z_95 = 1.959964
-"""Half the width of a normal 95 % interval, in standard errors."""
 
 
 @dataclass(frozen=True)

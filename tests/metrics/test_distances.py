@@ -1,0 +1,63 @@
+"""Fréchet and kernel distance against closed forms and against scikit-learn's kernel."""
+
+import pytest
+import torch
+from sklearn.metrics.pairwise import polynomial_kernel
+from torch import Tensor
+
+from sparring import DataError
+from sparring.metrics import frechet_distance, kernel_distance
+
+
+def with_moments(n: int, mean: Tensor, root: Tensor, seed: int) -> Tensor:
+    """Samples whose own mean and covariance are exactly `mean` and `root` rootᵀ."""
+    noise = torch.randn(n, len(mean), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    noise = noise - noise.mean(0)
+    white = noise @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(noise.T))).T
+    return mean + white @ root.T
+
+
+def test_frechet_distance_of_gaussians_is_the_closed_form() -> None:
+    first, second = torch.tensor([1.0, 2.0, 0.5]).double(), torch.tensor([0.5, 1.0, 3.0]).double()
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64))[0]
+    real = with_moments(200, torch.tensor([100.0, 0.0, 3.0]).double(), turn @ first.diag(), seed=0)
+    fake = with_moments(300, torch.tensor([101.0, 2.0, 3.0]).double(), turn @ second.diag(), seed=1)
+    # With common axes the covariances commute: ‖Δμ‖² + Σ (σ − σ′)².
+    truth = 1 + 4 + (first - second).square().sum().item()
+    assert frechet_distance(real, fake, num_resamples=2).value == pytest.approx(truth, abs=1e-8)
+
+
+def test_frechet_distance_where_covariances_do_not_commute() -> None:
+    """Of 2×2 matrices Tr (AB)^½ = √(Tr AB + 2 √det AB)."""
+    a, b = torch.tensor([[2.0, 1.0], [0.0, 1.0]]).double(), torch.tensor([[1.0, 0.0], [-2.0, 0.5]]).double()
+    real, fake = (with_moments(100, torch.zeros(2).double(), root, seed) for seed, root in enumerate((a, b)))
+    product = a @ a.T @ b @ b.T
+    cross = (product.trace() + 2 * torch.linalg.det(product).sqrt()).sqrt()
+    truth = (a @ a.T).trace() + (b @ b.T).trace() - 2 * cross
+    assert frechet_distance(real, fake, num_resamples=2).value == pytest.approx(truth.item(), abs=1e-8)
+
+
+def test_frechet_distance_is_refused_where_the_covariance_is_not_known() -> None:
+    real, fake = torch.randn(50, 8), torch.randn(8, 8)
+    with pytest.raises(DataError, match=r"8 fake samples don't tell the covariance of 8 features.*kernel_distance"):
+        frechet_distance(real, fake)
+    assert kernel_distance(real, fake).low < kernel_distance(real, fake).high
+
+
+def test_kernel_distance_is_the_unbiased_estimator_over_scikit_learns_kernel() -> None:
+    real, fake = torch.randn(1300, 5), torch.randn(1100, 5) * 1.2  # more than one part of rows
+    within = [polynomial_kernel(x, degree=3, gamma=1 / 5, coef0=1) for x in (real, fake)]
+    across = polynomial_kernel(real, fake, degree=3, gamma=1 / 5, coef0=1)
+    means = [(kernel.sum() - kernel.trace()) / (len(kernel) * (len(kernel) - 1)) for kernel in within]
+    truth = means[0] + means[1] - 2 * across.mean()
+    assert kernel_distance(real, fake, num_resamples=2).value == pytest.approx(truth, rel=1e-4)
+
+
+def test_kernel_distance_has_no_bias_and_the_frechet_distance_has() -> None:
+    """Thirty pairs of equal distributions: |mean| < 4 standard errors (error probability 1e-4), and one far above 0."""
+    generator = torch.Generator().manual_seed(0)
+    pairs = [torch.randn(2, 40, 4, generator=generator) for _ in range(30)]
+    distances = torch.tensor([kernel_distance(*pair, num_resamples=2).value for pair in pairs])
+    assert abs(distances.mean()) < 4 * distances.std() / 30**0.5
+    biased = torch.tensor([frechet_distance(*pair, num_resamples=2).value for pair in pairs])
+    assert biased.mean() > 4 * biased.std() / 30**0.5
