@@ -136,7 +136,12 @@ TASKS = {
             num_samples=26_000,
             protocol="26,000 samples, each channel read by a classifier of digits. Reverse KL of the histogram over "
             "the thousand numbers (perfect samples: .019).",
-            settings={"average_decay": 0.999},
+            settings={
+                "width": 64,
+                "learning_rate": 2.5e-3,
+                "learning_rate_ratio": 0.125,
+                "average_decay": 0.999,
+            },
             published=(
                 ("DCGAN", "99", "", "3.40", ""),
                 ("ALI", "16", "", "5.40", ""),

@@ -4,22 +4,27 @@ from sparring.metrics.classes import class_distance, class_entropy
 from sparring.metrics.distances import frechet_distance, kernel_distance
 from sparring.metrics.divergence import Divergence, density_ratio, divergence
 from sparring.metrics.estimate import Estimate
+from sparring.metrics.extractors import Extractor, coordinates, digit_features, random_features
 from sparring.metrics.modes import ModeCount, count_digit_modes, count_modes
 from sparring.metrics.neighbors import density_coverage, memorization, precision_recall
 
 __all__ = [
     "Divergence",
     "Estimate",
+    "Extractor",
     "ModeCount",
     "class_distance",
     "class_entropy",
+    "coordinates",
     "count_digit_modes",
     "count_modes",
     "density_coverage",
     "density_ratio",
+    "digit_features",
     "divergence",
     "frechet_distance",
     "kernel_distance",
     "memorization",
     "precision_recall",
+    "random_features",
 ]

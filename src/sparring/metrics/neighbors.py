@@ -83,6 +83,9 @@ def memorization(train: Features, heldout: Features, fake: Features) -> Estimate
     whatever it draws. 0: it knows the training samples no better than others. 1: every sample is nearest to one of
     them. Below 0 is chance.
 
+    The held-out samples must be of the same kinds in the same shares: where a class is missing among them, samples of
+    that class look like copies.
+
     Args:
         train: features [n_train, d] of what the generator was trained on.
         heldout: features [n_heldout, d] of samples of the same kind that it never saw.

@@ -1,0 +1,116 @@
+"""What turns samples into features: numbers in which near means alike. Metrics compare features, not pixels."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from sparring.errors import DataError, UsageError
+from sparring.metrics.digit_classifier import digit_classifier
+from sparring.metrics.estimate import Features
+from sparring.seeding import Stream
+from sparring.types import Samples
+
+NUM_RANDOM_FEATURES = 64
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network whose last layer gives features.
+
+    Args:
+        name: what to call it beside a figure.
+        module: any module, from samples [batch, ...] to [batch, ...]; what it gives is flattened. It is used in
+            evaluation mode, without gradients.
+
+    Example:
+        >>> extractor = Extractor("pixels", nn.Flatten())
+        >>> extractor(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 64])
+    """
+
+    name: str
+    module: nn.Module
+
+    def __call__(self, samples: Samples) -> Features:
+        """Features of samples, float32 [n, d].
+
+        Raises:
+            DataError: if the module cannot take such samples, or gives something else than features.
+        """
+        was_training = self.module.training
+        self.module.eval()
+        try:
+            with torch.inference_mode():
+                batches = [self.module(batch).float().flatten(1) for batch in torch.split(samples, 500)]
+        except (RuntimeError, IndexError) as error:
+            raise DataError(
+                f"the extractor {self.name!r} cannot take samples of shape {list(samples.shape[1:])}: {error}"
+            ) from error
+        finally:
+            self.module.train(was_training)
+        return torch.cat(batches)
+
+    @cached_property
+    def hash(self) -> str:
+        """Sixteen hexadecimal digits that change with the module's structure or any of its weights."""
+        digest = hashlib.sha256(repr(self.module).encode())
+        for name, value in self.module.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def digit_features() -> Extractor:
+    """The 96 numbers before the last layer of the shipped classifier, for grey images of 28×28 pixels.
+
+    Example:
+        >>> digit_features()(torch.zeros(3, 1, 28, 28)).shape
+        torch.Size([3, 96])
+    """
+    return Extractor("digit classifier", digit_classifier()[:-1])
+
+
+def random_features(item_shape: tuple[int, ...]) -> Extractor:
+    """Sixty-four features of images by a convolutional network with random weights, always the same ones.
+
+    Random convolutions see edges, strokes and textures; they rank generators much as trained ones do, know nothing of
+    any particular data, and need no download.
+
+    Args:
+        item_shape: (channels, height, width), at least 4×4 pixels.
+
+    Raises:
+        UsageError: for what is no image.
+
+    Source: Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models", arXiv:2002.09797,
+        who measure with randomly initialised networks.
+
+    Example:
+        >>> random_features((3, 32, 32))(torch.zeros(3, 3, 32, 32)).shape
+        torch.Size([3, 64])
+    """
+    if len(item_shape) != 3 or min(item_shape[1:]) < 4:
+        raise UsageError(f"random features are of images of at least 4×4 pixels, not of items of {list(item_shape)}")
+    channels, height, width = item_shape
+    layers: list[nn.Module] = []
+    with Stream(0, "extractor").as_default():
+        while min(height, width) >= 4:
+            conv = nn.Conv2d(channels, NUM_RANDOM_FEATURES, 3, padding=1)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            layers += [conv, nn.ReLU(), nn.AvgPool2d(2)]
+            channels, height, width = NUM_RANDOM_FEATURES, height // 2, width // 2
+        layers += [nn.Flatten(), nn.Linear(channels * height * width, NUM_RANDOM_FEATURES)]
+    return Extractor("random convolutions", nn.Sequential(*layers))
+
+
+def coordinates() -> Extractor:
+    """Samples as they are, flattened: the features of points.
+
+    Example:
+        >>> coordinates()(torch.zeros(3, 2)).shape
+        torch.Size([3, 2])
+    """
+    return Extractor("coordinates", nn.Flatten())
