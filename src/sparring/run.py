@@ -12,17 +12,33 @@ summary.json          status, steps, images, seconds, metrics, health
 import fcntl
 import json
 import os
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Literal
 
 from sparring.errors import RunFolderError
 from sparring.files import read_json, write_atomically, write_json
+from sparring.recipes import Recipe
 
 LogLine = dict[str, int | float]
 """One line of `log.jsonl`: numbers by name, `step` among them."""
 
 Status = Literal["running", "finished", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """`recipe.json`: the resolved recipe, and what it was played with.
+
+    Args:
+        recipe: the recipe, nothing left open.
+        versions: of sparring, Python, torch and numpy.
+    """
+
+    recipe: Recipe
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,15 @@ class Run:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write `recipe.json`."""
+        versions = {"python": sys.version.split()[0]} | {name: version(name) for name in ("sparring", "torch", "numpy")}
+        write_json(self.path / "recipe.json", asdict(RecipeFile(recipe, versions)))
+
+    def recipe(self) -> Recipe:
+        """Read `recipe.json`."""
+        return read_json(self.path / "recipe.json", RecipeFile).recipe
 
     def append(self, line: LogLine) -> None:
         """Add a line to the log."""

@@ -1,33 +1,17 @@
 """`train` and `resume`: from a recipe to a run, in one call."""
 
 import signal
-import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 
 from sparring.build import build, resolve
 from sparring.errors import UsageError
-from sparring.files import read_json, write_json
 from sparring.recipes import Recipe, recipe_for
 from sparring.run import Run, create, open_run
 from sparring.trainer import Outcome, Progress
 
 OnProgress = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class RecipeFile:
-    """`recipe.json`: the resolved recipe, and what it was played with.
-
-    Args:
-        recipe: the recipe, nothing left open.
-        versions: of sparring, Python, torch and numpy.
-    """
-
-    recipe: Recipe
-    versions: dict[str, str]
 
 
 def train(data: str = "digits", *, recipe: str | None = None, out: str | Path | None = None, **settings: object) -> Run:
@@ -84,7 +68,7 @@ def play(recipe: Recipe, out: Path | None, on_progress: OnProgress = lambda prog
     recipe, dataset = resolve(recipe)
     trainer = build(recipe, dataset)
     run = create(out, Path(recipe.data).stem)
-    _write_recipe(run, recipe)
+    run.write_recipe(recipe)
     try:
         return run, trainer.train(run, on_progress)
     finally:
@@ -100,7 +84,7 @@ def play_on(
 ) -> tuple[Run, Outcome]:
     """Resume a run, and tell how it ended as well."""
     run = open_run(path)
-    recipe = read_json(path / "recipe.json", RecipeFile).recipe
+    recipe = run.recipe()
     if (steps, images, minutes) != (None, None, None):
         recipe = replace(recipe, steps=steps, images=images, minutes=minutes)
     resolved, dataset = resolve(recipe)
@@ -113,7 +97,7 @@ def play_on(
                 f"{path} is finished at step {trainer.game.steps}, since {reason}: to go further, give --steps, "
                 "--images or --minutes"
             )
-        _write_recipe(run, resolved)
+        run.write_recipe(resolved)
         return run, trainer.train(run, on_progress)
     finally:
         run.unlock()
@@ -124,8 +108,3 @@ def _unless_stopped(run: Run, outcome: Outcome) -> Run:
     if outcome.signal is not None:
         signal.raise_signal(outcome.signal)
     return run
-
-
-def _write_recipe(run: Run, recipe: Recipe) -> None:
-    versions = {"python": sys.version.split()[0]} | {name: version(name) for name in ("sparring", "torch", "numpy")}
-    write_json(run.path / "recipe.json", asdict(RecipeFile(recipe, versions)))
