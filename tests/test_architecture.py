@@ -18,8 +18,8 @@ FLOORS: list[set[str]] = [
     {"game", "checkpoint", "run", "generator", "samples"},
     {"trainer"},
     {"build"},
-    {"training", "display", "catalogue"},
-    {"bench"},
+    {"training", "evaluation", "catalogue"},
+    {"bench", "display"},
     {"cli"},
     {"__init__", "__main__"},
 ]

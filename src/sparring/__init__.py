@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         UnknownNameError,
         UsageError,
     )
+    from sparring.evaluation import Card, evaluate
     from sparring.game import Game, Report
     from sparring.generator import Generator, load
     from sparring.networks import NETWORKS, Discriminator, Network
@@ -53,6 +54,7 @@ _HOME = {
         "UnknownNameError",
         "UsageError",
     ),
+    "sparring.evaluation": ("Card", "evaluate"),
     "sparring.game": ("Game", "Report"),
     "sparring.generator": ("Generator", "load"),
     "sparring.networks": ("NETWORKS", "Discriminator", "Network"),
@@ -84,6 +86,7 @@ __all__ = [
     "RECIPES",
     "SOURCES",
     "Average",
+    "Card",
     "DataError",
     "Discriminator",
     "DivergenceError",
@@ -109,6 +112,7 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "WeightClipping",
+    "evaluate",
     "load",
     "open_dataset",
     "resume",

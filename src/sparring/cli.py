@@ -102,6 +102,18 @@ class List:
 
 
 @dataclass(frozen=True)
+class Evaluate:
+    """Measure a trained generator: each figure with its interval, beside that of held-out real samples."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run's folder."""
+    num: Annotated[int, arg(name="n", aliases=["-n"], metavar="N")] = 10_000
+    """How many samples to generate, and at most to take of the data."""
+    seed: Annotated[int, arg(metavar="N")] = 0
+    """The same gives the same card."""
+
+
+@dataclass(frozen=True)
 class Bench:
     """Run a benchmark: exact statements checked, or modes counted."""
 
@@ -123,6 +135,7 @@ Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Resume, subcommand("resume")]
     | Annotated[Sample, subcommand("sample")]
+    | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[List, subcommand("list")]
     | Annotated[Bench, subcommand("bench")]
 )
@@ -150,7 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _run(command: Train | Resume | Sample | List | Bench) -> int:
+def _run(command: Train | Resume | Sample | Evaluate | List | Bench) -> int:
     match command:
         case Train():
             return _train(command)
@@ -158,6 +171,8 @@ def _run(command: Train | Resume | Sample | List | Bench) -> int:
             return _resume(command)
         case Sample():
             return _sample(command)
+        case Evaluate():
+            return _evaluate(command)
         case List():
             return _list(command)
         case Bench():
@@ -209,6 +224,17 @@ def _sample(command: Sample) -> int:
     samples = generator.sample(command.num, command.seed, labels=command.label, truncation=command.truncation)
     write(samples, command.out, generator.config.scale)
     print(f"{command.num} samples in {command.out}")
+    return 0
+
+
+def _evaluate(command: Evaluate) -> int:
+    from sparring.display import show_card, show_work
+    from sparring.evaluation import evaluate
+
+    with show_work() as on_progress:
+        card = evaluate(command.run, command.num, command.seed, on_progress=on_progress)
+    show_card(card)
+    print(f"in {command.run / 'card.json'}")
     return 0
 
 

@@ -1,5 +1,6 @@
 """What a person sees in the terminal while training, and at the end."""
 
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +9,10 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Table
 
+from sparring.evaluation import Card
+from sparring.metrics import Estimate
 from sparring.run import Run
 from sparring.trainer import Outcome, Progress
 
@@ -58,6 +62,52 @@ def show_end(run: Run, outcome: Outcome) -> int:
     console.print(f"  python  sparring.load({str(run.path)!r}).sample(64, seed=0)")
     console.print(f"  go on   sparring resume {path}" + ("" if outcome.signal else f" --steps {2 * summary.steps}"))
     return 0 if outcome.signal is None else 128 + outcome.signal
+
+
+@contextmanager
+def show_work() -> Iterator[Callable[[str, float], None]]:
+    """While it lasts, what it yields shows what is being done and the share that is done; in a terminal alone."""
+    if not sys.stdout.isatty():
+        yield lambda what, share: None
+        return
+    bar = Bar(BarColumn(bar_width=20), TextColumn("{task.percentage:3.0f}%"), TextColumn("{task.description}"))
+    task = bar.add_task("starting", total=1.0)
+    with bar:
+        yield lambda what, share: bar.update(task, completed=share, description=what)
+
+
+def show_card(card: Card) -> None:
+    """Print a metric card."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("")
+    columns = {
+        "generated": card.num_generated,
+        "matched": min(card.num_generated, card.num_heldout),
+        "floor": card.num_heldout,
+    }
+    for column, num_samples in columns.items():
+        source = "held out" if column == "floor" else "generated"
+        if column != "matched" or num_samples != card.num_generated:
+            table.add_column(f"{num_samples:,} {source}", justify="right")
+    for name, figure in card.figures.items():
+        shown = [figure.generated, figure.matched, figure.floor]
+        if card.num_generated == columns["matched"]:
+            del shown[1]
+        table.add_row(name.replace("_", " "), *(_with_interval(estimate) for estimate in shown))
+    console = Console()
+    console.print(table)
+    console.print(
+        f"against {card.num_real:,} of {card.data} ({card.split} split), seed {card.seed}, intervals of 95 %; "
+        "features: " + ", ".join(f"{name} ({digits})" for name, digits in card.extractors.items()),
+        highlight=False,
+    )
+
+
+def _with_interval(estimate: Estimate) -> str:
+    """The value ± half the interval, to two digits of the latter."""
+    half = max(estimate.high - estimate.value, estimate.value - estimate.low)
+    decimals = max(0, 1 - math.floor(math.log10(half))) if half > 0 else 3
+    return f"{estimate.value:.{decimals}f} ± {half:.{decimals}f}"
 
 
 def _numbers(progress: Progress) -> str:

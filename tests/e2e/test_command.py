@@ -44,6 +44,18 @@ def test_from_training_to_a_picture(tmp_path: Path) -> None:
     assert recipe["learning_rate"] == 1e-4
 
 
+def test_a_run_is_evaluated(tmp_path: Path) -> None:
+    assert sparring("train", "ring", "--steps", "3", "--width", "4", "--out", "run", cwd=tmp_path).returncode == 0
+    evaluated = sparring("evaluate", "run", "-n", "100", cwd=tmp_path)
+    assert (evaluated.returncode, evaluated.stderr) == (0, "")
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert all(name.replace("_", " ") in evaluated.stdout for name in card["figures"])
+    for arguments, message in ((["nowhere"], "holds no run"), (["run", "-n", "7"], "at least 50 samples")):
+        refused = sparring("evaluate", *arguments, cwd=tmp_path)
+        assert refused.returncode == 2
+        assert message in refused.stderr
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(name: str, code: int, tmp_path: Path) -> None:
     arguments = ["train", "--steps", "100000", *SMALL, "--out", "run", "--set", "log_steps=1"]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sparring.types import Samples
 
 NUM_FEATURES = 96
+NUM_CLASSES = 10
 
 
 def build(batch_norm: bool = False) -> nn.Sequential:
@@ -32,7 +33,7 @@ def build(batch_norm: bool = False) -> nn.Sequential:
         *[*conv(16, 32), *conv(32, 32), nn.MaxPool2d(2)],
         *[*conv(32, 64), *conv(64, 64), nn.MaxPool2d(2)],
         *[nn.Flatten(), nn.Linear(64 * 3 * 3, NUM_FEATURES), *norm, nn.ReLU()],
-        nn.Linear(NUM_FEATURES, 10),
+        nn.Linear(NUM_FEATURES, NUM_CLASSES),
     )
 
 

@@ -84,7 +84,8 @@ def memorization(train: Features, heldout: Features, fake: Features) -> Estimate
     them. Below 0 is chance.
 
     The held-out samples must be of the same kinds in the same shares: where a class is missing among them, samples of
-    that class look like copies.
+    that class look like copies. And the extractor must not have been trained on the training samples: it tells them
+    apart better than others, so that poor samples lie nearer to held-out ones (−0.39 was seen). Random features do.
 
     Args:
         train: features [n_train, d] of what the generator was trained on.

@@ -1,0 +1,212 @@
+"""The metric card: what a trained generator is worth, each figure beside what held-out real samples get.
+
+A figure alone says little: it depends on the extractor, on how many samples there are, and on the data. So a card
+names them all, and has three columns: the generated samples; as many of them as there are held-out ones, for the
+figures that change with the number of samples; and the floor, the held-out samples themselves.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from sparring.build import resolve
+from sparring.data import Dataset, Source
+from sparring.errors import UsageError
+from sparring.files import write_json
+from sparring.generator import load, to_samples
+from sparring.metrics import (
+    Estimate,
+    Extractor,
+    class_distance,
+    class_entropy,
+    coordinates,
+    density_coverage,
+    digit_features,
+    divergence,
+    frechet_distance,
+    kernel_distance,
+    memorization,
+    precision_recall,
+    random_features,
+)
+from sparring.metrics.classes import Classes
+from sparring.metrics.digit_classifier import NUM_CLASSES, classify
+from sparring.metrics.estimate import Features
+from sparring.run import open_run
+from sparring.seeding import Stream
+from sparring.types import Samples
+
+DIVERGENCE_STEPS = 300
+MIN_SAMPLES = 50
+
+OnProgress = Callable[[str, float], None]
+"""Told what is being done, and the share of the whole that is done."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of a card.
+
+    Args:
+        extractor: whose features it is about.
+        generated: of the generated samples against the training samples.
+        matched: of as many generated samples as there are held-out ones.
+        floor: of the held-out samples against the training samples: what a perfect generator would get.
+    """
+
+    extractor: str
+    generated: Estimate
+    matched: Estimate
+    floor: Estimate
+
+
+@dataclass(frozen=True)
+class Card:
+    """What was measured, and with what: `card.json` in the run's folder.
+
+    Args:
+        data: the name or path of the data.
+        item_shape: of one sample, at the size that the generator makes.
+        split: which part of the data the generated samples are compared with.
+        num_real: samples of that part.
+        num_generated: samples of the generator.
+        num_heldout: samples that the training never saw.
+        seed: of the generated samples and of everything else random.
+        extractors: what made the features, with hashes that change with any weight.
+        figures: by their names.
+    """
+
+    data: str
+    item_shape: tuple[int, ...]
+    split: str
+    num_real: int
+    num_generated: int
+    num_heldout: int
+    seed: int
+    extractors: dict[str, str]
+    figures: dict[str, Figure]
+
+
+def evaluate(
+    path: str | Path, n: int = 10_000, seed: int = 0, *, on_progress: OnProgress = lambda what, share: None
+) -> Card:
+    """Measure a run's generator, and write the card into the run's folder and its summary.
+
+    Args:
+        path: the run's folder.
+        n: samples to generate, and at most to take of the data: more than the features.
+        seed: of everything random; the same gives the same card, byte for byte.
+        on_progress: is told what is being done.
+
+    Raises:
+        UsageError: if there is no run or no generator, the data have gone, or n is too small.
+
+    Example:
+        >>> import tempfile, sparring
+        >>> run = sparring.train("ring", steps=5, width=8, out=tempfile.mkdtemp())
+        >>> card = sparring.evaluate(run.path, n=500)
+        >>> list(card.extractors), sorted(card.figures)[:3]
+        (['coordinates'], ['coverage', 'density', 'divergence'])
+    """
+    if n < MIN_SAMPLES:
+        raise UsageError(f"an evaluation takes at least {MIN_SAMPLES} samples, better thousands, and not {n}")
+    run = open_run(Path(path))
+    generator = load(path)
+    recipe, dataset = resolve(run.recipe())
+    if dataset.train.item_shape != generator.config.item_shape:
+        raise UsageError(
+            f"{recipe.data} has items of {list(dataset.train.item_shape)} now, and the generator makes "
+            f"{list(generator.config.item_shape)}: the data have changed since the training"
+        )
+    on_progress("generating", 0.0)
+    generated = to_samples(generator.sample(n, seed))
+    real = _draw(dataset.train, n, Stream(seed, "evaluation/real"))
+    heldout = _draw(dataset.heldout, n, Stream(seed, "evaluation/heldout"))
+    extractor, neutral = extractor_for(dataset), neutral_extractor_for(dataset)
+    real_features, real_neutral, heldout_neutral = extractor(real), neutral(real), neutral(heldout)
+    least = max(MIN_SAMPLES, real_features.shape[1] + 1)
+    if min(len(real), len(heldout), n) < least:
+        raise UsageError(
+            f"a card by {real_features.shape[1]} features takes at least {least} training, held-out and generated "
+            f"samples: {recipe.data} has {len(real)} and {len(heldout)}, and {n} are to be generated"
+        )
+    columns: dict[str, dict[str, Estimate]] = {}
+    for place, column in enumerate(("generated", "matched", "floor")):
+        samples = {"generated": generated, "matched": generated[: len(heldout)], "floor": heldout}[column]
+        on_progress(f"{column}: {len(samples):,} samples", (place + 0.5) / 3)
+        if column == "matched" and len(samples) == n:
+            columns[column] = columns["generated"]
+            continue
+        columns[column] = _figures(real_features, extractor(samples), seed)
+        # Whether held-out samples are copies is asked of one half of them, with the other half held out.
+        halves = heldout_neutral[::2], heldout_neutral[1::2]
+        unseen, asked = halves if column == "floor" else (heldout_neutral, neutral(samples))
+        columns[column]["memorization"] = memorization(real_neutral, unseen, asked)
+        if are_digits(dataset):
+            columns[column] |= _class_figures(classify(real), classify(samples), seed)
+    card = Card(
+        data=recipe.data,
+        item_shape=dataset.train.item_shape,
+        split="train",
+        num_real=len(real),
+        num_generated=n,
+        num_heldout=len(heldout),
+        seed=seed,
+        extractors={each.name: each.hash for each in (extractor, neutral)},
+        figures={
+            name: Figure(
+                neutral.name if name == "memorization" else extractor.name,
+                *(columns[column][name] for column in ("generated", "matched", "floor")),
+            )
+            for name in columns["floor"]
+        },
+    )
+    write_json(run.path / "card.json", asdict(card))
+    run.write_summary(
+        replace(run.summary(), metrics={name: figure.generated.value for name, figure in card.figures.items()})
+    )
+    on_progress("done", 1.0)
+    return card
+
+
+def extractor_for(dataset: Dataset) -> Extractor:
+    """What makes features of a data set: the classifier for digits, random convolutions for other images."""
+    return digit_features() if are_digits(dataset) else neutral_extractor_for(dataset)
+
+
+def neutral_extractor_for(dataset: Dataset) -> Extractor:
+    """What makes features of a data set without having seen any of it, for the question of copies."""
+    are_images = len(dataset.train.item_shape) == 3
+    return random_features(dataset.train.item_shape) if are_images else coordinates()
+
+
+def are_digits(dataset: Dataset) -> bool:
+    """Whether the shipped classifier can read them."""
+    return dataset.name in ("digits", "mnist") and dataset.train.item_shape == (1, 28, 28)
+
+
+def _draw(source: Source, n: int, stream: Stream) -> Samples:
+    """At most n samples, none of a finite source twice."""
+    return source.batch(min(n, source.num_items or n), stream)
+
+
+def _figures(real: Features, fake: Features, seed: int) -> dict[str, Estimate]:
+    precision, recall = precision_recall(real, fake)
+    density, coverage = density_coverage(real, fake)
+    bound = divergence(real, fake, steps=DIVERGENCE_STEPS, seed=seed)
+    return {
+        "frechet_distance": frechet_distance(real, fake, seed=seed),
+        "kernel_distance": kernel_distance(real, fake, seed=seed),
+        "precision": precision,
+        "recall": recall,
+        "density": density,
+        "coverage": coverage,
+        "divergence": Estimate(bound.js, bound.low, bound.high),
+    }
+
+
+def _class_figures(real: Classes, fake: Classes, seed: int) -> dict[str, Estimate]:
+    return {
+        "class_entropy": class_entropy(fake, NUM_CLASSES, seed=seed),
+        "class_distance": class_distance(real, fake, NUM_CLASSES, seed=seed),
+    }

@@ -1,0 +1,95 @@
+"""The metric card: repeatable to the byte, honest about its floor, and refused where it would mean nothing."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sparring
+from sparring import UsageError, evaluate
+from sparring.data import open_dataset
+from sparring.display import show_card
+from sparring.evaluation import are_digits, extractor_for, neutral_extractor_for
+
+
+def test_twice_the_same_card(tmp_path: Path) -> None:
+    run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
+    card = evaluate(run.path, n=100)
+    first = (run.path / "card.json").read_bytes()
+    assert evaluate(run.path, n=100) == card
+    assert (run.path / "card.json").read_bytes() == first
+    assert evaluate(run.path, n=100, seed=1).figures != card.figures
+    written = json.loads(first)
+    assert written["num_generated"] == written["num_real"] == written["num_heldout"] == 100
+
+
+def test_a_card_of_three_steps_is_bad_and_its_floor_good(tmp_path: Path) -> None:
+    """Nothing is learnt in three steps, so each figure must tell the samples from the held-out digits, its intervals
+    apart: a figure that is swapped, or taken between the wrong sets, doesn't."""
+    run = sparring.train("digits", steps=3, width=8, out=tmp_path / "run")
+    card = evaluate(run.path, n=1200)
+    figures = card.figures
+    assert set(card.extractors) == {"digit classifier", "random convolutions"}
+    assert (card.num_real, card.num_generated, card.num_heldout) == (1200, 1200, 1000)
+    for name in ("frechet_distance", "kernel_distance", "divergence", "class_distance"):
+        assert figures[name].generated.low > figures[name].floor.high, name
+        assert figures[name].matched.low > figures[name].floor.high, name
+    for name in ("precision", "recall", "density", "coverage", "class_entropy"):
+        assert figures[name].generated.high < figures[name].floor.low, name
+    assert figures["divergence"].floor.low < 0.01
+    assert figures["memorization"].floor.low < 0.0 < figures["memorization"].floor.high
+    assert figures["memorization"].extractor == "random convolutions"
+    assert run.summary().metrics["recall"] == figures["recall"].generated.value
+
+
+def test_points_are_drawn_anew_for_the_floor(tmp_path: Path) -> None:
+    """A mixture is its own held-out set: drawn by the same stream, the floor would be perfect, and all of it copies."""
+    run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
+    figures = evaluate(run.path, n=400).figures
+    assert 0.8 < figures["coverage"].floor.value < 1.0
+    assert figures["memorization"].floor.low < 0.5
+    assert figures["frechet_distance"].matched == figures["frechet_distance"].generated
+
+
+def test_the_card_fits_into_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
+    card = evaluate(run.path, n=200)
+    show_card(card)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert all(name.replace("_", " ") in shown for name in card.figures)
+    assert card.extractors["coordinates"] in shown
+
+
+def test_each_kind_of_data_has_extractors_that_fit() -> None:
+    digits, large, stacked = open_dataset("digits"), open_dataset("digits", size=32), open_dataset("stacked-digits")
+    assert [are_digits(dataset) for dataset in (digits, large, stacked)] == [True, False, False]
+    assert extractor_for(digits).name == "digit classifier"
+    assert extractor_for(large).name == neutral_extractor_for(digits).name == "random convolutions"
+    assert extractor_for(open_dataset("grid")).name == "coordinates"
+
+
+def test_what_cannot_be_evaluated(tmp_path: Path) -> None:
+    run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
+    with pytest.raises(UsageError, match="at least 50 samples"):
+        evaluate(run.path, n=49)
+    (run.path / "generator" / "config.json").unlink()
+    with pytest.raises(UsageError, match="there is no generator"):
+        evaluate(run.path)
+    with pytest.raises(UsageError, match="holds no run"):
+        evaluate(tmp_path / "elsewhere")
+
+
+def test_few_data_and_data_that_changed_since_the_training(tmp_path: Path) -> None:
+    file = tmp_path / "points.npy"
+    np.save(file, np.random.default_rng(0).normal(size=(100, 2)).astype(np.float32))
+    run = sparring.train(str(file), steps=2, width=8, batch_size=8, out=tmp_path / "run")
+    with pytest.raises(UsageError, match="has 90 and 10, and 100 are to be generated"):
+        evaluate(run.path, n=100)
+    np.save(file, np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32))
+    with pytest.raises(UsageError, match="the data have changed"):
+        evaluate(run.path, n=100)
+    file.unlink()
+    with pytest.raises(UsageError, match=r"points\.npy"):
+        evaluate(run.path, n=100)
