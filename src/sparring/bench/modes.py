@@ -135,7 +135,7 @@ TASKS = {
             seeds=3,
             num_samples=26_000,
             protocol="26,000 samples, each channel read by a classifier of digits. Reverse KL of the histogram over "
-            "the thousand numbers (perfect samples: .019).",
+            "the thousand numbers (perfect samples of these digits: .026).",
             settings={
                 "width": 64,
                 "learning_rate": 2.5e-3,
