@@ -80,20 +80,13 @@ def show_card(card: Card) -> None:
     """Print a metric card."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("")
-    columns = {
-        "generated": card.num_generated,
-        "matched": min(card.num_generated, card.num_heldout),
-        "floor": card.num_heldout,
-    }
-    for column, num_samples in columns.items():
-        source = "held out" if column == "floor" else "generated"
-        if column != "matched" or num_samples != card.num_generated:
-            table.add_column(f"{num_samples:,} {source}", justify="right")
+    columns = {"generated": f"{card.num_generated:,} generated", "floor": f"{card.num_heldout:,} held out"}
+    if card.num_heldout < card.num_generated:
+        columns = {"generated": columns["generated"], "matched": f"{card.num_heldout:,} generated", **columns}
+    for header in columns.values():
+        table.add_column(header, justify="right")
     for name, figure in card.figures.items():
-        shown = [figure.generated, figure.matched, figure.floor]
-        if card.num_generated == columns["matched"]:
-            del shown[1]
-        table.add_row(name.replace("_", " "), *(_with_interval(estimate) for estimate in shown))
+        table.add_row(name.replace("_", " "), *(_with_interval(getattr(figure, column)) for column in columns))
     console = Console()
     console.print(table)
     console.print(

@@ -130,27 +130,26 @@ def evaluate(
     real = _draw(dataset.train, n, Stream(seed, "evaluation/real"))
     heldout = _draw(dataset.heldout, n, Stream(seed, "evaluation/heldout"))
     extractor, neutral = extractor_for(dataset), neutral_extractor_for(dataset)
-    real_features, real_neutral, heldout_neutral = extractor(real), neutral(real), neutral(heldout)
-    least = max(MIN_SAMPLES, real_features.shape[1] + 1)
+    sets = []
+    for place, (what, samples) in enumerate((("real", real), ("generated", generated), ("held-out", heldout))):
+        on_progress(f"features of {len(samples):,} {what} samples", (place + 0.5) / 6)
+        sets.append(_see(samples, extractor, neutral, are_digits(dataset)))
+    seen_real, seen_generated, seen_heldout = sets
+    num_features = seen_real.features.shape[1]
+    least = max(MIN_SAMPLES, num_features + 1)
     if min(len(real), len(heldout), n) < least:
         raise UsageError(
-            f"a card by {real_features.shape[1]} features takes at least {least} training, held-out and generated "
+            f"a card by {num_features} features takes at least {least} training, held-out and generated "
             f"samples: {recipe.data} has {len(real)} and {len(heldout)}, and {n} are to be generated"
         )
-    columns: dict[str, dict[str, Estimate]] = {}
-    for place, column in enumerate(("generated", "matched", "floor")):
-        samples = {"generated": generated, "matched": generated[: len(heldout)], "floor": heldout}[column]
-        on_progress(f"{column}: {len(samples):,} samples", (place + 0.5) / 3)
-        if column == "matched" and len(samples) == n:
-            columns[column] = columns["generated"]
-            continue
-        columns[column] = _figures(real_features, extractor(samples), seed)
-        # Whether held-out samples are copies is asked of one half of them, with the other half held out.
-        halves = heldout_neutral[::2], heldout_neutral[1::2]
-        unseen, asked = halves if column == "floor" else (heldout_neutral, neutral(samples))
-        columns[column]["memorization"] = memorization(real_neutral, unseen, asked)
-        if are_digits(dataset):
-            columns[column] |= _class_figures(classify(real), classify(samples), seed)
+    on_progress(f"measuring {n:,} generated samples", 3 / 6)
+    columns = {"generated": _figures(seen_real, seen_generated, seen_heldout.neutral, seed)}
+    columns["matched"] = columns["generated"]
+    if len(heldout) < n:
+        on_progress(f"measuring {len(heldout):,} generated samples", 4 / 6)
+        columns["matched"] = _figures(seen_real, seen_generated.first(len(heldout)), seen_heldout.neutral, seed)
+    on_progress(f"measuring {len(heldout):,} held-out samples", 5 / 6)
+    columns["floor"] = _figures(seen_real, seen_heldout, None, seed)
     card = Card(
         data=recipe.data,
         item_shape=dataset.train.item_shape,
@@ -197,23 +196,41 @@ def _draw(source: Source, n: int, stream: Stream) -> Samples:
     return source.batch(min(n, source.num_items or n), stream)
 
 
-def _figures(real: Features, fake: Features, seed: int) -> dict[str, Estimate]:
-    precision, recall = precision_recall(real, fake)
-    density, coverage = density_coverage(real, fake)
-    bound = divergence(real, fake, steps=DIVERGENCE_STEPS, seed=seed)
-    return {
-        "frechet_distance": frechet_distance(real, fake, seed=seed),
-        "kernel_distance": kernel_distance(real, fake, seed=seed),
+@dataclass(frozen=True)
+class _Seen:
+    """What the extractors make of a set of samples; the classes are there for digits alone."""
+
+    features: Features
+    neutral: Features
+    classes: Classes | None
+
+    def first(self, n: int) -> "_Seen":
+        return _Seen(self.features[:n], self.neutral[:n], None if self.classes is None else self.classes[:n])
+
+
+def _see(samples: Samples, extractor: Extractor, neutral: Extractor, are_digits: bool) -> _Seen:
+    features = extractor(samples)
+    same = extractor.hash == neutral.hash
+    return _Seen(features, features if same else neutral(samples), classify(samples) if are_digits else None)
+
+
+def _figures(real: _Seen, fake: _Seen, unseen: Features | None, seed: int) -> dict[str, Estimate]:
+    """All figures of a set against the real samples; of held-out samples, half are unseen when the others are asked."""
+    precision, recall = precision_recall(real.features, fake.features)
+    density, coverage = density_coverage(real.features, fake.features)
+    bound = divergence(real.features, fake.features, steps=DIVERGENCE_STEPS, seed=seed)
+    held, asked = (fake.neutral[::2], fake.neutral[1::2]) if unseen is None else (unseen, fake.neutral)
+    figures = {
+        "frechet_distance": frechet_distance(real.features, fake.features, seed=seed),
+        "kernel_distance": kernel_distance(real.features, fake.features, seed=seed),
         "precision": precision,
         "recall": recall,
         "density": density,
         "coverage": coverage,
         "divergence": Estimate(bound.js, bound.low, bound.high),
+        "memorization": memorization(real.neutral, held, asked),
     }
-
-
-def _class_figures(real: Classes, fake: Classes, seed: int) -> dict[str, Estimate]:
-    return {
-        "class_entropy": class_entropy(fake, NUM_CLASSES, seed=seed),
-        "class_distance": class_distance(real, fake, NUM_CLASSES, seed=seed),
-    }
+    if real.classes is not None and fake.classes is not None:
+        figures["class_entropy"] = class_entropy(fake.classes, NUM_CLASSES, seed=seed)
+        figures["class_distance"] = class_distance(real.classes, fake.classes, NUM_CLASSES, seed=seed)
+    return figures

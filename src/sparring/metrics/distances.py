@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from sparring.errors import DataError, UsageError
-from sparring.metrics.estimate import Estimate, Features, around, bootstrap, check_features
+from sparring.errors import DataError
+from sparring.metrics.estimate import Estimate, Features, around, bootstrap, check_features, check_num_resamples
 from sparring.seeding import Stream
 
 
@@ -85,8 +85,7 @@ def kernel_distance(real: Features, fake: Features, *, num_resamples: int = 100,
         -121.0
     """
     check_features(real=real, fake=fake)
-    if num_resamples < 2:
-        raise UsageError(f"num_resamples must be at least 2, and is {num_resamples}")
+    check_num_resamples(num_resamples)
     real, fake = real.double(), fake.double()
     real_counts, fake_counts = (
         _resampling_counts(len(features), num_resamples, Stream(seed, name))

@@ -76,8 +76,7 @@ def bootstrap(
         >>> estimate.value, 5.0 < estimate.high - estimate.value < 6.5  # 1.96 × 28.9 / √100 = 5.7
         (49.5, True)
     """
-    if num_resamples < 2:
-        raise UsageError(f"num_resamples must be at least 2, and is {num_resamples}")
+    check_num_resamples(num_resamples)
     resampled = []
     for number in range(num_resamples):
         stream = Stream(seed, "bootstrap", number)
@@ -85,6 +84,16 @@ def bootstrap(
         resampled.append(statistic(drawn))
     error = torch.tensor(resampled, dtype=torch.float64).std().item()
     return around(statistic(groups), error, least)
+
+
+def check_num_resamples(num_resamples: int) -> None:
+    """Refuse too few to have a standard error.
+
+    Raises:
+        UsageError: for fewer than 2.
+    """
+    if num_resamples < 2:
+        raise UsageError(f"num_resamples must be at least 2, and is {num_resamples}")
 
 
 def check_features(**groups: Tensor) -> None:
