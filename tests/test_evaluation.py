@@ -10,7 +10,7 @@ import sparring
 from sparring import UsageError, evaluate
 from sparring.data import open_dataset
 from sparring.display import show_card
-from sparring.evaluation import are_digits, extractor_for, neutral_extractor_for
+from sparring.metrics import are_digits, extractor_for, neutral_extractor_for
 
 
 def test_twice_the_same_card(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from sparring.data import PRIORS, Dataset, Scaled, open_dataset, resized
 from sparring.errors import UnknownNameError, UsageError
 from sparring.game import Game
 from sparring.generator import Config
+from sparring.monitor import MIN_HELDOUT, MIN_TRAIN, Monitor
 from sparring.networks import NETWORKS
 from sparring.objectives import OBJECTIVES
 from sparring.penalties import PENALTIES
 from sparring.recipes import Recipe
 from sparring.seeding import Stream
-from sparring.stopping import Limits, Plateau
+from sparring.stopping import Goal, Limits, Plateau
 from sparring.trainer import Intervals, Trainer
 
 
@@ -107,6 +108,9 @@ def build(recipe: Recipe, dataset: Dataset) -> Trainer:
         simultaneous=recipe.simultaneous,
         seed=recipe.seed,
     )
+    monitor = _monitor(recipe, dataset, game)
+    if recipe.until is not None and monitor is None:
+        raise UsageError("--until needs evaluations: raise evaluation_share, or give more data")
     return Trainer(
         game,
         Scaled(dataset.train, 1 / dataset.scale) if dataset.scale != 1 else dataset.train,
@@ -116,6 +120,8 @@ def build(recipe: Recipe, dataset: Dataset) -> Trainer:
         schedule=SCHEDULES[recipe.schedule],
         penalty_final=recipe.penalty_final,
         average_decay=recipe.average_decay,
+        monitor=monitor,
+        goal=None if recipe.until is None else Goal(recipe.until),
         plateau=None if recipe.plateau_lines is None else Plateau(recipe.plateau_lines, recipe.plateau_tolerance),
         intervals=Intervals(
             log_steps=recipe.log_steps,
@@ -126,6 +132,14 @@ def build(recipe: Recipe, dataset: Dataset) -> Trainer:
             keep_checkpoints=recipe.keep_checkpoints,
         ),
     )
+
+
+def _monitor(recipe: Recipe, dataset: Dataset, game: Game) -> Monitor | None:
+    limits = (dataset.train, MIN_TRAIN), (dataset.heldout, MIN_HELDOUT)
+    too_few = any(source.num_items is not None and source.num_items < least for source, least in limits)
+    if too_few or (recipe.evaluation_share == 0 and recipe.evaluation_steps is None):
+        return None
+    return Monitor(game, dataset, share=recipe.evaluation_share, interval_steps=recipe.evaluation_steps)
 
 
 SCHEDULES: dict[str, Callable[[float], float]] = {

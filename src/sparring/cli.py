@@ -41,6 +41,8 @@ class Train:
     """Stop after so many iterations."""
     images: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Stop after so many real samples."""
+    until: Annotated[str | None, arg(metavar="plateau|TARGET", help_behavior_hint="")] = None
+    """Stop as well where the samples no longer become better, or at a target such as "coverage>0.9"."""
     batch_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Real samples an update."""
     size: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="")] = None

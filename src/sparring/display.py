@@ -12,6 +12,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from sparring.evaluation import Card
+from sparring.health import Alarm
 from sparring.metrics import Estimate
 from sparring.run import Run
 from sparring.trainer import Outcome, Progress
@@ -22,25 +23,59 @@ LINE_SECONDS = 10.0
 
 @contextmanager
 def show_training() -> Iterator[Callable[[Progress], None]]:
-    """While it lasts, what it yields shows the progress it is given."""
-    if not sys.stdout.isatty():
+    """While it lasts, what it yields shows the progress it is given, and the alarms as they come and go."""
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    alarms = _Alarms(console)
+    if not console.is_terminal:
         shown = 0.0
 
         def print_line(progress: Progress) -> None:
             nonlocal shown
             if progress.seconds - shown >= LINE_SECONDS:
                 shown = progress.seconds
-                print(f"{progress.share:4.0%}  {_numbers(progress)}", flush=True)
+                console.print(f"{progress.share:4.0%}  {_numbers(progress)}")
+            alarms.show(progress)
 
         yield print_line
         return
 
     # Everything fits into 80 columns.
     columns = (BarColumn(bar_width=4), TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn(compact=True))
-    bar = Bar(*columns, TextColumn("{task.description}"))
+    bar = Bar(*columns, TextColumn("{task.description}"), console=console)
     task = bar.add_task("starting", total=1.0)
+
+    def update(progress: Progress) -> None:
+        bar.update(task, completed=progress.share, description=_numbers(progress))
+        alarms.show(progress)
+
     with bar:
-        yield lambda progress: bar.update(task, completed=progress.share, description=_numbers(progress))
+        yield update
+
+
+class _Alarms:
+    """Prints what has changed since it was last told."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: set[str] = set()
+
+    def show(self, progress: Progress) -> None:
+        standing = {alarm.name: alarm for alarm in progress.alarms}
+        for name in standing.keys() - self._shown:
+            print_alarm(self._console, standing[name])
+        for name in sorted(self._shown - standing.keys()):
+            self._console.print(f"  {name.replace('_', ' ')} has gone at step {progress.line['step']:,}", style="green")
+        self._shown = set(standing)
+
+
+def print_alarm(console: Console, alarm: Alarm) -> None:
+    """Print what an alarm says, with its numbers, and what to try."""
+    numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in alarm.evidence.items())
+    style = "bold red" if alarm.severity == "problem" else "yellow"
+    console.print(f"  {alarm.name.replace('_', ' ')} since step {alarm.since:,}: {alarm.meaning}", style=style)
+    if numbers:
+        console.print(f"    seen   {numbers}")
+    console.print(f"    try    {alarm.advice}")
 
 
 def show_end(run: Run, outcome: Outcome) -> int:
@@ -56,6 +91,8 @@ def show_end(run: Run, outcome: Outcome) -> int:
         f"{outcome.status} after {summary.steps:,} steps, {summary.images:,} images, "
         f"{summary.seconds:.0f} s of training ({rate:,.0f} images/s): {outcome.reason}"
     )
+    for alarm in summary.health:
+        print_alarm(console, alarm)
     console.print(f"  look    {run.sample_path(summary.steps)}")
     path = shlex.quote(str(run.path))
     console.print(f"  sample  sparring sample {path} -n 64 --out grid.png")

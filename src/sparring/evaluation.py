@@ -10,24 +10,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sparring.build import resolve
-from sparring.data import Dataset, Source
+from sparring.data import Source
 from sparring.errors import UsageError
 from sparring.files import write_json
 from sparring.generator import load, to_samples
 from sparring.metrics import (
     Estimate,
     Extractor,
+    are_digits,
     class_distance,
     class_entropy,
-    coordinates,
     density_coverage,
-    digit_features,
     divergence,
+    extractor_for,
     frechet_distance,
     kernel_distance,
     memorization,
+    neutral_extractor_for,
     precision_recall,
-    random_features,
 )
 from sparring.metrics.classes import Classes
 from sparring.metrics.digit_classifier import NUM_CLASSES, classify
@@ -173,22 +173,6 @@ def evaluate(
     )
     on_progress("done", 1.0)
     return card
-
-
-def extractor_for(dataset: Dataset) -> Extractor:
-    """What makes features of a data set: the classifier for digits, random convolutions for other images."""
-    return digit_features() if are_digits(dataset) else neutral_extractor_for(dataset)
-
-
-def neutral_extractor_for(dataset: Dataset) -> Extractor:
-    """What makes features of a data set without having seen any of it, for the question of copies."""
-    are_images = len(dataset.train.item_shape) == 3
-    return random_features(dataset.train.item_shape) if are_images else coordinates()
-
-
-def are_digits(dataset: Dataset) -> bool:
-    """Whether the shipped classifier can read them."""
-    return dataset.name in ("digits", "mnist") and dataset.train.item_shape == (1, 28, 28)
 
 
 def _draw(source: Source, n: int, stream: Stream) -> Samples:

@@ -180,7 +180,8 @@ class Game:
             real_logits, fake_logits = self.logits(real, labels), self.logits(fake.detach(), labels)
             losses = self.objective.discriminator(real_logits, fake_logits)  # 5. the discriminator's loss
             penalty = self._penalty(real, fake.detach(), labels, turn)
-            discriminator_update = self._differentiate(self.discriminator, losses.mean(), penalty)
+            seen = {"real samples": real, "generated samples": fake, "logits": torch.cat([real_logits, fake_logits])}
+            discriminator_update = self._differentiate(self.discriminator, losses.mean(), penalty, seen)
             if not (last and self.simultaneous):
                 self._update_discriminator(discriminator_update, turn)  # 6. its update
 
@@ -188,7 +189,8 @@ class Game:
             if turn > 0:
                 fake = self.generate(len(real), self.discriminator_steps + turn, labels)
             generator_losses = self._generator_losses(real, fake, labels)  # 7. the generator's loss
-            generator_update = self._differentiate(self.generator, generator_losses.mean(), fake.new_zeros(()))
+            seen = {"generated samples": fake}
+            generator_update = self._differentiate(self.generator, generator_losses.mean(), fake.new_zeros(()), seen)
             if turn == 0 and self.simultaneous:
                 self._update_discriminator(discriminator_update, self.discriminator_steps - 1)
             self._apply(generator_update, self.generator, self.generator_optimizer)  # 8. its update
@@ -245,20 +247,34 @@ class Game:
                 total = total + penalty.interval * penalty(logits, real, fake, stream).mean()
         return self.penalty_factor * total
 
-    def _differentiate(self, player: nn.Module, loss: Tensor, penalty: Tensor) -> _Update:
+    def _differentiate(self, player: nn.Module, loss: Tensor, penalty: Tensor, seen: dict[str, Tensor]) -> _Update:
         # Only the player's own gradients are computed: the other one is frozen without being told so.
-        parameters = [parameter for parameter in player.parameters() if parameter.requires_grad]
+        named = {name: parameter for name, parameter in player.named_parameters() if parameter.requires_grad}
         gradients = torch.autograd.grad(
-            loss + penalty, parameters, retain_graph=False, allow_unused=True, materialize_grads=True
+            loss + penalty, list(named.values()), retain_graph=False, allow_unused=True, materialize_grads=True
         )
         norm = torch.nn.utils.get_total_norm(gradients)
-        name = "generator" if player is self.generator else "discriminator"
         if not torch.isfinite(loss + penalty + norm):
-            raise DivergenceError(
-                f"the {name} diverged at step {self.steps + 1}: loss {loss.item():g}, penalty {penalty.item():g}, "
-                f"gradient norm {norm.item():g}. Try a smaller learning rate, a penalty, or clip_gradients"
-            )
+            seen = seen | {"loss": loss, "penalty": penalty}
+            seen |= {f"gradient of {name}": gradient for name, gradient in zip(named, gradients, strict=True)}
+            raise self._divergence(player, seen, norm)
         return _Update(gradients, norm, loss)
+
+    def _divergence(self, player: nn.Module, seen: dict[str, Tensor], norm: Tensor) -> DivergenceError:
+        """Names the first tensor, in the order of their making, that is not finite."""
+        weights = {
+            f"{name} weight {key}": weight
+            for name, module in (("generator", self.generator), ("discriminator", self.discriminator))
+            for key, weight in module.named_parameters()
+        }
+        tensors = (weights | seen).items()
+        first = next((name for name, tensor in tensors if not torch.isfinite(tensor).all()), "gradient norm")
+        return DivergenceError(
+            f"the {'generator' if player is self.generator else 'discriminator'} diverged at step {self.steps + 1}: "
+            f"the first tensor that is not finite is the {first}; loss {seen['loss'].item():g}, penalty "
+            f"{seen['penalty'].item():g}, gradient norm {norm.item():g}. "
+            "Try a smaller learning rate, a penalty, or clip_gradients"
+        )
 
     def _apply(self, update: _Update, player: nn.Module, optimizer: Optimizer) -> None:
         parameters = [parameter for parameter in player.parameters() if parameter.requires_grad]

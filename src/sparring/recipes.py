@@ -51,6 +51,10 @@ class Recipe:
         plateau_lines: stop where the mean value of the game over so many lines of the log differs from that of the
             lines before by less than `plateau_tolerance`; None never does.
         plateau_tolerance: in the units of the value.
+        until: stop as well where an evaluation, or any number of the log, says so: "plateau", or a target such as
+            "coverage>0.9" or "distance<0.05"; None never does.
+        evaluation_share: the share of the training time that evaluations may take besides; 0 for none.
+        evaluation_steps: an evaluation every so many steps, instead.
         log_steps: a line of the log every so many steps.
         sample_seconds: a picture of samples every so many seconds of training time.
         sample_steps: a picture of samples every so many steps, instead.
@@ -98,6 +102,9 @@ class Recipe:
     minutes: float | None = 2.0
     plateau_lines: int | None = None
     plateau_tolerance: float = 0.01
+    until: str | None = None
+    evaluation_share: float = 0.05
+    evaluation_steps: int | None = None
     log_steps: int = 20
     sample_seconds: float = 15.0
     sample_steps: int | None = None
@@ -114,6 +121,7 @@ class Recipe:
             _require(self, name, lambda value: 0 < value < math.inf, "greater than 0")
         for name in ("beta1", "beta2", "average_decay"):
             _require(self, name, lambda value: 0 <= value < 1, "at least 0 and less than 1")
+        _require(self, "evaluation_share", lambda value: 0 <= value <= 1, "between 0 and 1")
         _require(self, "penalty_weight", lambda value: 0 <= value < math.inf, "at least 0")
         _require(self, "size", lambda value: 4 <= value <= 1024, "between 4 and 1024")
         _require(self, "seed", lambda value: 0 <= value < 2**63, "at least 0 and less than 2**63")
@@ -126,7 +134,8 @@ class Recipe:
 
 AT_LEAST_ONE = (
     "width", "latent_dim", "penalty_interval", "batch_size", "discriminator_steps", "generator_steps", "steps",
-    "images", "plateau_lines", "log_steps", "sample_steps", "checkpoint_steps", "keep_checkpoints",
+    "images", "plateau_lines", "log_steps", "evaluation_steps", "sample_steps",
+    "checkpoint_steps", "keep_checkpoints",
 )  # fmt: skip
 ABOVE_ZERO = (
     "learning_rate", "learning_rate_ratio", "clip_gradients", "minutes", "plateau_tolerance", "penalty_final",

@@ -5,6 +5,7 @@ log.jsonl             one JSON object a line: step, images, seconds, losses, ...
 samples/              step-NNNNNN.png, from the same latents throughout
 checkpoints/          step-NNNNNN/, what `sparring resume` goes on from
 generator/            config.json, model.safetensors: what `sparring.load` needs
+best/                 the same, of the moment that was measured best
 curves.png            losses and probabilities
 summary.json          status, steps, images, seconds, metrics, health
 """
@@ -16,14 +17,16 @@ import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from sparring.errors import RunFolderError
 from sparring.files import read_json, write_atomically, write_json
+from sparring.health import Alarm
 from sparring.recipes import Recipe
 
-LogLine = dict[str, int | float]
-"""One line of `log.jsonl`: numbers by name, `step` among them."""
+LogLine = dict[str, Any]
+"""One line of `log.jsonl`: numbers by name, `step` among them; `evaluation`, the figures of a monitor, where it
+measured; `alarms`, all that stand, where one came or went."""
 
 Status = Literal["running", "finished", "stopped", "failed"]
 
@@ -61,7 +64,7 @@ class Summary:
     seconds: float
     reason: str
     metrics: dict[str, float]
-    health: list[str]
+    health: list[Alarm]
 
 
 class Run:
@@ -87,6 +90,11 @@ class Run:
     def generator(self) -> Path:
         """The folder of the trained generator."""
         return self.path / "generator"
+
+    @property
+    def best(self) -> Path:
+        """The folder of the generator that was measured best."""
+        return self.path / "best"
 
     def sample_path(self, step: int) -> Path:
         """The picture of samples at a step."""
@@ -144,7 +152,7 @@ class Run:
 
     def write_summary(self, summary: Summary) -> None:
         """Write `summary.json`."""
-        write_json(self.path / "summary.json", vars(summary))
+        write_json(self.path / "summary.json", asdict(summary))
 
     def summary(self) -> Summary:
         """Read `summary.json`."""

@@ -1,7 +1,16 @@
 """When to stop: step nine of the nine."""
 
+import math
+import re
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from sparring.errors import UsageError
+
+WINDOW = 8
+"""Evaluations that the search for a plateau of a metric compares with as many before them."""
 
 
 @dataclass(frozen=True)
@@ -64,3 +73,57 @@ class Plateau:
         values = list(self._values)
         before, after = sum(values[: self.window]), sum(values[self.window :])
         return abs(after - before) / self.window < self.tolerance
+
+
+class Goal:
+    """Stops a training by what its log says: a target of any number in it, or a plateau of the distance to the data.
+
+    On a plateau the mean distance of the last eight evaluations is not below that of the eight before by two standard
+    errors of the difference.
+
+    Args:
+        text: "plateau", or NAME<NUMBER, or NAME>NUMBER, of a number in the log.
+
+    Raises:
+        UsageError: for a text that is neither.
+
+    Example:
+        >>> goal = Goal("coverage>0.9")
+        >>> [goal.reached({"evaluation": {"coverage": value}}) for value in (0.5, 0.95)]
+        ['', 'coverage is 0.95 (coverage>0.9)']
+    """
+
+    def __init__(self, text: str) -> None:
+        match = re.fullmatch(r"\s*(\w+)\s*([<>])\s*(\S+)\s*", text)
+        try:
+            self._target = (match[1], match[2], float(match[3])) if match else None
+        except ValueError:
+            match = None
+        if text != "plateau" and match is None:
+            raise UsageError(f"until must be plateau, or a target such as coverage>0.9, and is {text!r}")
+        self._text = text
+        self._values: deque[float] = deque(maxlen=2 * WINDOW)
+
+    def reached(self, line: Mapping[str, Any]) -> str:
+        """Take in the next line of the log; why to stop, or nothing."""
+        numbers = {**line, **line.get("evaluation", {})}
+        if self._target is not None:
+            name, comparison, threshold = self._target
+            value = numbers.get(name)
+            if value is None or not (value < threshold if comparison == "<" else value > threshold):
+                return ""
+            return f"{name} is {value:.4g} ({self._text})"
+        if "distance" not in numbers:
+            return ""
+        self._values.append(numbers["distance"])
+        values = list(self._values)
+        if len(values) < 2 * WINDOW:
+            return ""
+        before, after = _mean_and_variance(values[:WINDOW]), _mean_and_variance(values[WINDOW:])
+        improved = before[0] - after[0] > 2 * math.sqrt((before[1] + after[1]) / WINDOW)
+        return "" if improved else "the distance to the data reached a plateau"
+
+
+def _mean_and_variance(values: list[float]) -> tuple[float, float]:
+    mean = sum(values) / len(values)
+    return mean, sum((value - mean) ** 2 for value in values) / (len(values) - 1)

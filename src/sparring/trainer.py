@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from types import FrameType
 from typing import Any
 
@@ -14,11 +14,14 @@ import torch
 from sparring import checkpoint, pictures
 from sparring.data import Source
 from sparring.ema import Average
+from sparring.errors import DivergenceError
 from sparring.game import Game, Report
 from sparring.generator import Config, Generator
+from sparring.health import Alarm, Doctor, not_finite
+from sparring.monitor import Monitor
 from sparring.run import LogLine, Run, Status, Summary
 from sparring.seeding import Stream
-from sparring.stopping import Limits, Plateau
+from sparring.stopping import Goal, Limits, Plateau
 
 NUM_SAMPLES_IMAGES, NUM_SAMPLES_POINTS = 100, 2500
 NUMBERS = [field.name for field in fields(Report) if field.name != "step"]
@@ -69,11 +72,13 @@ class Progress:
         share: of the training that is done, 0 to 1.
         seconds: training time so far.
         line: the log's latest line.
+        alarms: those that stand.
     """
 
     share: float
     seconds: float
     line: LogLine
+    alarms: list[Alarm]
 
 
 class Trainer:
@@ -91,6 +96,8 @@ class Trainer:
         penalty_final: the share of the penalties' weights that is left at the end.
         average_decay: of the generator's averaged weights, in [0, 1).
         plateau: stops as well when the game's value stays on a plateau; or None.
+        monitor: measures the samples meanwhile, so that the best generator is kept too; or None.
+        goal: stops as well when what the log says reaches it; or None.
         intervals: how often to log, draw and save.
     """
 
@@ -106,6 +113,8 @@ class Trainer:
         penalty_final: float = 1.0,
         average_decay: float = 0.998,
         plateau: Plateau | None = None,
+        monitor: Monitor | None = None,
+        goal: Goal | None = None,
         intervals: Intervals = Intervals(),
     ) -> None:
         self.game = game
@@ -117,12 +126,16 @@ class Trainer:
         self.penalty_final = penalty_final
         self.average = Average(game.generator, average_decay)
         self.plateau = plateau
+        self.monitor = monitor
+        self.goal = goal
         self.intervals = intervals
         self.images = 0
         self.seconds = 0.0
+        self.alarms: list[Alarm] = []
+        self._doctor = Doctor()
         self._rates = [group["lr"] for group in self._parameter_groups()]
         self._pending: list[dict[str, float]] = []
-        self._on_plateau = False
+        self._reached = ""
         self._device = next(game.generator.parameters()).device
 
     def train(self, run: Run, on_progress: Callable[[Progress], None] = lambda progress: None) -> Outcome:
@@ -142,6 +155,8 @@ class Trainer:
         try:
             with _signals() as received:
                 self._write_summary(run, Outcome("running", "it has not ended"))
+                if self.monitor:
+                    self.monitor.prepare()
                 if self.game.steps == 0:
                     self._draw_samples(run)
                 reason = self.end()
@@ -160,6 +175,8 @@ class Trainer:
                 self._write_summary(run, outcome)
                 return outcome
         except BaseException as error:
+            if isinstance(error, DivergenceError):
+                self.alarms = [*self.alarms, not_finite(self.game.steps + 1, str(error))]
             with suppress(OSError):  # the disk may be what failed
                 self._write_summary(run, Outcome("failed", str(error) or type(error).__name__))
             raise
@@ -173,9 +190,8 @@ class Trainer:
         self.images, self.seconds = manifest.images, manifest.seconds
         self._pending = [dict(zip(NUMBERS, line, strict=True)) for line in state["log.pending"].tolist()]
         run.cut_log(manifest.step)
-        if self.plateau:
-            for line in run.log():
-                self._on_plateau = self.plateau.reached(-line["discriminator_loss"])
+        for line in run.log():
+            self._read(line)
 
     def generator(self) -> Generator:
         """The averaged generator as it is now."""
@@ -228,7 +244,7 @@ class Trainer:
         """Why the training is over, or nothing."""
         if self.progress() >= 1:
             return "its limit was reached"
-        return "the game's value reached a plateau" if self._on_plateau else ""
+        return self._reached
 
     def _log(self, run: Run, on_progress: Callable[[Progress], None]) -> None:
         if not self._pending:
@@ -237,10 +253,30 @@ class Trainer:
         means = {name: sum(line[name] for line in self._pending) / count for name in self._pending[0]}
         line: LogLine = {"step": self.game.steps, "images": self.images, "seconds": round(self.seconds, 3)} | means
         self._pending.clear()
+        if self.monitor and self.monitor.is_due(self.game.steps, self.seconds, at_end=self.progress() >= 1):
+            line["evaluation"] = self.monitor.measure(self.generator())
+        before = {alarm.name for alarm in self.alarms}
+        if self._read(line):
+            self.generator().save(run.best)
+        if before != {alarm.name for alarm in self.alarms}:
+            line["alarms"] = [asdict(alarm) for alarm in self.alarms]
         run.append(line)
-        if self.plateau:
-            self._on_plateau = self.plateau.reached(-line["discriminator_loss"])
-        on_progress(Progress(self.progress(), self.seconds, line))
+        on_progress(Progress(self.progress(), self.seconds, line, self.alarms))
+
+    def _read(self, line: LogLine) -> bool:
+        """Take in a line of the log: what a resumed training must know of the lines before it.
+
+        Returns:
+            Whether the generator was measured and is the best so far.
+        """
+        self.alarms = self._doctor.see(line)
+        if self.plateau and self.plateau.reached(-line["discriminator_loss"]):
+            self._reached = "the game's value reached a plateau"
+        if self.goal and (reason := self.goal.reached(line)):
+            self._reached = reason
+        if self.monitor is None or "evaluation" not in line:
+            return False
+        return self.monitor.see(line["step"], line["evaluation"])
 
     def _draw_samples(self, run: Run) -> None:
         count = NUM_SAMPLES_POINTS if len(self.config.item_shape) == 1 else NUM_SAMPLES_IMAGES
@@ -261,7 +297,10 @@ class Trainer:
 
     def _write_summary(self, run: Run, outcome: Outcome) -> None:
         seconds = round(self.seconds, 3)
-        summary = Summary(outcome.status, self.game.steps, self.images, seconds, outcome.reason, metrics={}, health=[])
+        metrics = self.monitor.latest if self.monitor else {}
+        summary = Summary(
+            outcome.status, self.game.steps, self.images, seconds, outcome.reason, metrics, health=self.alarms
+        )
         run.write_summary(summary)
 
 

@@ -4,7 +4,16 @@ from sparring.metrics.classes import class_distance, class_entropy
 from sparring.metrics.distances import frechet_distance, kernel_distance
 from sparring.metrics.divergence import Divergence, density_ratio, divergence
 from sparring.metrics.estimate import Estimate
-from sparring.metrics.extractors import Extractor, coordinates, digit_features, random_features
+from sparring.metrics.extractors import (
+    Extractor,
+    are_digits,
+    coordinates,
+    digit_features,
+    extractor_for,
+    neutral_extractor_for,
+    random_features,
+    thumbnails_for,
+)
 from sparring.metrics.modes import ModeCount, count_digit_modes, count_modes
 from sparring.metrics.neighbors import density_coverage, memorization, precision_recall
 
@@ -13,6 +22,7 @@ __all__ = [
     "Estimate",
     "Extractor",
     "ModeCount",
+    "are_digits",
     "class_distance",
     "class_entropy",
     "coordinates",
@@ -22,9 +32,12 @@ __all__ = [
     "density_ratio",
     "digit_features",
     "divergence",
+    "extractor_for",
     "frechet_distance",
     "kernel_distance",
     "memorization",
+    "neutral_extractor_for",
     "precision_recall",
     "random_features",
+    "thumbnails_for",
 ]

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
+from sparring.data import Dataset
 from sparring.errors import DataError, UsageError
 from sparring.metrics.digit_classifier import digit_classifier
 from sparring.metrics.estimate import Features
@@ -14,6 +15,7 @@ from sparring.seeding import Stream
 from sparring.types import Samples
 
 NUM_RANDOM_FEATURES = 64
+THUMBNAIL_PIXELS = 14
 
 
 @dataclass(frozen=True)
@@ -114,3 +116,28 @@ def coordinates() -> Extractor:
         torch.Size([3, 2])
     """
     return Extractor("coordinates", nn.Flatten())
+
+
+def extractor_for(dataset: Dataset) -> Extractor:
+    """What makes features of a data set: the classifier for digits, random convolutions for other images."""
+    return digit_features() if are_digits(dataset) else neutral_extractor_for(dataset)
+
+
+def neutral_extractor_for(dataset: Dataset) -> Extractor:
+    """What makes features of a data set without having seen any of it, for the question of copies."""
+    are_images = len(dataset.train.item_shape) == 3
+    return random_features(dataset.train.item_shape) if are_images else coordinates()
+
+
+def thumbnails_for(dataset: Dataset) -> Extractor:
+    """Images averaged over squares to about 14×14 pixels, or points as they are: a cheap look for copies."""
+    item_shape = dataset.train.item_shape
+    if len(item_shape) != 3:
+        return coordinates()
+    side = max(1, round(min(item_shape[1:]) / THUMBNAIL_PIXELS))
+    return Extractor("thumbnails", nn.Sequential(nn.AvgPool2d(side), nn.Flatten()))
+
+
+def are_digits(dataset: Dataset) -> bool:
+    """Whether the shipped classifier can read them."""
+    return dataset.name in ("digits", "mnist") and dataset.train.item_shape == (1, 28, 28)

@@ -1,0 +1,184 @@
+"""Where the doctor's thresholds come from: healthy trainings, sabotaged ones, and which alarms they raise.
+
+    python benchmarks/health.py --out runs/health            # trains what is not there yet: about 100 core minutes
+    python benchmarks/health.py --out runs/health --table    # reads what is there
+
+Every training takes half a minute, with evaluations that may take a fifth of it: as many as five hundredths of the
+default two minutes. Start it twice with `--part 1/2` and `--part 2/2` to use two cores.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparring.build import build, resolve
+from sparring.data import Dataset, Items, open_dataset
+from sparring.ema import Average
+from sparring.errors import TrainingError, UsageError
+from sparring.recipes import RECIPES, recipe_for
+from sparring.run import create
+from sparring.trainer import Trainer
+
+MINUTES, SHARE = 0.5, 0.2
+HEALTHY_SEEDS, SABOTAGE_SEEDS = range(5), range(3)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training, healthy or not.
+
+    Args:
+        name: of its folder.
+        data: a name in `SOURCES`.
+        right: the alarms of which one must come; empty for a healthy one.
+        preset: a name in `RECIPES`, or None.
+        settings: fields of the recipe.
+        limit: how many training items there are, or None for all.
+        sabotage: what is done to the trainer.
+    """
+
+    name: str
+    data: str = "digits"
+    right: frozenset[str] = frozenset()
+    preset: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    limit: int | None = None
+    sabotage: Callable[[Trainer, Dataset], None] = lambda trainer, dataset: None
+
+
+class Copies(nn.Module):
+    """A generator that learns nothing: it gives one of its items, by the latents."""
+
+    def __init__(self, items: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("items", items)
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Items [batch, ...], as many as there are latents."""
+        items = self.items
+        assert isinstance(items, Tensor)
+        index = (latents.abs().sum(1) * 1e4).long() % len(items)
+        return items[index].float() / 127.5 - 1 + 0 * self.weight
+
+
+def copies(choose: Callable[[Items], Tensor]) -> Callable[[Trainer, Dataset], None]:
+    """Put a generator in place that gives the chosen items."""
+
+    def sabotage(trainer: Trainer, dataset: Dataset) -> None:
+        assert isinstance(dataset.train, Items)
+        trainer.game.generator = Copies(choose(dataset.train))
+        trainer.average = Average(trainer.game.generator, 0.0)
+
+    return sabotage
+
+
+def no_updates(player: str) -> Callable[[Trainer, Dataset], None]:
+    """Keep a player as it was initialised."""
+
+    def sabotage(trainer: Trainer, dataset: Dataset) -> None:
+        getattr(trainer.game, f"{player}_optimizer").step = lambda: None
+
+    return sabotage
+
+
+def of_one_class(items: Items) -> Tensor:
+    """All items of one class."""
+    assert items.item_labels is not None
+    return items.items[items.item_labels == 3]
+
+
+def alarms(*names: str) -> frozenset[str]:
+    """Any of these will do."""
+    return frozenset(names)
+
+
+SABOTAGES = (
+    Case("no-generator-updates", right=alarms("strong_discriminator", "collapse"), sabotage=no_updates("generator")),
+    Case(
+        "strong-discriminator",
+        right=alarms("strong_discriminator"),
+        settings={"discriminator_steps": 8, "learning_rate_ratio": 2.0},
+    ),
+    Case("frozen-discriminator", right=alarms("weak_discriminator"), sabotage=no_updates("discriminator")),
+    Case(
+        "careless-minimax",
+        right=alarms("strong_discriminator", "collapse"),
+        preset="gan",
+        settings={"discriminator_steps": 5, "learning_rate_ratio": 5.0},
+    ),
+    Case("one-image", right=alarms("collapse"), sabotage=copies(lambda items: items.items[:1])),
+    Case("one-class", right=alarms("partial_collapse"), sabotage=copies(of_one_class)),
+    Case("copies", right=alarms("memorization"), sabotage=copies(lambda items: items.items)),
+    Case("fifty-images", right=alarms("overfitting", "memorization"), limit=50),
+    Case("rate-times-100", right=alarms("divergence"), settings={"learning_rate": 0.4}),
+    Case(
+        "wasserstein-without-lipschitz",
+        right=alarms("divergence"),
+        preset="wgan",
+        settings={"penalty": "none", "learning_rate": 1e-3},
+    ),
+)
+
+
+def healthy() -> list[Case]:
+    """Every recipe on every kind of data that it is for."""
+    images = [data for data in ("digits", "fashion-mnist") if _is_here(data)]
+    cases = [Case(f"{data}-{name}", data, preset=name) for data in images for name in RECIPES if name != "points"]
+    return [*cases, Case("ring-points", "ring")]
+
+
+def _is_here(data: str) -> bool:
+    try:
+        open_dataset(data)
+    except UsageError as error:
+        print(f"left out: {error}")
+        return False
+    return True
+
+
+def train(case: Case, seed: int, folder: Path) -> None:
+    """Train a case into a folder."""
+    settings = case.settings | {"minutes": MINUTES, "evaluation_share": SHARE, "seed": seed, "checkpoint_seconds": 1e9}
+    recipe, dataset = resolve(recipe_for(case.data, case.preset, **settings))
+    if case.limit is not None:
+        assert isinstance(dataset.train, Items)
+        assert dataset.train.item_labels is not None
+        chosen = torch.arange(0, len(dataset.train.items), len(dataset.train.items) // case.limit)[: case.limit]
+        dataset = replace(dataset, train=Items(dataset.train.items[chosen], dataset.train.item_labels[chosen]))
+    trainer = build(recipe, dataset)
+    case.sabotage(trainer, dataset)
+    run = create(folder, "health")
+    try:
+        trainer.train(run)
+    except TrainingError as error:
+        print(f"{folder}: {error}", flush=True)
+    finally:
+        run.unlock()
+
+
+def main() -> None:
+    """Train what is missing, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--out", type=Path, default=Path("runs/health"))
+    parser.add_argument("--part", default="1/1", help="I/N: train the I-th of N parts")
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    arguments = parser.parse_args()
+    part, num_parts = map(int, arguments.part.split("/"))
+    trainings = [(case, seed) for case in SABOTAGES for seed in SABOTAGE_SEEDS]
+    trainings += [(case, seed) for seed in HEALTHY_SEEDS for case in healthy()]
+    if not arguments.table:
+        for case, seed in trainings[part - 1 :: num_parts]:
+            folder = arguments.out / f"{case.name}-{seed}"
+            if not (folder / "summary.json").exists():
+                print(folder, flush=True)
+                train(case, seed, folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""The doctor: alarms from the lines of a training's log, each with the numbers that raised it.
+
+A rule reads the evaluations so far and gives a score; its alarm stands from the second score in a row above the
+rule's threshold until the first below. The thresholds lie between what healthy trainings reach and what sabotaged
+ones do: `benchmarks/health.py` trains both and prints the table of docs/health.md.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any, Literal, final
+
+Line = Mapping[str, Any]
+"""A line of the log with an evaluation: its numbers and those of the evaluation, by name."""
+
+Severity = Literal["notice", "problem"]
+
+PATIENCE = 2
+"""An alarm comes where so many evaluations in a row agree."""
+WINDOW = 10
+"""Evaluations that `oscillation` and `stalled` look back on, at least."""
+LARGEST_LOSS = 100.0
+LARGEST_GROWTH = 6.0
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something is wrong with a training.
+
+    Args:
+        name: of the rule in `RULES`.
+        severity: "problem" where what comes of it is poor, "notice" where it may be.
+        since: the step at which it was first seen.
+        meaning: what it says, in words.
+        evidence: the numbers that raised it.
+        advice: what to try.
+    """
+
+    name: str
+    severity: Severity
+    since: int
+    meaning: str
+    evidence: dict[str, float]
+    advice: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When to raise an alarm.
+
+    Args:
+        name: of the alarm.
+        severity: of the alarm.
+        meaning: what it says, in words.
+        advice: what to try: options that exist.
+        evidence: from the evaluations so far, oldest first, to numbers by name, the score first; nothing where there
+            is nothing to judge.
+        threshold: what the score exceeds where something is wrong.
+    """
+
+    name: str
+    severity: Severity
+    meaning: str
+    advice: str
+    evidence: Callable[[Sequence[Line]], dict[str, float]]
+    threshold: float
+
+
+def _collapse(lines: Sequence[Line]) -> dict[str, float]:
+    if _improving(lines) or "diversity" not in lines[-1]:
+        return {}
+    return {"alikeness": 1 - lines[-1]["diversity"]} | _numbers(lines[-1], "diversity", "recall")
+
+
+def _partial_collapse(lines: Sequence[Line]) -> dict[str, float]:
+    if _improving(lines) or lines[-1].get("diversity", 0.0) < 0.3:
+        return {}  # where samples are alike, that is the alarm
+    return _numbers(lines[-1], "missing", "recall", "coverage")
+
+
+def _memorization(lines: Sequence[Line]) -> dict[str, float]:
+    if _improving(lines) or lines[-1].get("diversity", 0.0) < 0.5:
+        return {}  # where samples are alike, all are nearest to the same few items
+    return _numbers(lines[-1], "memorization", "precision")
+
+
+def _overfitting(lines: Sequence[Line]) -> dict[str, float]:
+    if "overfitting" not in lines[-1]:
+        return {}
+    sure = lines[-1]["overfitting"] - 2 * lines[-1]["overfitting_error"]
+    return {"surely": sure} | _numbers(lines[-1], "overfitting", "overfitting_error")
+
+
+def _strong_discriminator(lines: Sequence[Line]) -> dict[str, float]:
+    if _improving(lines):
+        return {}
+    return _numbers(lines[-1], "margin", "separation", "fake_probability", "generator_gradient_norm")
+
+
+def _weak_discriminator(lines: Sequence[Line]) -> dict[str, float]:
+    if _improving(lines) or "separation" not in lines[-1] or lines[-1].get("precision", 0.0) > 0.5:
+        return {}
+    return {"confusion": 1 - lines[-1]["separation"]} | _numbers(lines[-1], "separation", "precision")
+
+
+def _divergence(lines: Sequence[Line]) -> dict[str, float]:
+    line = lines[-1]
+    loss = max(abs(line[name]) for name in ("discriminator_loss", "generator_loss", "penalty"))
+    growth = max(line.get("generator_growth", 1.0), line.get("discriminator_growth", 1.0))
+    return {"excess": max(loss / LARGEST_LOSS, growth / LARGEST_GROWTH), "loss": loss, "growth": growth}
+
+
+def _oscillation(lines: Sequence[Line]) -> dict[str, float]:
+    """How much of the way that the metric went was there and back."""
+    values = [line["distance"] for line in lines[-WINDOW:] if "distance" in line]
+    if len(values) < WINDOW:
+        return {}
+    noise = 2 * median(line["distance_error"] for line in lines[-WINDOW:] if "distance" in line)
+    swings = [abs(after - before) for before, after in pairwise(values)]
+    way, swing = abs(values[-1] - values[0]), median(swings)
+    return {"turning": swing / max(noise, way), "swing": swing, "noise": noise}
+
+
+def _stalled(lines: Sequence[Line]) -> dict[str, float]:
+    """The share of the evaluations that have passed since the best one."""
+    values = [line["distance"] for line in lines if "distance" in line]
+    if len(values) < 2 * WINDOW:
+        return {}
+    best = values.index(min(values))
+    return {"since_best": 1 - (best + 1) / len(values), "best": values[best], "now": values[-1]}
+
+
+def _improving(lines: Sequence[Line]) -> bool:
+    """Whether the samples have become better by a tenth within the last evaluations."""
+    values = [line["distance"] for line in lines[-PATIENCE - 1 :] if "distance" in line]
+    return len(values) < 2 or values[-1] < 0.9 * values[0]
+
+
+def _numbers(line: Line, *names: str) -> dict[str, float]:
+    """These numbers, if the first is there."""
+    return {name: line[name] for name in names if name in line} if names[0] in line else {}
+
+
+RULES = {
+    rule.name: rule
+    for rule in (
+        Rule(
+            name="collapse",
+            severity="problem",
+            meaning="all samples are nearly alike",
+            advice="restrain the discriminator (--penalty r1r2 --objective relativistic), or lower its rate "
+            "(--set learning_rate_ratio=0.25)",
+            evidence=_collapse,
+            threshold=0.7,
+        ),
+        Rule(
+            name="partial_collapse",
+            severity="problem",
+            meaning="the samples lack parts of the data",
+            advice="--objective relativistic --penalty r1r2, a larger --batch-size, or labels (--conditional True)",
+            evidence=_partial_collapse,
+            threshold=0.5,
+        ),
+        Rule(
+            name="memorization",
+            severity="problem",
+            meaning="the samples lie nearer to training items than held-out items do",
+            advice="train on more data, or for fewer steps; a smaller --width",
+            evidence=_memorization,
+            threshold=0.7,
+        ),
+        Rule(
+            name="overfitting",
+            severity="problem",
+            meaning="the discriminator knows its training items from held-out ones",
+            advice="train on more data, or stop at the best generator (best/); a smaller --width or --penalty r1",
+            evidence=_overfitting,
+            threshold=0.5,
+        ),
+        Rule(
+            name="strong_discriminator",
+            severity="problem",
+            meaning="the discriminator wins so clearly that the generator learns nothing",
+            advice="lower the discriminator's rate (--set learning_rate_ratio=0.25), one update of it an iteration, "
+            "--objective non_saturating, or --penalty r1",
+            evidence=_strong_discriminator,
+            threshold=6.0,
+        ),
+        Rule(
+            name="weak_discriminator",
+            severity="problem",
+            meaning="the discriminator cannot tell poor samples from real ones",
+            advice="raise the discriminator's rate (--set learning_rate_ratio=1) or its updates "
+            "(--set discriminator_steps=2), or lower --set penalty_weight",
+            evidence=_weak_discriminator,
+            threshold=0.5,
+        ),
+        Rule(
+            name="divergence",
+            severity="problem",
+            meaning="losses or weights grow without bound",
+            advice="lower --set learning_rate, add a penalty (--penalty gradient_penalty with wasserstein, r1 else), "
+            "or --set clip_gradients=1",
+            evidence=_divergence,
+            threshold=1.0,
+        ),
+        Rule(
+            name="oscillation",
+            severity="notice",
+            meaning="the samples become better and worse in turns",
+            advice="lower --set learning_rate, raise --set average_decay, or add --penalty r1",
+            evidence=_oscillation,
+            threshold=2.0,
+        ),
+        Rule(
+            name="stalled",
+            severity="notice",
+            meaning="the samples have not become better for half of the training",
+            advice="stop, and use the best generator (best/); --until plateau does so by itself",
+            evidence=_stalled,
+            threshold=0.5,
+        ),
+    )
+}
+"""Every rule by its name."""
+
+
+def not_finite(step: int, meaning: str) -> Alarm:
+    """The alarm of a training that ended with a number that is not finite."""
+    rule = RULES["divergence"]
+    return Alarm(rule.name, rule.severity, step, meaning, {}, rule.advice)
+
+
+@final
+class Doctor:
+    """Reads a log line by line, and tells what alarms stand.
+
+    Example:
+        >>> doctor, figures = Doctor(), {"distance": 9.0, "diversity": 0.01}
+        >>> losses = {"discriminator_loss": 0.0, "generator_loss": 9.0, "penalty": 0.0}
+        >>> for step in (100, 200, 300):
+        ...     alarms = doctor.see({"step": step, "evaluation": figures} | losses)
+        >>> [(alarm.name, alarm.since) for alarm in alarms]
+        [('collapse', 200)]
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[Line] = []
+        self._since: dict[str, int] = {}
+        self._agreeing: dict[str, int] = {}
+        self._standing: list[Alarm] = []
+
+    def see(self, line: Line) -> list[Alarm]:
+        """Take in the next line of the log; the alarms that stand after it."""
+        if "evaluation" not in line:
+            return self._standing
+        self._lines.append({**line, **line["evaluation"]})
+        alarms = []
+        for rule in RULES.values():
+            evidence = rule.evidence(self._lines)
+            if not evidence or next(iter(evidence.values())) <= rule.threshold:
+                self._agreeing[rule.name] = 0
+                continue
+            self._agreeing[rule.name] = self._agreeing.get(rule.name, 0) + 1
+            if self._agreeing[rule.name] == 1:
+                self._since[rule.name] = line["step"]
+            if self._agreeing[rule.name] >= PATIENCE:
+                since = self._since[rule.name]
+                alarms.append(Alarm(rule.name, rule.severity, since, rule.meaning, evidence, rule.advice))
+        self._standing = alarms
+        return alarms
