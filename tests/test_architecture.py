@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     {"trainer"},
     {"build"},
     {"training", "evaluation", "catalogue"},
-    {"bench", "display"},
+    {"bench", "display", "report"},
     {"cli"},
     {"__init__", "__main__"},
 ]

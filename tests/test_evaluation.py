@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 import sparring
 from sparring import UsageError, evaluate
 from sparring.data import open_dataset
 from sparring.display import show_card
-from sparring.metrics import are_digits, extractor_for, neutral_extractor_for
+from sparring.metrics import Extractor, are_digits, extractor_for, neutral_extractor_for
 
 
 def test_twice_the_same_card(tmp_path: Path) -> None:
@@ -50,6 +51,29 @@ def test_points_are_drawn_anew_for_the_floor(tmp_path: Path) -> None:
     assert 0.8 < figures["coverage"].floor.value < 1.0
     assert figures["memorization"].floor.low < 0.5
     assert figures["frechet_distance"].matched == figures["frechet_distance"].generated
+
+
+def test_the_card_of_a_mixture_counts_its_modes(tmp_path: Path) -> None:
+    run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
+    figures = evaluate(run.path, n=1000).figures
+    assert (figures["modes"].floor.value, figures["modes"].generated.value) == (8, 0)
+    assert figures["high_quality"].floor.low < 1 - np.exp(-4.5) < figures["high_quality"].floor.high
+    assert figures["reverse_kl"].generated.low > figures["reverse_kl"].floor.high
+
+
+def test_fid_is_refused_where_it_means_nothing(tmp_path: Path) -> None:
+    run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
+    with pytest.raises(UsageError, match="FID is of images"):
+        evaluate(run.path, n=100, fid=True)
+
+
+def test_fid_takes_more_samples_than_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another network in Inception's place, of as many features."""
+    inception = Extractor("inception", nn.Sequential(nn.Flatten(), nn.Linear(784, 2048)))
+    monkeypatch.setattr("sparring.evaluation.inception_features", lambda: inception)
+    run = sparring.train("digits", steps=3, width=8, out=tmp_path / "run")
+    with pytest.raises(UsageError, match="2048 features takes at least 2049"):
+        evaluate(run.path, n=1000, fid=True)
 
 
 def test_the_card_fits_into_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -161,3 +162,70 @@ def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
         sparring.resume(tmp_path, steps=3)
     run.unlock()
     assert sparring.resume(tmp_path, steps=3).summary().steps == 3
+
+
+def evaluated(run: Run) -> list[dict[str, Any]]:
+    return [line for line in run.log() if "evaluation" in line]
+
+
+def test_the_best_generator_is_kept_beside_the_last(tmp_path: Path) -> None:
+    """The samples of a training whose rate is far too high become worse in the end."""
+    run = sparring.train(
+        "digits", steps=120, learning_rate=0.4, evaluation_steps=20, seed=1, out=tmp_path / "run", **SMALL
+    )
+    distances = {line["step"]: line["evaluation"]["distance"] for line in evaluated(run)}
+    assert list(distances) == [20, 40, 60, 80, 100, 120]
+    best = min(distances, key=lambda step: distances[step])
+    assert best != 120
+    until = sparring.train(
+        "digits", steps=120, learning_rate=0.4, evaluation_steps=20, seed=1, out=tmp_path / "until",
+        until=f"step>{best - 1}", **SMALL,
+    )  # fmt: skip
+    assert until.summary().steps == best
+    assert model(until) == (run.best / "model.safetensors").read_bytes()
+    assert sparring.load(run.best).sample(2).shape == (2, 28, 28)
+
+
+def test_alarms_stand_in_the_log_and_the_summary(tmp_path: Path) -> None:
+    run = sparring.train(
+        "digits", steps=120, evaluation_steps=20, schedule="constant", learning_rate=1e-9, out=tmp_path, **SMALL
+    )
+    names = [{alarm["name"] for alarm in line["alarms"]} for line in run.log() if "alarms" in line]
+    assert names
+    assert "collapse" in names[0]  # the grey of an untrained generator, which doesn't change
+    assert "collapse" in {alarm.name for alarm in run.summary().health}
+    assert run.summary().metrics["diversity"] == evaluated(run)[-1]["evaluation"]["diversity"]
+
+
+def test_a_resumed_training_remembers_its_evaluations(tmp_path: Path) -> None:
+    """Its alarms, its best generator and the way to its goal, all from the log."""
+    options = {"evaluation_steps": 20, "checkpoint_steps": 60, "keep_checkpoints": 9, "schedule": "constant"} | SMALL
+    whole = sparring.train("digits", steps=120, out=tmp_path / "whole", **options)
+    sparring.train("digits", steps=60, out=tmp_path / "parts", **options)
+    parts = sparring.resume(tmp_path / "parts", steps=120)
+
+    def figures(run: Run) -> list[dict[str, float]]:
+        return [line["evaluation"] | {"seconds": 0} for line in evaluated(run)]
+
+    assert figures(whole) == figures(parts)
+    assert whole.summary().health == parts.summary().health
+    assert (whole.best / "model.safetensors").read_bytes() == (parts.best / "model.safetensors").read_bytes()
+
+
+def test_a_goal_ends_the_training(tmp_path: Path) -> None:
+    run = sparring.train("ring", steps=500, evaluation_steps=50, until="diversity>0.5", out=tmp_path / "run", width=16)
+    assert run.summary().steps < 500
+    assert run.summary().status == "finished"
+    assert run.summary().reason.startswith("diversity is ")
+    with pytest.raises(UsageError, match="--until needs evaluations"):
+        sparring.train("ring", steps=5, until="plateau", evaluation_share=0.0, out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_number_that_is_not_finite_is_an_alarm(tmp_path: Path) -> None:
+    with pytest.raises(sparring.DivergenceError, match="the first tensor that is not finite is the"):
+        sparring.train("ring", steps=500, learning_rate=1e30, optimizer="sgd", out=tmp_path, width=16)
+    summary = Run(tmp_path).summary()
+    assert summary.status == "failed"
+    assert [(alarm.name, alarm.severity) for alarm in summary.health] == [("divergence", "problem")]
+    assert "the first tensor that is not finite" in summary.health[0].meaning

@@ -113,6 +113,16 @@ class Evaluate:
     """How many samples to generate, and at most to take of the data."""
     seed: Annotated[int, arg(metavar="N")] = 0
     """The same gives the same card."""
+    fid: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
+    """Inception's FID as well, of images: takes minutes, and needs pip install 'sparring[fid]'."""
+
+
+@dataclass(frozen=True)
+class Diagnose:
+    """Explain a run, finished or not, in one page of words and pictures."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run's folder; report.html is written into it."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,7 @@ Command = (
     | Annotated[Resume, subcommand("resume")]
     | Annotated[Sample, subcommand("sample")]
     | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Diagnose, subcommand("diagnose")]
     | Annotated[List, subcommand("list")]
     | Annotated[Bench, subcommand("bench")]
 )
@@ -165,7 +176,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _run(command: Train | Resume | Sample | Evaluate | List | Bench) -> int:
+def _run(command: Train | Resume | Sample | Evaluate | Diagnose | List | Bench) -> int:
     match command:
         case Train():
             return _train(command)
@@ -175,6 +186,8 @@ def _run(command: Train | Resume | Sample | Evaluate | List | Bench) -> int:
             return _sample(command)
         case Evaluate():
             return _evaluate(command)
+        case Diagnose():
+            return _diagnose(command)
         case List():
             return _list(command)
         case Bench():
@@ -234,9 +247,16 @@ def _evaluate(command: Evaluate) -> int:
     from sparring.evaluation import evaluate
 
     with show_work() as on_progress:
-        card = evaluate(command.run, command.num, command.seed, on_progress=on_progress)
+        card = evaluate(command.run, command.num, command.seed, fid=command.fid, on_progress=on_progress)
     show_card(card)
     print(f"in {command.run / 'card.json'}")
+    return 0
+
+
+def _diagnose(command: Diagnose) -> int:
+    from sparring.report import write_report
+
+    print(f"in {write_report(command.run)}")
     return 0
 
 

@@ -1,6 +1,5 @@
 """What a person sees in the terminal while training, and at the end."""
 
-import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ from rich.table import Table
 
 from sparring.evaluation import Card
 from sparring.health import Alarm
-from sparring.metrics import Estimate
 from sparring.run import Run
 from sparring.trainer import Outcome, Progress
 
@@ -123,7 +121,7 @@ def show_card(card: Card) -> None:
     for header in columns.values():
         table.add_column(header, justify="right")
     for name, figure in card.figures.items():
-        table.add_row(name.replace("_", " "), *(_with_interval(getattr(figure, column)) for column in columns))
+        table.add_row(name.replace("_", " "), *(str(getattr(figure, column)) for column in columns))
     console = Console()
     console.print(table)
     console.print(
@@ -131,13 +129,6 @@ def show_card(card: Card) -> None:
         "features: " + ", ".join(f"{name} ({digits})" for name, digits in card.extractors.items()),
         highlight=False,
     )
-
-
-def _with_interval(estimate: Estimate) -> str:
-    """The value ± half the interval, to two digits of the latter."""
-    half = max(estimate.high - estimate.value, estimate.value - estimate.low)
-    decimals = max(0, 1 - math.floor(math.log10(half))) if half > 0 else 3
-    return f"{estimate.value:.{decimals}f} ± {half:.{decimals}f}"
 
 
 def _numbers(progress: Progress) -> str:

@@ -9,21 +9,25 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from sparring.build import resolve
-from sparring.data import Source
+from sparring.data import Dataset, Mixture, Source
 from sparring.errors import UsageError
 from sparring.files import write_json
-from sparring.generator import load, to_samples
+from sparring.generator import Generator, load, to_samples
 from sparring.metrics import (
     Estimate,
     Extractor,
     are_digits,
     class_distance,
     class_entropy,
+    count_modes,
     density_coverage,
     divergence,
     extractor_for,
     frechet_distance,
+    inception_features,
     kernel_distance,
     memorization,
     neutral_extractor_for,
@@ -31,13 +35,16 @@ from sparring.metrics import (
 )
 from sparring.metrics.classes import Classes
 from sparring.metrics.digit_classifier import NUM_CLASSES, classify
-from sparring.metrics.estimate import Features
+from sparring.metrics.estimate import Features, bootstrap
 from sparring.run import open_run
 from sparring.seeding import Stream
 from sparring.types import Samples
 
 DIVERGENCE_STEPS = 300
 MIN_SAMPLES = 50
+NUM_RESAMPLES = 100
+NUM_FID_RESAMPLES = 10
+"""Few, since each takes the root of a matrix of 2,048 by 2,048."""
 
 OnProgress = Callable[[str, float], None]
 """Told what is being done, and the share of the whole that is done."""
@@ -95,7 +102,12 @@ class Card:
 
 
 def evaluate(
-    path: str | Path, n: int = 10_000, seed: int = 0, *, on_progress: OnProgress = lambda what, share: None
+    path: str | Path,
+    n: int = 10_000,
+    seed: int = 0,
+    *,
+    fid: bool = False,
+    on_progress: OnProgress = lambda what, share: None,
 ) -> Card:
     """Measure a run's generator, and write the card into the run's folder and its summary.
 
@@ -103,10 +115,11 @@ def evaluate(
         path: the run's folder.
         n: samples to generate, and at most to take of the data: more than the features.
         seed: of everything random; the same gives the same card, byte for byte.
+        fid: the Fréchet distance of Inception's features as well, for images; it takes minutes, and the extra `fid`.
         on_progress: is told what is being done.
 
     Raises:
-        UsageError: if there is no run or no generator, the data have gone, or n is too small.
+        UsageError: if there is no run or no generator, the data have gone or changed, or n is too small.
 
     Example:
         >>> import tempfile, sparring
@@ -130,12 +143,13 @@ def evaluate(
     real = _draw(dataset.train, n, Stream(seed, "evaluation/real"))
     heldout = _draw(dataset.heldout, n, Stream(seed, "evaluation/heldout"))
     extractor, neutral = extractor_for(dataset), neutral_extractor_for(dataset)
+    inception = _inception(generator) if fid else None
     sets = []
     for place, (what, samples) in enumerate((("real", real), ("generated", generated), ("held-out", heldout))):
         on_progress(f"features of {len(samples):,} {what} samples", (place + 0.5) / 6)
-        sets.append(_see(samples, extractor, neutral, are_digits(dataset)))
+        sets.append(_see(samples, dataset, extractor, neutral, inception))
     seen_real, seen_generated, seen_heldout = sets
-    num_features = seen_real.features.shape[1]
+    num_features = max(seen_real.features.shape[1], 0 if seen_real.inception is None else seen_real.inception.shape[1])
     least = max(MIN_SAMPLES, num_features + 1)
     if min(len(real), len(heldout), n) < least:
         raise UsageError(
@@ -158,10 +172,10 @@ def evaluate(
         num_generated=n,
         num_heldout=len(heldout),
         seed=seed,
-        extractors={each.name: each.hash for each in (extractor, neutral)},
+        extractors={each.name: each.hash for each in (extractor, neutral, inception) if each is not None},
         figures={
             name: Figure(
-                neutral.name if name == "memorization" else extractor.name,
+                {"memorization": neutral.name, "fid": "inception"}.get(name, extractor.name),
                 *(columns[column][name] for column in ("generated", "matched", "floor")),
             )
             for name in columns["floor"]
@@ -182,20 +196,54 @@ def _draw(source: Source, n: int, stream: Stream) -> Samples:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the extractors make of a set of samples; the classes are there for digits alone."""
+    """What there is to know of a set of samples.
+
+    Args:
+        features: by the extractor.
+        neutral: by the one that has seen no data.
+        inception: by Inception, if it is asked for.
+        classes: of digits.
+        points: the samples themselves, and the mixture that they should come from, where there is one.
+    """
 
     features: Features
     neutral: Features
+    inception: Features | None
     classes: Classes | None
+    points: Samples | None
+    mixture: Mixture | None
 
     def first(self, n: int) -> "_Seen":
-        return _Seen(self.features[:n], self.neutral[:n], None if self.classes is None else self.classes[:n])
+        """What is known of the first n."""
+        return _Seen(
+            features=self.features[:n],
+            neutral=self.neutral[:n],
+            inception=None if self.inception is None else self.inception[:n],
+            classes=None if self.classes is None else self.classes[:n],
+            points=None if self.points is None else self.points[:n],
+            mixture=self.mixture,
+        )
 
 
-def _see(samples: Samples, extractor: Extractor, neutral: Extractor, are_digits: bool) -> _Seen:
+def _see(
+    samples: Samples, dataset: Dataset, extractor: Extractor, neutral: Extractor, inception: Extractor | None
+) -> _Seen:
     features = extractor(samples)
-    same = extractor.hash == neutral.hash
-    return _Seen(features, features if same else neutral(samples), classify(samples) if are_digits else None)
+    mixture = dataset.train if isinstance(dataset.train, Mixture) else None
+    return _Seen(
+        features=features,
+        neutral=features if extractor.hash == neutral.hash else neutral(samples),
+        inception=None if inception is None else inception(samples),
+        classes=classify(samples) if are_digits(dataset) else None,
+        points=samples if mixture else None,
+        mixture=mixture,
+    )
+
+
+def _inception(generator: Generator) -> Extractor:
+    if len(generator.config.item_shape) != 3:
+        raise UsageError("FID is of images, and this generator makes points: leave --fid away")
+    return inception_features()
 
 
 def _figures(real: _Seen, fake: _Seen, unseen: Features | None, seed: int) -> dict[str, Estimate]:
@@ -217,4 +265,20 @@ def _figures(real: _Seen, fake: _Seen, unseen: Features | None, seed: int) -> di
     if real.classes is not None and fake.classes is not None:
         figures["class_entropy"] = class_entropy(fake.classes, NUM_CLASSES, seed=seed)
         figures["class_distance"] = class_distance(real.classes, fake.classes, NUM_CLASSES, seed=seed)
+    if fake.points is not None and fake.mixture is not None:
+        figures |= _modes(fake.points, fake.mixture, seed)
+    if real.inception is not None and fake.inception is not None:
+        figures["fid"] = frechet_distance(real.inception, fake.inception, num_resamples=NUM_FID_RESAMPLES, seed=seed)
     return figures
+
+
+def _modes(points: Samples, mixture: Mixture, seed: int) -> dict[str, Estimate]:
+    """The counts of `bench modes`, with intervals."""
+
+    def count(name: str) -> Estimate:
+        def statistic(groups: list[Tensor]) -> float:
+            return float(getattr(count_modes(groups[0], mixture), name))
+
+        return bootstrap(statistic, [points], NUM_RESAMPLES, seed, least=0.0)
+
+    return {"modes": count("found"), "high_quality": count("high_quality"), "reverse_kl": count("reverse_kl")}

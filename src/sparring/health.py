@@ -112,14 +112,14 @@ def _divergence(lines: Sequence[Line]) -> dict[str, float]:
 
 
 def _oscillation(lines: Sequence[Line]) -> dict[str, float]:
-    """How much of the way that the metric went was there and back."""
-    values = [line["distance"] for line in lines[-WINDOW:] if "distance" in line]
-    if len(values) < WINDOW:
+    """How far the distance went up and down, over how far it came, or over its noise where it came nowhere."""
+    lines = [line for line in lines[-WINDOW:] if "distance" in line]
+    if len(lines) < WINDOW:
         return {}
-    noise = 2 * median(line["distance_error"] for line in lines[-WINDOW:] if "distance" in line)
-    swings = [abs(after - before) for before, after in pairwise(values)]
-    way, swing = abs(values[-1] - values[0]), median(swings)
-    return {"turning": swing / max(noise, way), "swing": swing, "noise": noise}
+    way = sum(abs(after["distance"] - before["distance"]) for before, after in pairwise(lines))
+    came = abs(lines[-1]["distance"] - lines[0]["distance"])
+    noise = 2 * (WINDOW - 1) * median(line["distance_error"] for line in lines)
+    return {"turning": way / max(came, noise, 1e-9), "way": way, "came": came, "noise": noise}
 
 
 def _stalled(lines: Sequence[Line]) -> dict[str, float]:
@@ -211,7 +211,7 @@ RULES = {
             meaning="the samples become better and worse in turns",
             advice="lower --set learning_rate, raise --set average_decay, or add --penalty r1",
             evidence=_oscillation,
-            threshold=2.0,
+            threshold=3.0,
         ),
         Rule(
             name="stalled",

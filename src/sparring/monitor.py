@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparring.data import Dataset, Mixture, Source
@@ -45,6 +46,10 @@ MIN_TRAIN, MIN_HELDOUT = 20, 2
 
 FIRST_SECONDS = 0.25
 """What the first evaluation is taken to cost, before it is known."""
+
+
+AnyLogits = Float[Tensor, "_"]
+"""Logits of sets that need not be of one size."""
 
 
 @final
@@ -284,7 +289,7 @@ def _norm(module: nn.Module) -> float:
     return torch.nn.utils.get_total_norm(list(module.parameters())).item()
 
 
-def _compare_logits(train: Logits, heldout: Logits, fake: Logits) -> dict[str, float]:
+def _compare_logits(train: AnyLogits, heldout: AnyLogits, fake: AnyLogits) -> dict[str, float]:
     """Separation and overfitting; nothing of logits that are not finite."""
     if not all(torch.isfinite(logits).all() for logits in (train, heldout, fake)):
         return {}

@@ -10,6 +10,8 @@ from PIL import Image
 TILE_PIXELS = 56
 """Images smaller than this are enlarged by a whole factor, so that a grid can be read on a screen."""
 
+SHARES = ("precision", "recall", "coverage")
+
 BLUE, ORANGE, GREY = "#2f6fbb", "#d9661f", "#8a8a8a"
 
 
@@ -71,6 +73,25 @@ def curves(log: list[dict[str, int | float]]) -> Image.Image:
     probabilities.set(xlabel="step", ylabel="discriminator's probability of real", ylim=(0, 1))
     for axes in (losses, probabilities):
         axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    return _rendered(figure)
+
+
+def evaluations(log: list[dict[str, Any]]) -> Image.Image:
+    """The distance to the data, with two standard errors, and the shares of good and of covered samples, over steps."""
+    measured = [line for line in log if "distance" in line.get("evaluation", {})]
+    steps = [line["step"] for line in measured]
+    figures = {name: [line["evaluation"][name] for line in measured] for name in ("distance", *SHARES)}
+    errors = [2 * line["evaluation"]["distance_error"] for line in measured]
+    figure, (distances, shares) = _figure(8, 6, rows=2)
+    distances.errorbar(steps, figures["distance"], errors, color=BLUE, ecolor=GREY, elinewidth=0.8, marker=".")
+    distances.set(ylabel="distance to the data")
+    distances.set_yscale("symlog", linthresh=0.05)
+    for name, color in zip(SHARES, (BLUE, ORANGE, GREY), strict=True):
+        shares.plot(steps, figures[name], color=color, label=name, marker=".")
+    shares.set(xlabel="step", ylabel="share", ylim=(0, 1))
+    shares.legend(frameon=False)
+    for axes in (distances, shares):
         axes.spines[["top", "right"]].set_visible(False)
     return _rendered(figure)
 

@@ -7,6 +7,8 @@ checkpoints/          step-NNNNNN/, what `sparring resume` goes on from
 generator/            config.json, model.safetensors: what `sparring.load` needs
 best/                 the same, of the moment that was measured best
 curves.png            losses and probabilities
+card.json             what `sparring evaluate` measured
+report.html           what `sparring diagnose` made of it all
 summary.json          status, steps, images, seconds, metrics, health
 """
 
@@ -122,6 +124,15 @@ class Run:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def is_locked(self) -> bool:
+        """Whether a process is training here now."""
+        try:
+            self.lock()
+        except RunFolderError:
+            return True
+        self.unlock()
+        return False
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Write `recipe.json`."""

@@ -1,12 +1,22 @@
 """Extractors: always the same, named by their hash, and telling worse samples from better ones."""
 
+import sys
+import types
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparring import DataError, UsageError, open_dataset
 from sparring.data import Items, to_float
-from sparring.metrics import Extractor, digit_features, frechet_distance, memorization, random_features
+from sparring.metrics import (
+    Extractor,
+    digit_features,
+    frechet_distance,
+    inception_features,
+    memorization,
+    random_features,
+)
 from sparring.seeding import Stream
 
 
@@ -73,3 +83,33 @@ def test_samples_that_an_extractor_cannot_take() -> None:
         digit_features()(torch.zeros(2, 1, 32, 32))
     with pytest.raises(UsageError, match="at least 4×4"):
         random_features((2,))
+
+
+class FakeInception(nn.Module):
+    """Stands in for the network, which needs a download: it refuses what the real one refuses."""
+
+    def __init__(self, name: str, features: list[str]) -> None:
+        super().__init__()
+        assert features == ["2048"]
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        assert images.dtype == torch.uint8
+        assert images.shape[1] == 3
+        return (images.flatten(1)[:, :1].float().expand(-1, 2048),)
+
+
+def test_inception_gets_coloured_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("feature_extractor_inceptionv3")
+    module.FeatureExtractorInceptionV3 = FakeInception  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch_fidelity", types.ModuleType("torch_fidelity"))
+    monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", module)
+    grey = torch.tensor([-1.0, 0.0, 1.0])[:, None, None, None].expand(3, 1, 28, 28)
+    features = inception_features()(grey)
+    assert features.shape == (3, 2048)
+    assert features[:, 0].tolist() == [0.0, 128.0, 255.0]
+
+
+def test_fid_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    with pytest.raises(UsageError, match=r"pip install 'sparring\[fid\]'"):
+        inception_features()

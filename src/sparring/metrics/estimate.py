@@ -1,5 +1,6 @@
 """A figure with its 95 % interval, and where intervals come from."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,11 +26,21 @@ class Estimate:
         value: the figure.
         low: the lower end of its 95 % interval.
         high: the upper end.
+
+    Example:
+        >>> print(Estimate(0.4301, 0.4102, 0.4500))
+        0.430 ± 0.020
     """
 
     value: float
     low: float
     high: float
+
+    def __str__(self) -> str:
+        """The value ± half the interval, to two digits of the latter."""
+        half = max(self.high - self.value, self.value - self.low)
+        decimals = max(0, 1 - math.floor(math.log10(half))) if half > 0 else 3
+        return f"{self.value:.{decimals}f} ± {half:.{decimals}f}"
 
 
 def around(value: float, error: float, least: float = -torch.inf, most: float = torch.inf) -> Estimate:

@@ -108,6 +108,41 @@ def random_features(item_shape: tuple[int, ...]) -> Extractor:
     return Extractor("random convolutions", nn.Sequential(*layers))
 
 
+def inception_features() -> Extractor:
+    """The 2,048 features of the Inception network behind the FID that papers print; its weights are downloaded once.
+
+    Grey images are given to it as coloured ones. It needs the package's extra `fid`.
+
+    Raises:
+        UsageError: if torch-fidelity is not installed, or its weights cannot be downloaded.
+
+    Source: Heusel et al. 2017, arXiv:1706.08500, section 4, with the original weights, as converted by torch-fidelity
+        (Obukhov et al. 2020, doi:10.5281/zenodo.4957738).
+    """
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError as error:
+        raise UsageError(f"FID needs torch-fidelity ({error}): pip install 'sparring[fid]'") from error
+    try:
+        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    except OSError as error:
+        raise UsageError(f"cannot download Inception's weights: {error}: try again with a connection") from error
+    return Extractor("inception", _Inception(network))
+
+
+class _Inception(nn.Module):
+    """Takes samples [n, 1 or 3, height, width] in [−1, 1], as the network takes bytes of three channels."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, samples: Samples) -> Features:
+        images = ((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        features: Features = self.network(images.expand(-1, 3, -1, -1))[0]
+        return features
+
+
 def coordinates() -> Extractor:
     """Samples as they are, flattened: the features of points.
 

@@ -1,0 +1,107 @@
+"""The doctor: each rule against a log written by hand, and when its alarms come and go."""
+
+from typing import Any
+
+import pytest
+
+from sparring.health import RULES, Alarm, Doctor
+
+HEALTHY: dict[str, float] = {
+    "distance": 0.05,
+    "distance_error": 0.02,
+    "precision": 0.8,
+    "recall": 0.7,
+    "coverage": 0.9,
+    "diversity": 1.0,
+    "missing": 0.0,
+    "memorization": 0.0,
+    "separation": 0.9,
+    "margin": 2.0,
+    "overfitting": 0.1,
+    "overfitting_error": 0.05,
+    "generator_growth": 1.2,
+    "discriminator_growth": 1.5,
+}
+
+
+def line(step: int, discriminator_loss: float = 1.0, **changes: float) -> dict[str, Any]:
+    losses = {"discriminator_loss": discriminator_loss, "generator_loss": 1.0, "penalty": 0.0}
+    return {"step": step, "evaluation": HEALTHY | changes} | losses
+
+
+def seen(lines: list[dict[str, Any]]) -> list[Alarm]:
+    doctor, alarms = Doctor(), []
+    for each in lines:
+        alarms = doctor.see(each)
+    return alarms
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("collapse", {"diversity": 0.02, "distance": 9.0, "missing": 0.9}),
+        ("partial_collapse", {"missing": 0.9, "distance": 9.0}),
+        ("memorization", {"memorization": 1.0}),
+        ("overfitting", {"overfitting": 1.2}),
+        ("strong_discriminator", {"margin": 15.0, "separation": 1.0}),
+        ("weak_discriminator", {"separation": 0.1, "precision": 0.0, "distance": 9.0}),
+        ("divergence", {"discriminator_loss": -5000.0}),
+        ("divergence", {"generator_growth": 25.0}),
+    ],
+)
+def test_each_sickness_raises_its_alarm_alone(name: str, changes: dict[str, float]) -> None:
+    """With the numbers of a healthy training but for those of one sickness."""
+    alarms = seen([line(step, **changes) for step in (100, 200, 300, 400)])
+    assert [alarm.name for alarm in alarms] == [name]
+    assert alarms[0].severity == "problem"
+    assert alarms[0].since in (100, 200)
+    assert all(isinstance(value, float) for value in alarms[0].evidence.values())
+
+
+def test_a_healthy_training_raises_none() -> None:
+    distances = [9.0, 4.0, 2.0, 1.0, 0.5, 0.3, 0.2, *(0.1 - 0.001 * step for step in range(30))]
+    assert all(not seen([line(100 * step, distance=d) for step, d in enumerate(distances[:n])]) for n in range(38))
+
+
+def test_samples_that_still_become_better_raise_none() -> None:
+    """At first all samples are alike and lack most of the data; that is no sickness while it passes."""
+    lines = [line(step, distance=9.0 * 0.8**step, diversity=0.05, missing=0.9, margin=9.0) for step in range(10)]
+    assert seen(lines) == []
+
+
+def test_an_alarm_comes_with_the_second_evaluation_and_goes_with_the_first_good_one() -> None:
+    doctor = Doctor()
+    bad, good = {"overfitting": 1.0}, {"overfitting": 0.0}
+    states = [
+        bool(doctor.see(line(step, **(bad if is_bad else good)))) for step, is_bad in enumerate([1, 0, 1, 1, 1, 0])
+    ]
+    assert states == [False, False, False, True, True, False]
+    assert doctor.see({"step": 9, "discriminator_loss": 1.0}) == []  # a line without an evaluation changes nothing
+
+
+def test_overfitting_must_be_sure() -> None:
+    """A discriminator that hardly tells real from generated has a wild ratio with a large error."""
+    assert seen([line(step, overfitting=2.0, overfitting_error=1.5) for step in range(4)]) == []
+
+
+def test_oscillation_and_stalling_are_notices() -> None:
+    swinging = [line(step, distance=0.1 if step % 2 else 1.0) for step in range(12)]
+    assert [(alarm.name, alarm.severity) for alarm in seen(swinging)] == [("oscillation", "notice")]
+    flat = [line(step, distance=0.05 if step == 3 else 0.06) for step in range(30)]
+    assert [(alarm.name, alarm.severity) for alarm in seen(flat)] == [("stalled", "notice")]
+
+
+def test_advice_names_options_that_exist() -> None:
+    import re
+
+    from sparring.objectives import OBJECTIVES
+    from sparring.penalties import PENALTIES
+    from sparring.recipes import recipe_for
+
+    for rule in RULES.values():
+        for name, value in re.findall(r"(\w+)=([\d.]+)", rule.advice):
+            recipe_for("digits", **{name: int(value) if value.isdigit() and name.endswith("steps") else float(value)})
+        assert all(name in PENALTIES for name in re.findall(r"--penalty (\w+)", rule.advice)), rule.name
+        assert all(name in OBJECTIVES for name in re.findall(r"--objective (\w+)", rule.advice)), rule.name
+        for name in re.findall(r"--(?:set )?(\w[\w-]*)", rule.advice):
+            assert name == "set" or hasattr(recipe_for("digits"), name.replace("-", "_")), (rule.name, name)

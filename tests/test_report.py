@@ -1,0 +1,107 @@
+"""The report: one file that needs no other, and says what the run's folder says."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import sparring
+from sparring import UsageError
+from sparring.report import write_report
+from sparring.run import Run
+
+SMALL = {"width": 4, "batch_size": 16}
+VOID = {"meta", "img", "br"}
+
+
+class Reader(HTMLParser):
+    """Collects the text, and checks that every element is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+        self.images: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self.images += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(path: Path) -> Reader:
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def sick(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return sparring.train(
+        "digits", steps=80, evaluation_steps=20, schedule="constant", learning_rate=1e-9, sample_steps=20,
+        out=tmp_path_factory.mktemp("runs") / "a <sick> run", **SMALL,
+    )  # fmt: skip
+
+
+def test_a_sick_run_is_explained(sick: Run) -> None:
+    sparring.evaluate(sick.path, n=200)
+    page = read(write_report(sick.path))
+    assert "a <sick> run" in page.text
+    assert "after 80 steps" in page.text
+    for alarm in sick.summary().health:
+        assert alarm.meaning in page.text
+        assert alarm.advice in page.text
+    assert "collapse, problem since step" in page.text
+    assert {f"step {step}" for step in (0, 20, 40, 60, 80)} <= set(re.findall(r"step \d+", page.text))
+    card = json.loads((sick.path / "card.json").read_text())
+    assert all(name.replace("_", " ") in page.text for name in card["figures"])
+    assert len(page.images) == 7  # five grids and two sheets of curves
+    assert all(source.startswith("data:image/png;base64,") for source in page.images)
+
+
+def test_a_healthy_run_says_so_and_what_to_do(tmp_path: Path) -> None:
+    run = sparring.train("ring", steps=300, evaluation_steps=100, out=tmp_path / "run")
+    text = read(write_report(run.path)).text
+    assert "No alarm stands" in text
+    assert f"sparring evaluate {run.path}" in text
+
+
+def test_a_run_too_short_to_measure(tmp_path: Path) -> None:
+    run = sparring.train("ring", steps=2, width=4, out=tmp_path / "run")
+    assert "never measured" in read(write_report(run.path)).text
+
+
+def test_a_run_that_goes_on_and_one_that_was_cut_off(sick: Run, tmp_path: Path) -> None:
+    """Both say "running" in their summary; the lock tells them apart."""
+    run = sparring.train("ring", steps=50, width=4, out=tmp_path / "run")
+    path = run.path / "summary.json"
+    path.write_text(path.read_text().replace('"finished"', '"running"'))
+    run.lock()
+    assert "still training, and was at step 50" in read(write_report(run.path)).text
+    run.unlock()
+    text = read(write_report(run.path)).text
+    assert "cut off without a word" in text
+    assert f"sparring resume {run.path}" in text
+
+
+def test_alarms_that_passed_are_told(sick: Run, tmp_path: Path) -> None:
+    run = sparring.train("ring", steps=150, width=4, out=tmp_path / "run")
+    alarm = {"name": "collapse", "since": 50, "severity": "problem", "meaning": "", "evidence": {}, "advice": ""}
+    lines = run.log()
+    lines[1]["alarms"], lines[2]["alarms"] = [alarm], []
+    (run.path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "step 50 to 150" in read(write_report(run.path)).text
+
+
+def test_there_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no run"):
+        write_report(tmp_path)
