@@ -98,6 +98,12 @@ def test_what_cannot_be_evaluated(tmp_path: Path) -> None:
     run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
     with pytest.raises(UsageError, match="at least 50 samples"):
         evaluate(run.path, n=49)
+    sick = sparring.load(run.path)
+    for parameter in sick.module.parameters():
+        parameter.fill_(np.nan)
+    sick.save(run.generator)
+    with pytest.raises(UsageError, match="not finite: its training diverged"):
+        evaluate(run.path, n=50)
     (run.path / "generator" / "config.json").unlink()
     with pytest.raises(UsageError, match="there is no generator"):
         evaluate(run.path)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from sparring.build import resolve
@@ -140,6 +141,10 @@ def evaluate(
         )
     on_progress("generating", 0.0)
     generated = to_samples(generator.sample(n, seed))
+    if not torch.isfinite(generated).all():
+        raise UsageError(
+            f"the generator of {path} makes numbers that are not finite: its training diverged, see {run.best}"
+        )
     real = _draw(dataset.train, n, Stream(seed, "evaluation/real"))
     heldout = _draw(dataset.heldout, n, Stream(seed, "evaluation/heldout"))
     extractor, neutral = extractor_for(dataset), neutral_extractor_for(dataset)

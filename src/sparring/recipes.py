@@ -55,7 +55,7 @@ class Recipe:
             "coverage>0.9" or "distance<0.05"; None never does.
         evaluation_share: the share of the training time that evaluations may take besides; 0 for none.
         evaluation_steps: an evaluation every so many steps, instead.
-        log_steps: a line of the log every so many steps.
+        log_steps: a line of the log every so many steps, and at each evaluation.
         sample_seconds: a picture of samples every so many seconds of training time.
         sample_steps: a picture of samples every so many steps, instead.
         checkpoint_seconds: a checkpoint every so many seconds of training time.

@@ -209,8 +209,9 @@ class Trainer:
 
         every = self.intervals
         step = self.game.steps
-        if step % every.log_steps == 0:
-            self._log(run, on_progress)
+        evaluate = self.monitor is not None and self.monitor.is_due(step, self.seconds, at_end=self.progress() >= 1)
+        if evaluate or step % every.log_steps == 0:
+            self._log(run, on_progress, evaluate)
         if _due(every.sample_steps, every.sample_seconds, step, seconds_before, self.seconds):
             self._draw_samples(run)
         if _due(every.checkpoint_steps, every.checkpoint_seconds, step, seconds_before, self.seconds):
@@ -246,14 +247,14 @@ class Trainer:
             return "its limit was reached"
         return self._reached
 
-    def _log(self, run: Run, on_progress: Callable[[Progress], None]) -> None:
+    def _log(self, run: Run, on_progress: Callable[[Progress], None], evaluate: bool = False) -> None:
         if not self._pending:
             return
         count = len(self._pending)
         means = {name: sum(line[name] for line in self._pending) / count for name in self._pending[0]}
         line: LogLine = {"step": self.game.steps, "images": self.images, "seconds": round(self.seconds, 3)} | means
         self._pending.clear()
-        if self.monitor and self.monitor.is_due(self.game.steps, self.seconds, at_end=self.progress() >= 1):
+        if self.monitor and evaluate:
             line["evaluation"] = self.monitor.measure(self.generator())
         before = {alarm.name for alarm in self.alarms}
         if self._read(line):

@@ -56,6 +56,36 @@ def test_a_run_is_evaluated(tmp_path: Path) -> None:
         assert message in refused.stderr
 
 
+def test_a_sick_training_says_so_and_is_explained(tmp_path: Path) -> None:
+    """A rate of nearly nothing: the samples stay grey."""
+    settings = ["learning_rate=1e-9", "schedule=constant", "evaluation_steps=10"]
+    options = [part for setting in settings for part in ("--set", setting)]
+    trained = sparring("train", "--steps", "60", *SMALL, *options, "--out", "run", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    during, _, after = trained.stdout.partition("finished after 60 steps")
+    for part in (during, after):
+        assert "collapse since step 20: all samples are nearly alike" in part
+        assert "learning_rate_ratio=0.25" in part
+    diagnosed = sparring("diagnose", "run", cwd=tmp_path)
+    assert (diagnosed.returncode, diagnosed.stderr) == (0, "")
+    assert "all samples are nearly alike" in (tmp_path / "run" / "report.html").read_text()
+    refused = sparring("diagnose", "nowhere", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "holds no run" in refused.stderr
+
+
+def test_a_training_ends_at_its_goal(tmp_path: Path) -> None:
+    options = ["ring", "--steps", "400", "--width", "8", "--set", "evaluation_steps=20", "--until", "step>30"]
+    trained = sparring("train", *options, "--out", "run", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert "finished after 40 steps" in trained.stdout
+    assert "step is 40 (step>30)" in trained.stdout
+    refused = sparring("train", "--until", "soon", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "until must be plateau, or a target such as coverage>0.9, and is 'soon'" in refused.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(name: str, code: int, tmp_path: Path) -> None:
     arguments = ["train", "--steps", "100000", *SMALL, "--out", "run", "--set", "log_steps=1"]
