@@ -8,8 +8,10 @@ default two minutes. Start it twice with `--part 1/2` and `--part 2/2` to use tw
 """
 
 import argparse
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,9 @@ from sparring.build import build, resolve
 from sparring.data import Dataset, Items, open_dataset
 from sparring.ema import Average
 from sparring.errors import TrainingError, UsageError
+from sparring.health import RULES, Doctor, Line
 from sparring.recipes import RECIPES, recipe_for
-from sparring.run import create
+from sparring.run import LogLine, Run, create
 from sparring.trainer import Trainer
 
 MINUTES, SHARE = 0.5, 0.2
@@ -155,11 +158,87 @@ def train(case: Case, seed: int, folder: Path) -> None:
     case.sabotage(trainer, dataset)
     run = create(folder, "health")
     try:
-        trainer.train(run)
+        outcome = trainer.train(run)
+        if outcome.signal is not None:
+            raise SystemExit(128 + outcome.signal)
     except TrainingError as error:
         print(f"{folder}: {error}", flush=True)
     finally:
         run.unlock()
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a training's log says of one rule.
+
+    Args:
+        raised: whether the alarm came.
+        share: of the training that was over when it first came.
+        score: the highest that held for as many evaluations as an alarm takes.
+        early_score: the same within the first quarter.
+    """
+
+    raised: bool
+    share: float
+    score: float
+    early_score: float
+
+
+def read(log: list[LogLine]) -> dict[str, Record]:
+    """Read a log with the rules as they are now; of every rule, what became of it."""
+    doctor = Doctor()
+    first: dict[str, float] = {}
+    evaluations: list[Line] = []
+    scores: dict[str, list[float]] = {name: [] for name in RULES}
+    shares = []
+    for line in log:
+        share = line["seconds"] / (60 * MINUTES)
+        for alarm in doctor.see(line):
+            first.setdefault(alarm.name, share)
+        if "evaluation" in line:
+            evaluations.append({**line, **line["evaluation"]})
+            shares.append(share)
+            for name, rule in RULES.items():
+                scores[name].append(next(iter(rule.evidence(evaluations).values()), -math.inf))
+
+    def held(name: str, until: float) -> float:
+        values = [score for score, share in zip(scores[name], shares, strict=True) if share <= until]
+        return max((min(pair) for pair in pairwise(values)), default=-math.inf)
+
+    return {name: Record(name in first, first.get(name, 1.0), held(name, 1.0), held(name, 0.25)) for name in RULES}
+
+
+def print_tables(folder: Path) -> None:
+    """The thresholds between the two kinds of trainings, and which alarms each raised."""
+    records = {
+        case.name: [read(Run(path).log()) for path in sorted(folder.glob(f"{case.name}-[0-9]"))]
+        for case in [*SABOTAGES, *healthy()]
+    }
+    well = {case.name: records[case.name] for case in healthy()}
+    print("| alarm | healthy trainings reach | threshold | sabotaged ones reach in their first quarter |")
+    print("|---|---|---|---|")
+    for name, rule in RULES.items():
+        reached = max((run[name].score for runs in well.values() for run in runs), default=-math.inf)
+        wanted = [
+            f"{case.name} {min(run[name].early_score for run in records[case.name]):.3g}"
+            for case in SABOTAGES
+            if name in case.right and records[case.name]
+        ]
+        print(f"| {name} | {reached:.3g} | {rule.threshold:g} | {', '.join(wanted)} |")
+    print("\n| training | runs | alarms raised (runs) | named by its alarm, at most after |")
+    print("|---|---|---|---|")
+    for case in [*SABOTAGES, *healthy()]:
+        runs = records[case.name]
+        counts = {name: sum(run[name].raised for run in runs) for name in RULES}
+        raised = ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none"
+        named = [min(run[name].share for name in case.right) for run in runs] if case.right else []
+        missed = sum(not any(run[name].raised for name in case.right) for run in runs) if case.right else 0
+        latest = f"{max(named, default=1.0):.0%}" + (f", never in {missed}" if missed else "")
+        print(f"| {case.name} | {len(runs)} | {raised} | {latest if case.right else ''} |")
+    total = sum(map(len, well.values()))
+    problems = [name for name, rule in RULES.items() if rule.severity == "problem"]
+    false = sum(any(run[name].raised for name in problems) for runs in well.values() for run in runs)
+    print(f"\nHealthy trainings with an alarm of severity problem: {false} of {total}.")
 
 
 def main() -> None:
@@ -178,6 +257,7 @@ def main() -> None:
             if not (folder / "summary.json").exists():
                 print(folder, flush=True)
                 train(case, seed, folder)
+    print_tables(arguments.out)
 
 
 if __name__ == "__main__":

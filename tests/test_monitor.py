@@ -99,7 +99,7 @@ def test_separation_margin_and_overfitting_by_hand() -> None:
     dataset = Dataset("flat", Items(flat(0.5)), Items(flat(0.0)))
     player = trainer(dataset=dataset, conditional=False)
     player.game.discriminator = ByMean()
-    player.average = Average(Copies(((flat(-0.5) + 1) * 127.5).round()), 0.0)
+    player.game.generator = Copies((flat(-0.5) + 1) * 127.5)
     assert player.monitor is not None
     figures = player.monitor.measure(player.generator())
     assert figures["separation"] == 1.0

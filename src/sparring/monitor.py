@@ -30,7 +30,7 @@ from sparring.metrics import (
 )
 from sparring.metrics.estimate import Z_95, Features
 from sparring.seeding import Stream
-from sparring.types import Labels, Logits, Samples
+from sparring.types import Labels, Latents, Samples
 
 NUM_SAMPLES = 500
 NUM_TRAIN = 10_000
@@ -131,7 +131,8 @@ class Monitor:
             missing: the share of the data in those classes (or cells, where there are no classes) of which the
                 samples hold less than a fifth of their due.
             memorization: as `sparring.metrics`, between small pictures; where there are items to copy.
-            separation: the probability that a real sample gets a higher logit than a generated one.
+            separation: the probability that a real sample gets a higher logit than one of the
+                generator in training.
             margin: how far the mean logits of the two lie apart, in their standard deviations.
             overfitting: how far the logits of held-out samples fall from those of training samples towards those of
                 generated ones, (train − heldout) / (train − generated), and its standard error
@@ -178,26 +179,33 @@ class Monitor:
         if isinstance(self.dataset.train, Mixture):
             count = count_modes(samples, self.dataset.train)
             figures |= {"modes": count.found, "high_quality": count.high_quality, "reverse_kl": count.reverse_kl}
-        sets = [self._train, self._heldout, _Batch(samples, labels)]
-        return figures | _compare_logits(*self._logits(sets, conditional=labels is not None))
+        return figures | _compare_logits(*self._logits(latents, labels))
 
-    def _logits(self, sets: "list[_Batch]", conditional: bool) -> list[Logits]:
-        """What the discriminator gives to each set, in evaluation mode: to all of them by the same statistics."""
-        discriminator = self.game.discriminator
-        device = next(discriminator.parameters()).device
-        was_training = discriminator.training
-        discriminator.eval()
+    def _logits(self, latents: Latents, labels: Labels | None) -> list[AnyLogits]:
+        """What the discriminator gives to training, held-out and generated samples, all by the same statistics.
+
+        The generated ones are those of the generator that it plays against, not of the averaged one.
+        """
+        players = self.game.generator, self.game.discriminator
+        device = next(self.game.discriminator.parameters()).device
+        were_training = [player.training for player in players]
+        inputs = [each.to(device) for each in (latents, labels) if each is not None]
+        for player in players:
+            player.eval()
         try:
             with torch.inference_mode():
+                fake = _Batch(self.game.generator(*inputs), labels)
+                real = (_Batch(each.samples / self.dataset.scale, each.labels) for each in (self._train, self._heldout))
                 return [
                     self.game.logits(
-                        (each.samples / self.dataset.scale).to(device),
-                        each.labels.to(device) if conditional and each.labels is not None else None,
+                        each.samples.to(device),
+                        each.labels.to(device) if labels is not None and each.labels is not None else None,
                     ).cpu()
-                    for each in sets
+                    for each in (*real, fake)
                 ]
         finally:
-            discriminator.train(was_training)
+            for player, was_training in zip(players, were_training, strict=True):
+                player.train(was_training)
 
     @cached_property
     def _extractor(self) -> Callable[[Samples], Features]:

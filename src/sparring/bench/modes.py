@@ -130,7 +130,7 @@ TASKS = {
         ),
         Task(
             data="stacked-digits",
-            full=Length(30_000, Floor(1000, 0.0, 0.06)),
+            full=Length(45_000, Floor(1000, 0.0, 0.06)),
             quick=None,
             seeds=3,
             num_samples=26_000,
