@@ -8,7 +8,9 @@ default two minutes. Start it twice with `--part 1/2` and `--part 2/2` to use tw
 """
 
 import argparse
+import functools
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -24,7 +26,7 @@ from sparring.ema import Average
 from sparring.errors import TrainingError, UsageError
 from sparring.health import RULES, Doctor, Line
 from sparring.recipes import RECIPES, recipe_for
-from sparring.run import LogLine, Run, create
+from sparring.run import Run, create
 from sparring.trainer import Trainer
 
 MINUTES, SHARE = 0.5, 0.2
@@ -106,7 +108,7 @@ SABOTAGES = (
     Case(
         "strong-discriminator",
         right=alarms("strong_discriminator"),
-        settings={"discriminator_steps": 8, "learning_rate_ratio": 2.0},
+        settings={"discriminator_steps": 5, "learning_rate": 4e-4, "learning_rate_ratio": 10.0},
     ),
     Case("frozen-discriminator", right=alarms("weak_discriminator"), sabotage=no_updates("discriminator")),
     Case(
@@ -129,6 +131,7 @@ SABOTAGES = (
 )
 
 
+@functools.cache
 def healthy() -> list[Case]:
     """Every recipe on every kind of data that it is for."""
     images = [data for data in ("digits", "fashion-mnist") if _is_here(data)]
@@ -184,14 +187,15 @@ class Record:
     early_score: float
 
 
-def read(log: list[LogLine]) -> dict[str, Record]:
-    """Read a log with the rules as they are now; of every rule, what became of it."""
+def read(run: Run) -> dict[str, Record]:
+    """Read a run's log with the rules as they are now; of every rule, what became of it."""
     doctor = Doctor()
+    summary = run.summary()
     first: dict[str, float] = {}
     evaluations: list[Line] = []
     scores: dict[str, list[float]] = {name: [] for name in RULES}
     shares = []
-    for line in log:
+    for line in run.log():
         share = line["seconds"] / (60 * MINUTES)
         for alarm in doctor.see(line):
             first.setdefault(alarm.name, share)
@@ -200,6 +204,9 @@ def read(log: list[LogLine]) -> dict[str, Record]:
             shares.append(share)
             for name, rule in RULES.items():
                 scores[name].append(next(iter(rule.evidence(evaluations).values()), -math.inf))
+
+    if summary.status == "failed":  # by a number that was not finite
+        first.setdefault("divergence", summary.seconds / (60 * MINUTES))
 
     def held(name: str, until: float) -> float:
         values = [score for score, share in zip(scores[name], shares, strict=True) if share <= until]
@@ -211,7 +218,7 @@ def read(log: list[LogLine]) -> dict[str, Record]:
 def print_tables(folder: Path) -> None:
     """The thresholds between the two kinds of trainings, and which alarms each raised."""
     records = {
-        case.name: [read(Run(path).log()) for path in sorted(folder.glob(f"{case.name}-[0-9]"))]
+        case.name: [read(Run(path)) for path in sorted(folder.glob(f"{case.name}-[0-9]"))]
         for case in [*SABOTAGES, *healthy()]
     }
     well = {case.name: records[case.name] for case in healthy()}
@@ -254,7 +261,8 @@ def main() -> None:
     if not arguments.table:
         for case, seed in trainings[part - 1 :: num_parts]:
             folder = arguments.out / f"{case.name}-{seed}"
-            if not (folder / "summary.json").exists():
+            if not (folder / "summary.json").exists() or Run(folder).summary().status not in ("finished", "failed"):
+                shutil.rmtree(folder, ignore_errors=True)
                 print(folder, flush=True)
                 train(case, seed, folder)
     print_tables(arguments.out)

@@ -64,16 +64,32 @@ def test_the_card_of_a_mixture_counts_its_modes(tmp_path: Path) -> None:
 def test_fid_is_refused_where_it_means_nothing(tmp_path: Path) -> None:
     run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
     with pytest.raises(UsageError, match="FID is of images"):
-        evaluate(run.path, n=100, fid=True)
+        evaluate(run.path, n=3000, fid=True)
 
 
 def test_fid_takes_more_samples_than_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With another network in Inception's place, of as many features."""
-    inception = Extractor("inception", nn.Sequential(nn.Flatten(), nn.Linear(784, 2048)))
+    """With another network in Inception's place."""
+    inception = Extractor("inception", nn.Sequential(nn.Flatten(), nn.Linear(784, 20)))
     monkeypatch.setattr("sparring.evaluation.inception_features", lambda: inception)
     run = sparring.train("digits", steps=3, width=8, out=tmp_path / "run")
-    with pytest.raises(UsageError, match="2048 features takes at least 2049"):
-        evaluate(run.path, n=1000, fid=True)
+    with pytest.raises(UsageError, match="FID takes more than 2,048 samples"):
+        evaluate(run.path, n=2048, fid=True)
+    monkeypatch.setattr("sparring.evaluation.NUM_INCEPTION_FEATURES", 20)  # as the network below
+    card = evaluate(run.path, n=1100, fid=True)
+    assert card.figures["fid"].extractor == "inception"
+    assert card.extractors["inception"] == inception.hash
+    assert card.figures["fid"].floor is not None
+    monkeypatch.setattr("sparring.evaluation.NUM_INCEPTION_FEATURES", 1000)
+    fid = evaluate(run.path, n=1100, fid=True).figures["fid"]
+    assert (fid.matched, fid.floor) == (None, None)  # of a thousand held-out digits
+
+
+def test_the_best_generator_has_a_card_of_its_own(tmp_path: Path) -> None:
+    run = sparring.train("ring", steps=100, evaluation_steps=50, out=tmp_path / "run")
+    evaluate(run.best, n=100)
+    assert (run.best / "card.json").exists()
+    assert not (run.path / "card.json").exists()
+    assert run.summary().metrics == {}
 
 
 def test_the_card_fits_into_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +118,7 @@ def test_what_cannot_be_evaluated(tmp_path: Path) -> None:
     for parameter in sick.module.parameters():
         parameter.fill_(np.nan)
     sick.save(run.generator)
-    with pytest.raises(UsageError, match="not finite: its training diverged"):
+    with pytest.raises(UsageError, match="are not finite: its training diverged"):
         evaluate(run.path, n=50)
     (run.path / "generator" / "config.json").unlink()
     with pytest.raises(UsageError, match="there is no generator"):

@@ -24,9 +24,13 @@ HEALTHY: dict[str, float] = {
 }
 
 
-def line(step: int, discriminator_loss: float = 1.0, **changes: float) -> dict[str, Any]:
-    losses = {"discriminator_loss": discriminator_loss, "generator_loss": 1.0, "penalty": 0.0}
-    return {"step": step, "evaluation": HEALTHY | changes} | losses
+def line(step: int, **changes: float) -> dict[str, Any]:
+    game = {"discriminator_loss": 1.0, "generator_loss": 1.0, "penalty": 0.0}
+    game |= {"real_probability": 0.8, "fake_probability": 0.2, "generator_gradient_norm": 1.0}
+    evaluation = {name: value for name, value in (HEALTHY | changes).items() if name not in game}
+    return (
+        {"step": step} | {name: changes.get(name, value) for name, value in game.items()} | {"evaluation": evaluation}
+    )
 
 
 def seen(lines: list[dict[str, Any]]) -> list[Alarm]:
@@ -43,8 +47,8 @@ def seen(lines: list[dict[str, Any]]) -> list[Alarm]:
         ("partial_collapse", {"missing": 0.9, "distance": 9.0}),
         ("memorization", {"memorization": 1.0}),
         ("overfitting", {"overfitting": 1.2}),
-        ("strong_discriminator", {"margin": 15.0, "separation": 1.0}),
-        ("weak_discriminator", {"separation": 0.1, "precision": 0.0, "distance": 9.0}),
+        ("strong_discriminator", {"real_probability": 0.999, "fake_probability": 0.001, "coverage": 0.1}),
+        ("weak_discriminator", {"separation": 0.1, "coverage": 0.0, "distance": 9.0}),
         ("divergence", {"discriminator_loss": -5000.0}),
         ("divergence", {"generator_growth": 25.0}),
     ],
@@ -65,7 +69,10 @@ def test_a_healthy_training_raises_none() -> None:
 
 def test_samples_that_still_become_better_raise_none() -> None:
     """At first all samples are alike and lack most of the data; that is no sickness while it passes."""
-    lines = [line(step, distance=9.0 * 0.8**step, diversity=0.05, missing=0.9, margin=9.0) for step in range(10)]
+    lines = [
+        line(step, distance=9.0 * 0.8**step, diversity=0.05, missing=0.9, coverage=0.0, separation=0.1)
+        for step in range(10)
+    ]
     assert seen(lines) == []
 
 
@@ -77,6 +84,14 @@ def test_an_alarm_comes_with_the_second_evaluation_and_goes_with_the_first_good_
     ]
     assert states == [False, False, False, True, True, False]
     assert doctor.see({"step": 9, "discriminator_loss": 1.0}) == []  # a line without an evaluation changes nothing
+
+
+def test_an_alarm_that_stands_outlasts_a_little_progress() -> None:
+    """It came where the samples were stuck; it goes when its own score is good, not when they move."""
+    doctor = Doctor()
+    lines = [line(step, diversity=0.1, distance=distance) for step, distance in enumerate([9.0, 9.0, 5.0, 2.0])]
+    states = [[alarm.name for alarm in doctor.see(each)] for each in lines]
+    assert states == [[], ["collapse"], ["collapse"], ["collapse"]]
 
 
 def test_overfitting_must_be_sure() -> None:

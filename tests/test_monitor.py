@@ -1,15 +1,16 @@
 """The cheap evaluation: its figures on generators that are known, its budget, and that it changes nothing."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from sparring.build import build, resolve
-from sparring.data import Dataset, Items, Stacked, open_dataset
+from sparring.data import Dataset, Items, open_dataset
 from sparring.ema import Average
-from sparring.monitor import Monitor
+from sparring.monitor import FIGURES, Monitor
 from sparring.recipes import recipe_for
 from sparring.trainer import Trainer
 
@@ -133,13 +134,16 @@ def test_every_kind_of_data_is_measured(data: str) -> None:
     assert player.monitor is not None
     figures = player.monitor.measure(player.generator())
     assert {"distance", "coverage", "diversity", "missing", "separation"} <= figures.keys()
+    assert figures.keys() <= {*FIGURES, "seconds"}
     assert ("modes" in figures) == (data != "stacked-digits")
     assert "memorization" not in figures  # these draw every sample anew
     assert 0 <= figures["missing"] <= 1
 
 
-def test_samples_that_are_not_finite_have_no_figures() -> None:
-    player = trainer("ring")
+@pytest.mark.parametrize("data", ["ring", "digits"])
+def test_a_generator_that_is_not_finite_has_no_figures(data: str) -> None:
+    """Also where its images would be black, since bytes know no NaN."""
+    player = trainer(data)
     assert player.monitor is not None
     with torch.no_grad():
         for parameter in player.average.module.parameters():
@@ -154,26 +158,37 @@ def test_the_budget_keeps_the_last_evaluation() -> None:
     steps = []
     for step in range(1, 1001):
         if monitor.is_due(step, step / 10, at_end=step == 1000):
-            monitor.see(step, {"seconds": 1.0})
+            monitor.see(step, step / 10, {"seconds": 1.0})
             steps.append(step)
     assert steps == [100, 600, 800, 1000]
 
 
+def test_cheap_evaluations_are_spaced() -> None:
+    """At 0.02 seconds each the budget would allow one at every step for a while; they keep a fiftieth apart."""
+    monitor = Monitor(trainer("ring").game, open_dataset("ring"), share=0.05)
+    times = []
+    for step in range(1, 10_001):
+        if monitor.is_due(step, step / 100, at_end=False):
+            monitor.see(step, step / 100, {"seconds": 0.02})
+            times.append(step / 100)
+    gaps = [(after - before) / after for before, after in pairwise(times)]
+    assert 0.02 <= min(gaps) <= max(gaps) < 0.03
+
+
 def test_evaluations_by_steps() -> None:
     monitor = Monitor(trainer("ring").game, open_dataset("ring"), interval_steps=50)
-    lines = range(20, 241, 20)  # the log has a line every 20 steps
     due = []
-    for step in lines:
+    for step in range(1, 241):
         if monitor.is_due(step, 0.1, at_end=step == 240):
-            monitor.see(step, {"seconds": 9.0})
+            monitor.see(step, 0.1, {"seconds": 9.0})
             due.append(step)
-    assert due == [60, 100, 160, 200, 240]
+    assert due == [50, 100, 150, 200, 240]
 
 
 def test_the_best_is_the_least_distance() -> None:
     monitor = Monitor(trainer("ring").game, open_dataset("ring"))
     distances: list[dict[str, float]] = [{"distance": 3.0}, {"distance": 4.0}, {}, {"distance": 2.0}, {"distance": 2.0}]
-    assert [monitor.see(step, each | {"seconds": 0.1}) for step, each in enumerate(distances)] == [
+    assert [monitor.see(step, 1.0, each | {"seconds": 0.1}) for step, each in enumerate(distances)] == [
         True, False, False, True, False,
     ]  # fmt: skip
 
@@ -183,4 +198,31 @@ def test_few_items_are_not_monitored(digits: Dataset) -> None:
     few = replace(digits, train=Items(digits.train.items[:10]))
     assert trainer(dataset=few, conditional=False, batch_size=5).monitor is None
     assert trainer(evaluation_share=0.0).monitor is None
-    assert isinstance(open_dataset("stacked-digits").train, Stacked)
+
+
+@pytest.mark.parametrize("num_items", [9000, 1400, 999, 60])
+def test_copies_are_told_in_any_number_of_items(num_items: int, digits: Dataset) -> None:
+    assert isinstance(digits.train, Items)
+    train = Items(digits.train.items[::2][:num_items] if num_items < 4500 else digits.train.items)
+    player = trainer(dataset=replace(digits, train=train), conditional=False)
+    player.average = Average(Copies(train.items), 0.0)
+    assert player.monitor is not None
+    assert player.monitor.measure(player.generator())["memorization"] == 1.0
+
+
+def test_a_class_that_only_held_out_items_have(digits: Dataset) -> None:
+    """The discriminator was never told of it, and is not asked."""
+    assert isinstance(digits.train, Items)
+    assert digits.train.item_labels is not None
+    known = digits.train.item_labels < 9
+    train = Items(digits.train.items[known], digits.train.item_labels[known])
+    player = trainer(dataset=replace(digits, train=train))
+    assert player.monitor is not None
+    assert "separation" in player.monitor.measure(player.generator())
+
+
+def test_data_that_are_all_the_same_have_no_figures() -> None:
+    flat = torch.full((60, 1, 28, 28), 128, dtype=torch.uint8)
+    player = trainer(dataset=Dataset("flat", Items(flat), Items(flat)), conditional=False)
+    assert player.monitor is not None
+    assert player.monitor.measure(player.generator()).keys() == {"generator_growth", "discriminator_growth", "seconds"}

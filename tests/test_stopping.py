@@ -34,6 +34,7 @@ def test_a_target_is_of_any_number_in_the_log() -> None:
 
 def test_a_plateau_of_the_distance_needs_sixteen_evaluations() -> None:
     goal = Goal("plateau")
+    assert goal.reached(evaluated(distance=9.0)) == ""
     flat = [goal.reached(evaluated(distance=0.1 + 0.01 * (step % 2))) for step in range(16)]
     assert flat[:15] == [""] * 15
     assert flat[15] == "the distance to the data reached a plateau"
@@ -42,6 +43,12 @@ def test_a_plateau_of_the_distance_needs_sixteen_evaluations() -> None:
 def test_a_falling_distance_is_no_plateau_however_slowly_it_falls() -> None:
     goal = Goal("plateau")
     assert not any(goal.reached(evaluated(distance=1 - 0.001 * step)) for step in range(100))
+
+
+def test_a_training_that_has_not_begun_to_learn_is_on_no_plateau() -> None:
+    """Of points the distance is exactly 1 until the first mode is found."""
+    goal = Goal("plateau")
+    assert not any(goal.reached(evaluated(distance=1.0)) for _ in range(50))
 
 
 @pytest.mark.parametrize("text", ["", "soon", "distance", "distance<", "distance=3", "distance<low", "<3"])

@@ -194,7 +194,6 @@ def test_alarms_stand_in_the_log_and_the_summary(tmp_path: Path) -> None:
     assert names
     assert "collapse" in names[0]  # the grey of an untrained generator, which doesn't change
     assert "collapse" in {alarm.name for alarm in run.summary().health}
-    assert run.summary().metrics["diversity"] == evaluated(run)[-1]["evaluation"]["diversity"]
 
 
 def test_a_resumed_training_remembers_its_evaluations(tmp_path: Path) -> None:
@@ -217,9 +216,33 @@ def test_a_goal_ends_the_training(tmp_path: Path) -> None:
     assert run.summary().steps < 500
     assert run.summary().status == "finished"
     assert run.summary().reason.startswith("diversity is ")
-    with pytest.raises(UsageError, match="--until needs evaluations"):
+    with pytest.raises(UsageError, match="--until plateau needs evaluations"):
         sparring.train("ring", steps=5, until="plateau", evaluation_share=0.0, out=tmp_path / "none")
+    with pytest.raises(UsageError, match="unknown figure 'covrage'"):
+        sparring.train("ring", steps=5, until="covrage>0.9", out=tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_training_goes_on_beyond_its_goal(tmp_path: Path) -> None:
+    options = {"steps": 100, "evaluation_steps": 20, "width": 8, "until": "step>30"}
+    run = sparring.train("ring", out=tmp_path / "run", **options)
+    assert run.summary().steps == 40
+    with pytest.raises(UsageError, match="is finished at step 40, since step is 40"):
+        sparring.resume(run.path)
+    assert sparring.resume(run.path, steps=80).summary().steps == 80
+
+
+def test_the_best_generator_outlives_a_kill(tmp_path: Path) -> None:
+    """Measured after the last checkpoint, its line is cut from the log; it stays the best all the same."""
+    options = {"evaluation_steps": 20, "checkpoint_steps": 60, "schedule": "constant"} | SMALL
+    run = sparring.train("digits", steps=60, out=tmp_path / "run", **options)
+    measured = json.loads((run.best / "measured.json").read_text())
+    assert measured["step"] in (20, 40, 60)
+    measured["evaluation"]["distance"] = -1.0
+    (run.best / "measured.json").write_text(json.dumps(measured))
+    before = (run.best / "model.safetensors").read_bytes()
+    sparring.resume(run.path, steps=100)
+    assert (run.best / "model.safetensors").read_bytes() == before
 
 
 def test_a_number_that_is_not_finite_is_an_alarm(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from sparring.data import PRIORS, Dataset, Scaled, open_dataset, resized
 from sparring.errors import UnknownNameError, UsageError
 from sparring.game import Game
 from sparring.generator import Config
-from sparring.monitor import MIN_HELDOUT, MIN_TRAIN, Monitor
+from sparring.monitor import FIGURES, Monitor
 from sparring.networks import NETWORKS
 from sparring.objectives import OBJECTIVES
 from sparring.penalties import PENALTIES
 from sparring.recipes import Recipe
 from sparring.seeding import Stream
 from sparring.stopping import Goal, Limits, Plateau
-from sparring.trainer import Intervals, Trainer
+from sparring.trainer import COUNTERS, NUMBERS, Intervals, Trainer
 
 
 def resolve(recipe: Recipe) -> tuple[Recipe, Dataset]:
@@ -109,8 +109,6 @@ def build(recipe: Recipe, dataset: Dataset) -> Trainer:
         seed=recipe.seed,
     )
     monitor = _monitor(recipe, dataset, game)
-    if recipe.until is not None and monitor is None:
-        raise UsageError("--until needs evaluations: raise evaluation_share, or give more data")
     return Trainer(
         game,
         Scaled(dataset.train, 1 / dataset.scale) if dataset.scale != 1 else dataset.train,
@@ -121,7 +119,7 @@ def build(recipe: Recipe, dataset: Dataset) -> Trainer:
         penalty_final=recipe.penalty_final,
         average_decay=recipe.average_decay,
         monitor=monitor,
-        goal=None if recipe.until is None else Goal(recipe.until),
+        goal=None if recipe.until is None else _goal(recipe.until, monitor),
         plateau=None if recipe.plateau_lines is None else Plateau(recipe.plateau_lines, recipe.plateau_tolerance),
         intervals=Intervals(
             log_steps=recipe.log_steps,
@@ -141,6 +139,18 @@ def _monitor(recipe: Recipe, dataset: Dataset, game: Game) -> Monitor | None:
         return None
     return Monitor(game, dataset, share=recipe.evaluation_share, interval_steps=recipe.evaluation_steps)
 
+
+def _goal(until: str, monitor: Monitor | None) -> Goal:
+    goal = Goal(until)
+    if goal.name not in (*COUNTERS, *NUMBERS, *FIGURES):
+        raise UnknownNameError("figure", goal.name, (*FIGURES, *COUNTERS, *NUMBERS))
+    if goal.name in FIGURES and monitor is None:
+        raise UsageError(f"--until {until} needs evaluations: raise evaluation_share, or give more data")
+    return goal
+
+
+MIN_TRAIN, MIN_HELDOUT = 20, 2
+"""Data with fewer items are not monitored."""
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda share: 1.0,

@@ -108,13 +108,13 @@ class Evaluate:
     """Measure a trained generator: each figure with its interval, beside that of held-out real samples."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
-    """A run's folder."""
+    """A run's folder, or the best/ in it."""
     num: Annotated[int, arg(name="n", aliases=["-n"], metavar="N")] = 10_000
     """How many samples to generate, and at most to take of the data."""
     seed: Annotated[int, arg(metavar="N")] = 0
     """The same gives the same card."""
     fid: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
-    """Inception's FID as well, of images: takes minutes, and needs pip install 'sparring[fid]'."""
+    """Inception's FID as well: more than 2,048 images, minutes, and pip install 'sparring[fid]'."""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from sparring.evaluation import Card
 from sparring.health import Alarm
@@ -21,20 +23,10 @@ LINE_SECONDS = 10.0
 
 @contextmanager
 def show_training() -> Iterator[Callable[[Progress], None]]:
-    """While it lasts, what it yields shows the progress it is given, and the alarms as they come and go."""
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    alarms = _Alarms(console)
+    """While it lasts, what it yields shows the progress it is given, and below it the alarms that stand."""
+    console = _console()
     if not console.is_terminal:
-        shown = 0.0
-
-        def print_line(progress: Progress) -> None:
-            nonlocal shown
-            if progress.seconds - shown >= LINE_SECONDS:
-                shown = progress.seconds
-                console.print(f"{progress.share:4.0%}  {_numbers(progress)}")
-            alarms.show(progress)
-
-        yield print_line
+        yield _Lines(console).show
         return
 
     # Everything fits into 80 columns.
@@ -44,36 +36,45 @@ def show_training() -> Iterator[Callable[[Progress], None]]:
 
     def update(progress: Progress) -> None:
         bar.update(task, completed=progress.share, description=_numbers(progress))
-        alarms.show(progress)
+        live.update(Group(bar, *(line for alarm in progress.alarms for line in _alarm_lines(alarm))))
 
-    with bar:
+    with Live(bar, console=console) as live:
         yield update
 
 
-class _Alarms:
-    """Prints what has changed since it was last told."""
+class _Lines:
+    """Where the output is no terminal: a line of numbers now and then, and the alarms as they come and go."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._shown: set[str] = set()
+        self._seconds = 0.0
+        self._alarms: list[str] = []
 
     def show(self, progress: Progress) -> None:
-        standing = {alarm.name: alarm for alarm in progress.alarms}
-        for name in standing.keys() - self._shown:
-            print_alarm(self._console, standing[name])
-        for name in sorted(self._shown - standing.keys()):
-            self._console.print(f"  {name.replace('_', ' ')} has gone at step {progress.line['step']:,}", style="green")
-        self._shown = set(standing)
+        """Print what is new."""
+        if progress.seconds - self._seconds >= LINE_SECONDS:
+            self._seconds = progress.seconds
+            self._console.print(f"{progress.share:4.0%}  {_numbers(progress)}")
+        for alarm in progress.alarms:
+            if alarm.name not in self._alarms:
+                self._console.print(*_alarm_lines(alarm), sep="\n")
+        standing = [alarm.name for alarm in progress.alarms]
+        for name in self._alarms:
+            if name not in standing:
+                self._console.print(f"  {name.replace('_', ' ')} has gone at step {progress.line['step']:,}")
+        self._alarms = standing
 
 
-def print_alarm(console: Console, alarm: Alarm) -> None:
-    """Print what an alarm says, with its numbers, and what to try."""
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True, markup=False)
+
+
+def _alarm_lines(alarm: Alarm) -> list[Text]:
+    """What an alarm says, with its numbers, and what to try."""
     numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in alarm.evidence.items())
     style = "bold red" if alarm.severity == "problem" else "yellow"
-    console.print(f"  {alarm.name.replace('_', ' ')} since step {alarm.since:,}: {alarm.meaning}", style=style)
-    if numbers:
-        console.print(f"    seen   {numbers}")
-    console.print(f"    try    {alarm.advice}")
+    lines = [Text(f"  {alarm.name.replace('_', ' ')} since step {alarm.since:,}: {alarm.meaning}", style)]
+    return [*lines, *([Text(f"    seen   {numbers}")] if numbers else []), Text(f"    try    {alarm.advice}")]
 
 
 def show_end(run: Run, outcome: Outcome) -> int:
@@ -83,14 +84,14 @@ def show_end(run: Run, outcome: Outcome) -> int:
         The exit code: 0, or 128 and the signal's number where one ended the training.
     """
     summary = run.summary()
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = _console()
     rate = summary.images / max(summary.seconds, 1e-9)
     console.print(
         f"{outcome.status} after {summary.steps:,} steps, {summary.images:,} images, "
         f"{summary.seconds:.0f} s of training ({rate:,.0f} images/s): {outcome.reason}"
     )
     for alarm in summary.health:
-        print_alarm(console, alarm)
+        console.print(*_alarm_lines(alarm), sep="\n")
     console.print(f"  look    {run.sample_path(summary.steps)}")
     path = shlex.quote(str(run.path))
     console.print(f"  sample  sparring sample {path} -n 64 --out grid.png")
@@ -121,7 +122,7 @@ def show_card(card: Card) -> None:
     for header in columns.values():
         table.add_column(header, justify="right")
     for name, figure in card.figures.items():
-        table.add_row(name.replace("_", " "), *(str(getattr(figure, column)) for column in columns))
+        table.add_row(name.replace("_", " "), *(str(getattr(figure, column) or "–") for column in columns))
     console = Console()
     console.print(table)
     console.print(

@@ -5,11 +5,11 @@ names them all, and has three columns: the generated samples; as many of them as
 figures that change with the number of samples; and the floor, the held-out samples themselves.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from sparring.build import resolve
@@ -44,6 +44,7 @@ from sparring.types import Samples
 DIVERGENCE_STEPS = 300
 MIN_SAMPLES = 50
 NUM_RESAMPLES = 100
+NUM_INCEPTION_FEATURES = 2048
 NUM_FID_RESAMPLES = 10
 """Few, since each takes the root of a matrix of 2,048 by 2,048."""
 
@@ -59,13 +60,14 @@ class Figure:
         extractor: whose features it is about.
         generated: of the generated samples against the training samples.
         matched: of as many generated samples as there are held-out ones.
-        floor: of the held-out samples against the training samples: what a perfect generator would get.
+        floor: of the held-out samples against the training samples: what a perfect generator would get. These two are
+            None where there are too few held-out samples for the figure.
     """
 
     extractor: str
     generated: Estimate
-    matched: Estimate
-    floor: Estimate
+    matched: Estimate | None
+    floor: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,11 @@ def evaluate(
     """Measure a run's generator, and write the card into the run's folder and its summary.
 
     Args:
-        path: the run's folder.
+        path: the run's folder, or that of its best generator (`best/` in it), which gets a card of its own.
         n: samples to generate, and at most to take of the data: more than the features.
         seed: of everything random; the same gives the same card, byte for byte.
-        fid: the Fréchet distance of Inception's features as well, for images; it takes minutes, and the extra `fid`.
+        fid: the Fréchet distance of Inception's features as well, for images; it takes minutes, more than 2,048
+            samples, and the extra `fid`.
         on_progress: is told what is being done.
 
     Raises:
@@ -131,8 +134,14 @@ def evaluate(
     """
     if n < MIN_SAMPLES:
         raise UsageError(f"an evaluation takes at least {MIN_SAMPLES} samples, better thousands, and not {n}")
-    run = open_run(Path(path))
-    generator = load(path)
+    folder = Path(path)
+    is_best = folder.name == "best" and not (folder / "recipe.json").exists()
+    run = open_run(folder.parent if is_best else folder)
+    generator = load(folder)
+    if not generator.is_finite():
+        raise UsageError(
+            f"the weights in {folder} are not finite: its training diverged. See {run.best}, if it is there"
+        )
     recipe, dataset = resolve(run.recipe())
     if dataset.train.item_shape != generator.config.item_shape:
         raise UsageError(
@@ -141,20 +150,21 @@ def evaluate(
         )
     on_progress("generating", 0.0)
     generated = to_samples(generator.sample(n, seed))
-    if not torch.isfinite(generated).all():
-        raise UsageError(
-            f"the generator of {path} makes numbers that are not finite: its training diverged, see {run.best}"
-        )
     real = _draw(dataset.train, n, Stream(seed, "evaluation/real"))
     heldout = _draw(dataset.heldout, n, Stream(seed, "evaluation/heldout"))
     extractor, neutral = extractor_for(dataset), neutral_extractor_for(dataset)
+    if fid and min(len(real), n) <= NUM_INCEPTION_FEATURES:
+        raise UsageError(
+            f"FID takes more than {NUM_INCEPTION_FEATURES:,} samples: {recipe.data} has {len(real):,} to train on, and "
+            f"{n:,} are to be generated"
+        )
     inception = _inception(generator) if fid else None
     sets = []
     for place, (what, samples) in enumerate((("real", real), ("generated", generated), ("held-out", heldout))):
         on_progress(f"features of {len(samples):,} {what} samples", (place + 0.5) / 6)
         sets.append(_see(samples, dataset, extractor, neutral, inception))
     seen_real, seen_generated, seen_heldout = sets
-    num_features = max(seen_real.features.shape[1], 0 if seen_real.inception is None else seen_real.inception.shape[1])
+    num_features = seen_real.features.shape[1]
     least = max(MIN_SAMPLES, num_features + 1)
     if min(len(real), len(heldout), n) < least:
         raise UsageError(
@@ -181,15 +191,16 @@ def evaluate(
         figures={
             name: Figure(
                 {"memorization": neutral.name, "fid": "inception"}.get(name, extractor.name),
-                *(columns[column][name] for column in ("generated", "matched", "floor")),
+                columns["generated"][name],
+                *(columns[column].get(name) for column in ("matched", "floor")),
             )
-            for name in columns["floor"]
+            for name in columns["generated"]
         },
     )
-    write_json(run.path / "card.json", asdict(card))
-    run.write_summary(
-        replace(run.summary(), metrics={name: figure.generated.value for name, figure in card.figures.items()})
-    )
+    write_json(folder / "card.json", asdict(card))
+    if not is_best:
+        metrics = {name: figure.generated.value for name, figure in card.figures.items()}
+        run.write_summary(replace(run.summary(), metrics=metrics))
     on_progress("done", 1.0)
     return card
 
@@ -272,7 +283,7 @@ def _figures(real: _Seen, fake: _Seen, unseen: Features | None, seed: int) -> di
         figures["class_distance"] = class_distance(real.classes, fake.classes, NUM_CLASSES, seed=seed)
     if fake.points is not None and fake.mixture is not None:
         figures |= _modes(fake.points, fake.mixture, seed)
-    if real.inception is not None and fake.inception is not None:
+    if real.inception is not None and fake.inception is not None and len(fake.inception) > NUM_INCEPTION_FEATURES:
         figures["fid"] = frechet_distance(real.inception, fake.inception, num_resamples=NUM_FID_RESAMPLES, seed=seed)
     return figures
 
@@ -280,10 +291,16 @@ def _figures(real: _Seen, fake: _Seen, unseen: Features | None, seed: int) -> di
 def _modes(points: Samples, mixture: Mixture, seed: int) -> dict[str, Estimate]:
     """The counts of `bench modes`, with intervals."""
 
-    def count(name: str) -> Estimate:
+    def count(name: str, most: float) -> Estimate:
         def statistic(groups: list[Tensor]) -> float:
             return float(getattr(count_modes(groups[0], mixture), name))
 
-        return bootstrap(statistic, [points], NUM_RESAMPLES, seed, least=0.0)
+        estimate = bootstrap(statistic, [points], NUM_RESAMPLES, seed, least=0.0)
+        return replace(estimate, high=min(estimate.high, most))
 
-    return {"modes": count("found"), "high_quality": count("high_quality"), "reverse_kl": count("reverse_kl")}
+    num_modes = len(mixture.means)
+    return {
+        "modes": count("found", num_modes),
+        "high_quality": count("high_quality", 1.0),
+        "reverse_kl": count("reverse_kl", math.log(num_modes)),
+    }

@@ -180,7 +180,8 @@ class Game:
             real_logits, fake_logits = self.logits(real, labels), self.logits(fake.detach(), labels)
             losses = self.objective.discriminator(real_logits, fake_logits)  # 5. the discriminator's loss
             penalty = self._penalty(real, fake.detach(), labels, turn)
-            seen = {"real samples": real, "generated samples": fake, "logits": torch.cat([real_logits, fake_logits])}
+            seen = {"real samples": real, "generated samples": fake}
+            seen |= {"logits of real samples": real_logits, "logits of generated samples": fake_logits}
             discriminator_update = self._differentiate(self.discriminator, losses.mean(), penalty, seen)
             if not (last and self.simultaneous):
                 self._update_discriminator(discriminator_update, turn)  # 6. its update
@@ -249,26 +250,27 @@ class Game:
 
     def _differentiate(self, player: nn.Module, loss: Tensor, penalty: Tensor, seen: dict[str, Tensor]) -> _Update:
         # Only the player's own gradients are computed: the other one is frozen without being told so.
-        named = {name: parameter for name, parameter in player.named_parameters() if parameter.requires_grad}
+        parameters = [parameter for parameter in player.parameters() if parameter.requires_grad]
         gradients = torch.autograd.grad(
-            loss + penalty, list(named.values()), retain_graph=False, allow_unused=True, materialize_grads=True
+            loss + penalty, parameters, retain_graph=False, allow_unused=True, materialize_grads=True
         )
         norm = torch.nn.utils.get_total_norm(gradients)
         if not torch.isfinite(loss + penalty + norm):
-            seen = seen | {"loss": loss, "penalty": penalty}
-            seen |= {f"gradient of {name}": gradient for name, gradient in zip(named, gradients, strict=True)}
-            raise self._divergence(player, seen, norm)
+            raise self._divergence(player, seen | {"loss": loss, "penalty": penalty}, gradients, norm)
         return _Update(gradients, norm, loss)
 
-    def _divergence(self, player: nn.Module, seen: dict[str, Tensor], norm: Tensor) -> DivergenceError:
+    def _divergence(
+        self, player: nn.Module, seen: dict[str, Tensor], gradients: tuple[Tensor, ...], norm: Tensor
+    ) -> DivergenceError:
         """Names the first tensor, in the order of their making, that is not finite."""
+        names = [name for name, parameter in player.named_parameters() if parameter.requires_grad]
         weights = {
             f"{name} weight {key}": weight
             for name, module in (("generator", self.generator), ("discriminator", self.discriminator))
             for key, weight in module.named_parameters()
         }
-        tensors = (weights | seen).items()
-        first = next((name for name, tensor in tensors if not torch.isfinite(tensor).all()), "gradient norm")
+        tensors = weights | seen | {f"gradient of {name}": value for name, value in zip(names, gradients, strict=True)}
+        first = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), "gradient norm")
         return DivergenceError(
             f"the {'generator' if player is self.generator else 'discriminator'} diverged at step {self.steps + 1}: "
             f"the first tensor that is not finite is the {first}; loss {seen['loss'].item():g}, penalty "

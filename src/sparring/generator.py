@@ -214,6 +214,10 @@ class Generator:
             batches.append(to_numpy(self.module(*padded)[: BATCH - missing] * self.config.scale))
         return np.concatenate(batches)
 
+    def is_finite(self) -> bool:
+        """Whether all weights are finite; where they are not, images would only look black."""
+        return all(bool(torch.isfinite(value).all()) for value in self.module.state_dict().values())
+
     def _check_labels(self, labels: Labels | None, n: int) -> None:
         classes = len(self.config.class_shares)
         if labels is None and classes:

@@ -1,10 +1,12 @@
 """The doctor: alarms from the lines of a training's log, each with the numbers that raised it.
 
-A rule reads the evaluations so far and gives a score; its alarm stands from the second score in a row above the
-rule's threshold until the first below. The thresholds lie between what healthy trainings reach and what sabotaged
-ones do: `benchmarks/health.py` trains both and prints the table of docs/health.md.
+A rule reads the evaluations so far and gives a score. Its alarm comes where two scores in a row lie above the rule's
+threshold, for most rules not before the samples have ceased to become better, and stands until the first score below.
+The thresholds lie between what healthy trainings reach and what sabotaged ones do: `benchmarks/health.py` trains both
+and prints the table of docs/health.md.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,6 +22,8 @@ PATIENCE = 2
 """An alarm comes where so many evaluations in a row agree."""
 WINDOW = 10
 """Evaluations that `oscillation` and `stalled` look back on, at least."""
+GOOD_COVERAGE = 0.5
+"""Where samples cover more of the data than this, how the discriminator stands is no sickness."""
 LARGEST_LOSS = 100.0
 LARGEST_GROWTH = 6.0
 
@@ -57,6 +61,7 @@ class Rule:
         evidence: from the evaluations so far, oldest first, to numbers by name, the score first; nothing where there
             is nothing to judge.
         threshold: what the score exceeds where something is wrong.
+        at_once: whether it may come while the samples still become better.
     """
 
     name: str
@@ -65,22 +70,23 @@ class Rule:
     advice: str
     evidence: Callable[[Sequence[Line]], dict[str, float]]
     threshold: float
+    at_once: bool = False
 
 
 def _collapse(lines: Sequence[Line]) -> dict[str, float]:
-    if _improving(lines) or "diversity" not in lines[-1]:
+    if "diversity" not in lines[-1]:
         return {}
     return {"alikeness": 1 - lines[-1]["diversity"]} | _numbers(lines[-1], "diversity", "recall")
 
 
 def _partial_collapse(lines: Sequence[Line]) -> dict[str, float]:
-    if _improving(lines) or lines[-1].get("diversity", 0.0) < 0.3:
+    if lines[-1].get("diversity", 0.0) < 0.3:
         return {}  # where samples are alike, that is the alarm
     return _numbers(lines[-1], "missing", "recall", "coverage")
 
 
 def _memorization(lines: Sequence[Line]) -> dict[str, float]:
-    if _improving(lines) or lines[-1].get("diversity", 0.0) < 0.5:
+    if lines[-1].get("diversity", 0.0) < 0.5:
         return {}  # where samples are alike, all are nearest to the same few items
     return _numbers(lines[-1], "memorization", "precision")
 
@@ -93,15 +99,20 @@ def _overfitting(lines: Sequence[Line]) -> dict[str, float]:
 
 
 def _strong_discriminator(lines: Sequence[Line]) -> dict[str, float]:
-    if _improving(lines):
+    """The digits of its confidence: 2 where it errs in one of a hundred, on real and on generated samples."""
+    line = lines[-1]
+    if line.get("coverage", 1.0) > GOOD_COVERAGE:
         return {}
-    return _numbers(lines[-1], "margin", "separation", "fake_probability", "generator_gradient_norm")
+    error = max(1 - line["real_probability"], line["fake_probability"], 1e-9)
+    numbers = _numbers(line, "real_probability", "fake_probability", "generator_gradient_norm", "coverage")
+    return {"confidence": -math.log10(error)} | numbers
 
 
 def _weak_discriminator(lines: Sequence[Line]) -> dict[str, float]:
-    if _improving(lines) or "separation" not in lines[-1] or lines[-1].get("precision", 0.0) > 0.5:
+    line = lines[-1]
+    if "separation" not in line or line["coverage"] > GOOD_COVERAGE:
         return {}
-    return {"confusion": 1 - lines[-1]["separation"]} | _numbers(lines[-1], "separation", "precision")
+    return {"confusion": 1 - line["separation"]} | _numbers(line, "separation", "coverage")
 
 
 def _divergence(lines: Sequence[Line]) -> dict[str, float]:
@@ -119,7 +130,7 @@ def _oscillation(lines: Sequence[Line]) -> dict[str, float]:
     way = sum(abs(after["distance"] - before["distance"]) for before, after in pairwise(lines))
     came = abs(lines[-1]["distance"] - lines[0]["distance"])
     noise = 2 * (WINDOW - 1) * median(line["distance_error"] for line in lines)
-    return {"turning": way / max(came, noise, 1e-9), "way": way, "came": came, "noise": noise}
+    return {"turning": way / max(came, noise), "way": way, "came": came, "noise": noise}
 
 
 def _stalled(lines: Sequence[Line]) -> dict[str, float]:
@@ -132,9 +143,12 @@ def _stalled(lines: Sequence[Line]) -> dict[str, float]:
 
 
 def _improving(lines: Sequence[Line]) -> bool:
-    """Whether the samples have become better by a tenth within the last evaluations."""
-    values = [line["distance"] for line in lines[-PATIENCE - 1 :] if "distance" in line]
-    return len(values) < 2 or values[-1] < 0.9 * values[0]
+    """Whether the samples have become better by a tenth, and more than by chance, within the last evaluations."""
+    recent = [line for line in lines[-PATIENCE:] if "distance" in line]
+    if len(recent) < PATIENCE:
+        return True
+    before, after = recent[0]["distance"], recent[-1]["distance"]
+    return bool(before - after > max(0.1 * abs(before), 2 * recent[-1]["distance_error"]))
 
 
 def _numbers(line: Line, *names: str) -> dict[str, float]:
@@ -177,6 +191,7 @@ RULES = {
             advice="train on more data, or stop at the best generator (best/); a smaller --width or --penalty r1",
             evidence=_overfitting,
             threshold=0.5,
+            at_once=True,
         ),
         Rule(
             name="strong_discriminator",
@@ -185,7 +200,7 @@ RULES = {
             advice="lower the discriminator's rate (--set learning_rate_ratio=0.25), one update of it an iteration, "
             "--objective non_saturating, or --penalty r1",
             evidence=_strong_discriminator,
-            threshold=6.0,
+            threshold=1.7,
         ),
         Rule(
             name="weak_discriminator",
@@ -204,6 +219,7 @@ RULES = {
             "or --set clip_gradients=1",
             evidence=_divergence,
             threshold=1.0,
+            at_once=True,
         ),
         Rule(
             name="oscillation",
@@ -242,13 +258,12 @@ class Doctor:
         >>> for step in (100, 200, 300):
         ...     alarms = doctor.see({"step": step, "evaluation": figures} | losses)
         >>> [(alarm.name, alarm.since) for alarm in alarms]
-        [('collapse', 200)]
+        [('collapse', 100)]
     """
 
     def __init__(self) -> None:
         self._lines: list[Line] = []
-        self._since: dict[str, int] = {}
-        self._agreeing: dict[str, int] = {}
+        self._steps: dict[str, list[int]] = {name: [] for name in RULES}  # whose scores in a row were too high
         self._standing: list[Alarm] = []
 
     def see(self, line: Line) -> list[Alarm]:
@@ -256,17 +271,16 @@ class Doctor:
         if "evaluation" not in line:
             return self._standing
         self._lines.append({**line, **line["evaluation"]})
-        alarms = []
+        alarms, improving = [], _improving(self._lines)
+        standing = {alarm.name for alarm in self._standing}
         for rule in RULES.values():
             evidence = rule.evidence(self._lines)
+            steps = self._steps[rule.name]
             if not evidence or next(iter(evidence.values())) <= rule.threshold:
-                self._agreeing[rule.name] = 0
+                steps.clear()
                 continue
-            self._agreeing[rule.name] = self._agreeing.get(rule.name, 0) + 1
-            if self._agreeing[rule.name] == 1:
-                self._since[rule.name] = line["step"]
-            if self._agreeing[rule.name] >= PATIENCE:
-                since = self._since[rule.name]
-                alarms.append(Alarm(rule.name, rule.severity, since, rule.meaning, evidence, rule.advice))
+            steps.append(line["step"])
+            if len(steps) >= PATIENCE and (rule.at_once or not improving or rule.name in standing):
+                alarms.append(Alarm(rule.name, rule.severity, steps[0], rule.meaning, evidence, rule.advice))
         self._standing = alarms
         return alarms

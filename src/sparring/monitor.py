@@ -12,14 +12,12 @@ from functools import cached_property
 from typing import final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparring.data import Dataset, Mixture, Source
 from sparring.game import Game
 from sparring.generator import Generator, to_samples
 from sparring.metrics import (
-    Estimate,
     count_modes,
     density_coverage,
     extractor_for,
@@ -30,26 +28,30 @@ from sparring.metrics import (
 )
 from sparring.metrics.estimate import Z_95, Features
 from sparring.seeding import Stream
-from sparring.types import Labels, Latents, Samples
+from sparring.types import AnyLogits, Labels, Latents, Samples
 
 NUM_SAMPLES = 500
-NUM_TRAIN = 10_000
-"""Training items among which copies are looked for."""
+MAX_TRAIN = 100_000
+"""Training items among which copies are looked for; of more, not at all."""
 NUM_CELLS = 20
-"""Parts that data without classes are divided into."""
+"""Parts that data are divided into which have no classes, or more than MAX_CLASSES."""
+MAX_CLASSES = 50
 LEAST_SHARE = 0.2
 """A part of the data is missing where samples hold less than this of its due."""
 NUM_RESAMPLES = 20
-MIN_TRAIN, MIN_HELDOUT = 20, 2
-"""Data with fewer items are not monitored."""
 
 
 FIRST_SECONDS = 0.25
 """What the first evaluation is taken to cost, before it is known."""
+LEAST_GAP = 0.02
+"""The least time between two evaluations, as a share of the training time so far."""
 
-
-AnyLogits = Float[Tensor, "_"]
-"""Logits of sets that need not be of one size."""
+FIGURES = (
+    "distance", "distance_error", "precision", "recall", "coverage", "diversity", "missing", "memorization",
+    "separation", "margin", "overfitting", "overfitting_error", "generator_growth", "discriminator_growth", "modes",
+    "high_quality", "reverse_kl",
+)  # fmt: skip
+"""What there may be in an evaluation, besides the seconds that it took."""
 
 
 @final
@@ -63,7 +65,6 @@ class Monitor:
         interval_steps: an evaluation every so many steps, instead, whatever it costs; or None.
 
     Attributes:
-        latest: the figures of the last evaluation.
         best: the least distance so far, or None.
 
     Example:
@@ -78,9 +79,8 @@ class Monitor:
         self.dataset = dataset
         self.share = share
         self.interval_steps = interval_steps
-        self.latest: dict[str, float] = {}
         self.best: float | None = None
-        self._last_step = 0
+        self._last_step, self._last_seconds = 0, 0.0
         self._cost, self._spent = FIRST_SECONDS, 0.0
         self._first_norms = _norm(game.generator), _norm(game.discriminator)
 
@@ -98,16 +98,21 @@ class Monitor:
         """
         if self.interval_steps is not None:
             return at_end or step // self.interval_steps > self._last_step // self.interval_steps
-        return self._spent + (1 if at_end else 2) * self._cost <= self.share * seconds
+        spaced = seconds - self._last_seconds >= LEAST_GAP * seconds
+        return (at_end or spaced) and self._spent + (1 if at_end else 2) * self._cost <= self.share * seconds
 
-    def see(self, step: int, figures: dict[str, float]) -> bool:
+    def see(self, step: int, seconds: float, figures: dict[str, float]) -> bool:
         """Take in an evaluation, of now or of a log that is resumed.
+
+        Args:
+            step: iterations played.
+            seconds: training time so far.
+            figures: what `measure` gave.
 
         Returns:
             Whether it is the best so far.
         """
-        self.latest = figures
-        self._last_step = step
+        self._last_step, self._last_seconds = step, seconds
         self._cost = figures["seconds"]
         self._spent += self._cost
         distance = figures.get("distance")
@@ -123,7 +128,8 @@ class Monitor:
             generator: whose samples are judged: the averaged one.
 
         Returns:
-            seconds: what the evaluation took; alone with the growths where samples are not finite.
+            seconds: what the evaluation took; with nothing but the growths where the generator is not finite, or all
+                data are the same.
             distance and distance_error: by which evaluations are compared, and its standard error: the kernel distance
                 of images; 1 − coverage of points, whose moments may all agree where no mode is found.
             precision, recall, coverage: see `sparring.metrics`.
@@ -143,7 +149,7 @@ class Monitor:
         """
         start = time.perf_counter()
         norms = _norm(self.game.generator), _norm(self.game.discriminator)
-        growths = [norm / first for norm, first in zip(norms, self._first_norms, strict=True)]
+        growths = [norm / first if first > 0 else 1.0 for norm, first in zip(norms, self._first_norms, strict=True)]
         figures = {"generator_growth": growths[0], "discriminator_growth": growths[1]}
         figures |= self._compare(generator)
         figures["seconds"] = round(time.perf_counter() - start, 3)
@@ -151,22 +157,25 @@ class Monitor:
 
     def _compare(self, generator: Generator) -> dict[str, float]:
         real = self._real
+        if real.spread == 0 or not generator.is_finite():
+            return {}
         latents, labels = (
             generator.latents(NUM_SAMPLES, self.game.seed),
             generator.random_labels(NUM_SAMPLES, self.game.seed),
         )
         samples = to_samples(generator.generate(latents, labels))
         features = self._extractor(samples)
-        if not torch.isfinite(features).all():
-            return {}
         precision, recall = precision_recall(real.features, features)
         _, coverage = density_coverage(real.features, features)
-        distance = Estimate(1 - coverage.value, 1 - coverage.high, 1 - coverage.low)
-        if samples.ndim > 2:
-            distance = kernel_distance(real.features, features, num_resamples=NUM_RESAMPLES, seed=self.game.seed)
+        if samples.ndim == 2:
+            share = coverage.value
+            distance, error = 1 - share, (max(share * (1 - share), 1 / NUM_SAMPLES) / NUM_SAMPLES) ** 0.5
+        else:
+            kernel = kernel_distance(real.features, features, num_resamples=NUM_RESAMPLES, seed=self.game.seed)
+            distance, error = kernel.value, (kernel.high - kernel.low) / (2 * Z_95)
         figures = {
-            "distance": distance.value,
-            "distance_error": (distance.high - distance.low) / (2 * Z_95),
+            "distance": distance,
+            "distance_error": error,
             "precision": precision.value,
             "recall": recall.value,
             "coverage": coverage.value,
@@ -221,14 +230,18 @@ class Monitor:
 
     @cached_property
     def _heldout(self) -> "_Batch":
-        return _batch(self.dataset.heldout, Stream(self.game.seed, "monitor/heldout"))
+        batch = _batch(self.dataset.heldout, Stream(self.game.seed, "monitor/heldout"))
+        if batch.labels is None or not self.dataset.train.class_shares:
+            return batch
+        known = batch.labels < len(self.dataset.train.class_shares)  # the discriminator knows those of training alone
+        return _Batch(batch.samples[known], batch.labels[known])
 
     @cached_property
     def _real(self) -> "_Real":
         features = self._extractor(self._train.samples)
         if isinstance(self.dataset.train, Mixture):
             centers = self.dataset.train.means.to(features)
-        elif self._train.labels is not None:
+        elif self._train.labels is not None and len(self.dataset.train.class_shares) <= MAX_CLASSES:
             labels = self._train.labels
             centers = torch.stack([features[labels == label].mean(0) for label in sorted(set(labels.tolist()))])
         else:
@@ -238,7 +251,7 @@ class Monitor:
     @cached_property
     def _thumbnails(self) -> tuple[Features, Features] | None:
         """Of training and of held-out items, where there are items that could be copied."""
-        if self.dataset.train.num_items is None:
+        if not 0 < (self.dataset.train.num_items or 0) <= MAX_TRAIN:
             return None
         train, heldout = (
             torch.cat(
@@ -271,10 +284,11 @@ def _batch(source: Source, stream: Stream) -> _Batch:
 
 
 def _once(source: Source, stream: Stream) -> Iterator[Samples]:
-    """At most NUM_TRAIN items of a finite source, none twice, a part at a time."""
+    """Every item of a finite source once, a part at a time."""
     assert source.num_items is not None
     size = min(NUM_SAMPLES, source.num_items)
-    return (source.batch(size, stream.at(step)) for step in range(min(NUM_TRAIN, source.num_items) // size))
+    for step in range(math.ceil(source.num_items / size)):
+        yield source.batch(size, stream.at(step))[: source.num_items - step * size]  # the next epoch is cut off
 
 
 def _spread(features: Features) -> float:
@@ -307,9 +321,11 @@ def _compare_logits(train: AnyLogits, heldout: AnyLogits, fake: AnyLogits) -> di
     deviation = ((train.var() + fake.var()) / 2).sqrt().item()
     figures = {"separation": separation}
     distance = (train.mean() - fake.mean()).item()
-    error = (train.var() / len(train) + heldout.var() / len(heldout)).sqrt().item()
     if deviation > 0:
         figures["margin"] = distance / deviation
+    if len(heldout) < 2:
+        return figures
+    error = (train.var() / len(train) + heldout.var() / len(heldout)).sqrt().item()
     if distance > error:
         figures["overfitting"] = (train.mean() - heldout.mean()).item() / distance
         figures["overfitting_error"] = error / distance

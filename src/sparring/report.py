@@ -2,8 +2,8 @@
 
 import base64
 import io
+import shlex
 from collections.abc import Iterable
-from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from PIL import Image
 from sparring import pictures
 from sparring.evaluation import Card
 from sparring.files import read_json, write_atomically
+from sparring.health import Alarm
 from sparring.run import LogLine, Run, Summary, open_run
 
 NUM_PICTURES = 6
@@ -57,12 +58,16 @@ def write_report(path: str | Path) -> Path:
 
 def _page(run: Run) -> str:
     summary, log = run.summary(), run.log()
+    alarms = summary.health
+    if summary.status == "running":  # the summary is written at the end
+        standing: list[dict[str, Any]] = next((line["alarms"] for line in reversed(log) if "alarms" in line), [])
+        alarms = [Alarm(**alarm) for alarm in standing]
     sections = [
         f"<h1>{escape(run.path.resolve().name)}</h1>",
         f"<p>{escape(_what_was_trained(run))} {escape(_how_it_ended(run, summary, log))}</p>",
-        *_alarms(summary, log),
+        *_health(alarms, log),
         "<h2>What to try next</h2><ul>",
-        *(f"<li>{step}</li>" for step in _next_steps(run, summary, log)),
+        *(f"<li>{step}</li>" for step in _next_steps(run, summary, alarms, log)),
         "</ul>",
         *_samples(run),
         *_curves(log),
@@ -102,21 +107,17 @@ def _how_it_ended(run: Run, summary: Summary, log: list[LogLine]) -> str:
     )
 
 
-def _alarms(summary: Summary, log: list[LogLine]) -> Iterable[str]:
-    standing = [asdict(alarm) for alarm in summary.health]
-    if summary.status == "running":
-        standing = next((line["alarms"] for line in reversed(log) if "alarms" in line), [])
+def _health(alarms: list[Alarm], log: list[LogLine]) -> Iterable[str]:
     yield "<h2>Health</h2>"
     if not any("evaluation" in line for line in log):
-        yield "<p class='alarm notice'>The samples were never measured: the training was too short for its budget.</p>"
-    elif not standing:
+        yield "<p class='alarm notice'>The samples were not measured: the training was too short, or told not to.</p>"
+    elif not alarms:
         yield "<p class='alarm good'>No alarm stands at the end.</p>"
-    for alarm in standing:
-        notice = " notice" if alarm["severity"] == "notice" else ""
+    for alarm in alarms:
+        notice = " notice" if alarm.severity == "notice" else ""
         yield (
-            f"<div class='alarm{notice}'><b>{_words(alarm['name'])}</b>, {alarm['severity']} since step "
-            f"{alarm['since']:,}: {escape(alarm['meaning'])}.<br>Seen: {_numbers(alarm['evidence'])}<br>"
-            f"Try: {escape(alarm['advice'])}</div>"
+            f"<div class='alarm{notice}'><b>{_words(alarm.name)}</b>, {alarm.severity} since step {alarm.since:,}: "
+            f"{escape(alarm.meaning)}.<br>Seen: {_numbers(alarm.evidence)}<br>Try: {escape(alarm.advice)}</div>"
         )
     if passed := _passed(log):
         rows = (
@@ -137,21 +138,23 @@ def _passed(log: list[LogLine]) -> list[tuple[str, int, int]]:
     return passed
 
 
-def _next_steps(run: Run, summary: Summary, log: list[LogLine]) -> Iterable[str]:
-    path = escape(str(run.path))
+def _next_steps(run: Run, summary: Summary, alarms: list[Alarm], log: list[LogLine]) -> Iterable[str]:
+    path = escape(shlex.quote(str(run.path)))
     if summary.status in ("running", "stopped", "failed") and not run.is_locked():
         yield f"Go on where it was: <code>sparring resume {path}</code>"
-    if summary.health:
+    if alarms:
         yield "What the alarms above say to try, one change at a time."
-    distances = [line["evaluation"]["distance"] for line in log if "distance" in line.get("evaluation", {})]
-    if len(distances) >= 4 and distances[-1] <= min(distances) and summary.status == "finished":
-        yield (
-            "The samples were at their best at the end: train longer. "
-            f"<code>sparring resume {path} --steps {2 * summary.steps}</code> goes on; where the rates fell to zero, a "
-            "new training of twice the length does better."
-        )
-    elif distances and distances[-1] > 1.5 * min(distances) and run.best.is_dir():
-        yield f"Earlier samples were better: <code>sparring sample {path}/best -n 64 --out best.png</code>"
+    measured = [line["evaluation"] for line in log if "distance" in line.get("evaluation", {})]
+    if len(measured) >= 4:
+        best, last = min(measured, key=lambda figures: float(figures["distance"])), measured[-1]
+        if last is best and summary.status == "finished":
+            yield (
+                "The samples were at their best at the end: train longer. "
+                f"<code>sparring resume {path} --steps {2 * summary.steps}</code> goes on; where the rates fell to "
+                "zero, a new training of twice the length does better."
+            )
+        elif last["distance"] - best["distance"] > max(0.5 * abs(best["distance"]), 2 * last["distance_error"]):
+            yield f"Earlier samples were better: <code>sparring sample {path}/best -n 64 --out best.png</code>"
     if not (run.path / "card.json").exists():
         yield f"Measure it with thousands of samples: <code>sparring evaluate {path}</code>"
     yield f"Draw from it: <code>sparring sample {path} -n 64 --out grid.png</code>"
@@ -192,7 +195,7 @@ def _card(run: Run) -> Iterable[str]:
     card = read_json(run.path / "card.json", Card)
     yield "<h2>The card</h2><table><tr><th></th><th>generated</th><th>as many as held out</th><th>held out</th></tr>"
     for name, figure in card.figures.items():
-        cells = "".join(f"<td>{each}</td>" for each in (figure.generated, figure.matched, figure.floor))
+        cells = "".join(f"<td>{each or '–'}</td>" for each in (figure.generated, figure.matched, figure.floor))
         yield f"<tr><td>{_words(name)}</td>{cells}</tr>"
     extractors = ", ".join(f"{name} ({digits})" for name, digits in card.extractors.items())
     yield (

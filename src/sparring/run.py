@@ -98,6 +98,15 @@ class Run:
         """The folder of the generator that was measured best."""
         return self.path / "best"
 
+    def write_best(self, line: LogLine) -> None:
+        """Write beside the best generator which line of the log measured it."""
+        write_json(self.best / "measured.json", line)
+
+    def best_distance(self) -> float | None:
+        """The distance of the best generator, or None where none was measured."""
+        path = self.best / "measured.json"
+        return json.loads(path.read_text(encoding="utf-8"))["evaluation"]["distance"] if path.exists() else None
+
     def sample_path(self, step: int) -> Path:
         """The picture of samples at a step."""
         return self.path / "samples" / f"step-{step:06d}.png"

@@ -79,10 +79,13 @@ class Goal:
     """Stops a training by what its log says: a target of any number in it, or a plateau of the distance to the data.
 
     On a plateau the mean distance of the last eight evaluations is not below that of the eight before by two standard
-    errors of the difference.
+    errors of the difference. It is looked for from where the distance has fallen by a tenth for the first time.
 
     Args:
         text: "plateau", or NAME<NUMBER, or NAME>NUMBER, of a number in the log.
+
+    Attributes:
+        name: of the number that it waits for.
 
     Raises:
         UsageError: for a text that is neither.
@@ -101,21 +104,24 @@ class Goal:
             match = None
         if text != "plateau" and match is None:
             raise UsageError(f"until must be plateau, or a target such as coverage>0.9, and is {text!r}")
+        self.name = "distance" if self._target is None else self._target[0]
         self._text = text
+        self._first: float | None = None
         self._values: deque[float] = deque(maxlen=2 * WINDOW)
 
     def reached(self, line: Mapping[str, Any]) -> str:
         """Take in the next line of the log; why to stop, or nothing."""
-        numbers = {**line, **line.get("evaluation", {})}
-        if self._target is not None:
-            name, comparison, threshold = self._target
-            value = numbers.get(name)
-            if value is None or not (value < threshold if comparison == "<" else value > threshold):
-                return ""
-            return f"{name} is {value:.4g} ({self._text})"
-        if "distance" not in numbers:
+        value = {**line, **line.get("evaluation", {})}.get(self.name)
+        if value is None:
             return ""
-        self._values.append(numbers["distance"])
+        if self._target is not None:
+            _, comparison, threshold = self._target
+            reached = value < threshold if comparison == "<" else value > threshold
+            return f"{self.name} is {value:.4g} ({self._text})" if reached else ""
+        self._first = value if self._first is None else self._first
+        if not self._values and value > self._first - 0.1 * abs(self._first):
+            return ""  # it has not begun to learn
+        self._values.append(value)
         values = list(self._values)
         if len(values) < 2 * WINDOW:
             return ""

@@ -1,5 +1,6 @@
-"""The loop: data order → `Game.step` → average → log → samples → checkpoint → stop."""
+"""The loop: data order → `Game.step` → average → evaluate → log → samples → checkpoint → stop."""
 
+import math
 import signal
 import threading
 import time
@@ -26,6 +27,8 @@ from sparring.stopping import Goal, Limits, Plateau
 NUM_SAMPLES_IMAGES, NUM_SAMPLES_POINTS = 100, 2500
 NUMBERS = [field.name for field in fields(Report) if field.name != "step"]
 """What of a report goes into the log."""
+COUNTERS = ("step", "images", "seconds")
+"""What comes before it."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class Trainer:
         self._doctor = Doctor()
         self._rates = [group["lr"] for group in self._parameter_groups()]
         self._pending: list[dict[str, float]] = []
-        self._reached = ""
+        self.reached = ""  # why the plateau or the goal ended it, where one did
         self._device = next(game.generator.parameters()).device
 
     def train(self, run: Run, on_progress: Callable[[Progress], None] = lambda progress: None) -> Outcome:
@@ -176,7 +179,8 @@ class Trainer:
                 return outcome
         except BaseException as error:
             if isinstance(error, DivergenceError):
-                self.alarms = [*self.alarms, not_finite(self.game.steps + 1, str(error))]
+                others = [alarm for alarm in self.alarms if alarm.name != "divergence"]
+                self.alarms = [*others, not_finite(self.game.steps + 1, str(error))]
             with suppress(OSError):  # the disk may be what failed
                 self._write_summary(run, Outcome("failed", str(error) or type(error).__name__))
             raise
@@ -192,6 +196,8 @@ class Trainer:
         run.cut_log(manifest.step)
         for line in run.log():
             self._read(line)
+        if self.monitor and (best := run.best_distance()) is not None:
+            self.monitor.best = min(best, math.inf if self.monitor.best is None else self.monitor.best)
 
     def generator(self) -> Generator:
         """The averaged generator as it is now."""
@@ -245,7 +251,7 @@ class Trainer:
         """Why the training is over, or nothing."""
         if self.progress() >= 1:
             return "its limit was reached"
-        return self._reached
+        return self.reached
 
     def _log(self, run: Run, on_progress: Callable[[Progress], None], evaluate: bool = False) -> None:
         if not self._pending:
@@ -259,6 +265,7 @@ class Trainer:
         before = {alarm.name for alarm in self.alarms}
         if self._read(line):
             self.generator().save(run.best)
+            run.write_best(line)
         if before != {alarm.name for alarm in self.alarms}:
             line["alarms"] = [asdict(alarm) for alarm in self.alarms]
         run.append(line)
@@ -272,12 +279,12 @@ class Trainer:
         """
         self.alarms = self._doctor.see(line)
         if self.plateau and self.plateau.reached(-line["discriminator_loss"]):
-            self._reached = "the game's value reached a plateau"
+            self.reached = "the game's value reached a plateau"
         if self.goal and (reason := self.goal.reached(line)):
-            self._reached = reason
+            self.reached = reason
         if self.monitor is None or "evaluation" not in line:
             return False
-        return self.monitor.see(line["step"], line["evaluation"])
+        return self.monitor.see(line["step"], line["seconds"], line["evaluation"])
 
     def _draw_samples(self, run: Run) -> None:
         count = NUM_SAMPLES_POINTS if len(self.config.item_shape) == 1 else NUM_SAMPLES_IMAGES
@@ -298,9 +305,8 @@ class Trainer:
 
     def _write_summary(self, run: Run, outcome: Outcome) -> None:
         seconds = round(self.seconds, 3)
-        metrics = self.monitor.latest if self.monitor else {}
         summary = Summary(
-            outcome.status, self.game.steps, self.images, seconds, outcome.reason, metrics, health=self.alarms
+            outcome.status, self.game.steps, self.images, seconds, outcome.reason, metrics={}, health=self.alarms
         )
         run.write_summary(summary)
 

@@ -85,19 +85,24 @@ def play_on(
     """Resume a run, and tell how it ended as well."""
     run = open_run(path)
     recipe = run.recipe()
-    if (steps, images, minutes) != (None, None, None):
+    further = (steps, images, minutes) != (None, None, None)
+    if further:
         recipe = replace(recipe, steps=steps, images=images, minutes=minutes)
     resolved, dataset = resolve(recipe)
     trainer = build(resolved, dataset)
     run.lock()
     try:
         trainer.resume(run)
+        if further and trainer.reached:  # what ended it lies behind, and who goes on wants to
+            trainer.goal, trainer.plateau, trainer.reached = None, None, ""
+            resolved = replace(resolved, until=None, plateau_lines=None)
         if reason := trainer.end():
             raise UsageError(
                 f"{path} is finished at step {trainer.game.steps}, since {reason}: to go further, give --steps, "
                 "--images or --minutes"
             )
         run.write_recipe(resolved)
+        (run.path / "card.json").unlink(missing_ok=True)  # it was of another generator
         return run, trainer.train(run, on_progress)
     finally:
         run.unlock()

@@ -15,6 +15,9 @@ Latents = Float[Tensor, "batch *latent"]
 Logits = Float[Tensor, "batch"]
 """The discriminator's scores: positive for what it takes to be real."""
 
+AnyLogits = Float[Tensor, " _"]
+"""Logits of sets that need not be of one size."""
+
 Labels = Int[Tensor, "batch"]
 """The class of each sample, int64, from 0."""
 
