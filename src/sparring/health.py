@@ -110,7 +110,7 @@ def _strong_discriminator(lines: Sequence[Line]) -> dict[str, float]:
 
 def _weak_discriminator(lines: Sequence[Line]) -> dict[str, float]:
     line = lines[-1]
-    if "separation" not in line or line["coverage"] > GOOD_COVERAGE:
+    if "separation" not in line or line.get("coverage", 1.0) > GOOD_COVERAGE:
         return {}
     return {"confusion": 1 - line["separation"]} | _numbers(line, "separation", "coverage")
 
@@ -253,10 +253,10 @@ class Doctor:
     """Reads a log line by line, and tells what alarms stand.
 
     Example:
-        >>> doctor, figures = Doctor(), {"distance": 9.0, "diversity": 0.01}
-        >>> losses = {"discriminator_loss": 0.0, "generator_loss": 9.0, "penalty": 0.0}
+        >>> doctor, game = Doctor(), {"discriminator_loss": 0.7, "generator_loss": 0.7, "penalty": 0.0}
+        >>> figures = {"distance": 9.0, "distance_error": 0.1, "diversity": 0.01}
         >>> for step in (100, 200, 300):
-        ...     alarms = doctor.see({"step": step, "evaluation": figures} | losses)
+        ...     alarms = doctor.see({"step": step, "evaluation": figures} | game)
         >>> [(alarm.name, alarm.since) for alarm in alarms]
         [('collapse', 100)]
     """
