@@ -70,7 +70,7 @@ class Monitor:
     Example:
         >>> from sparring.data import open_dataset
         >>> monitor = Monitor(Game(nn.Linear(4, 2), nn.Linear(2, 1)), open_dataset("ring"))
-        >>> monitor.is_due(step=100, seconds=4.0, at_end=False), monitor.is_due(step=300, seconds=12.0, at_end=False)
+        >>> monitor.is_due(step=100, seconds=4.0, progress=0.1), monitor.is_due(step=300, seconds=12.0, progress=0.3)
         (False, True)
     """
 
@@ -88,18 +88,20 @@ class Monitor:
         """Extract what is known of the real samples, once, before the time counts."""
         _ = self._real, self._heldout, self._thumbnails
 
-    def is_due(self, step: int, seconds: float, at_end: bool) -> bool:
-        """Whether to evaluate now; the budget always keeps what the evaluation at the end will cost.
+    def is_due(self, step: int, seconds: float, progress: float) -> bool:
+        """Whether to evaluate now; the second half of a training keeps what the evaluation at its end will cost.
 
         Args:
             step: iterations played.
             seconds: training time so far.
-            at_end: whether the training is over.
+            progress: the share of the training that is done.
         """
+        at_end = progress >= 1
         if self.interval_steps is not None:
             return at_end or step // self.interval_steps > self._last_step // self.interval_steps
         spaced = seconds - self._last_seconds >= LEAST_GAP * seconds
-        return (at_end or spaced) and self._spent + (1 if at_end else 2) * self._cost <= self.share * seconds
+        kept = self._cost if 0.5 < progress < 1 else 0.0
+        return (at_end or spaced) and self._spent + self._cost + kept <= self.share * seconds
 
     def see(self, step: int, seconds: float, figures: dict[str, float]) -> bool:
         """Take in an evaluation, of now or of a log that is resumed.

@@ -215,7 +215,7 @@ class Trainer:
 
         every = self.intervals
         step = self.game.steps
-        evaluate = self.monitor is not None and self.monitor.is_due(step, self.seconds, at_end=self.progress() >= 1)
+        evaluate = self.monitor is not None and self.monitor.is_due(step, self.seconds, self.progress())
         if evaluate or step % every.log_steps == 0:
             self._log(run, on_progress, evaluate)
         if _due(every.sample_steps, every.sample_seconds, step, seconds_before, self.seconds):
