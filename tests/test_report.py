@@ -9,7 +9,7 @@ import pytest
 
 import sparring
 from sparring import UsageError
-from sparring.report import write_report
+from sparring.report import diagnose
 from sparring.run import Run
 
 SMALL = {"width": 4, "batch_size": 16}
@@ -54,7 +54,7 @@ def sick(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_sick_run_is_explained(sick: Run) -> None:
     sparring.evaluate(sick.path, n=200)
-    page = read(write_report(sick.path))
+    page = read(diagnose(sick.path))
     assert "a <sick> run" in page.text
     assert "after 80 steps" in page.text
     for alarm in sick.summary().health:
@@ -70,14 +70,14 @@ def test_a_sick_run_is_explained(sick: Run) -> None:
 
 def test_a_healthy_run_says_so_and_what_to_do(tmp_path: Path) -> None:
     run = sparring.train("ring", steps=300, evaluation_steps=100, out=tmp_path / "run")
-    text = read(write_report(run.path)).text
+    text = read(diagnose(run.path)).text
     assert "No alarm stands" in text
     assert f"sparring evaluate {run.path}" in text
 
 
 def test_a_run_too_short_to_measure(tmp_path: Path) -> None:
     run = sparring.train("ring", steps=2, width=4, out=tmp_path / "run")
-    assert "were not measured" in read(write_report(run.path)).text
+    assert "were not measured" in read(diagnose(run.path)).text
 
 
 def test_a_run_that_goes_on_and_one_that_was_cut_off(tmp_path: Path) -> None:
@@ -86,9 +86,9 @@ def test_a_run_that_goes_on_and_one_that_was_cut_off(tmp_path: Path) -> None:
     path = run.path / "summary.json"
     path.write_text(path.read_text().replace('"finished"', '"running"'))
     run.lock()
-    assert "still training, and was at step 50" in read(write_report(run.path)).text
+    assert "still training, and was at step 50" in read(diagnose(run.path)).text
     run.unlock()
-    text = read(write_report(run.path)).text
+    text = read(diagnose(run.path)).text
     assert "cut off without a word" in text
     assert f"sparring resume {run.path}" in text
 
@@ -99,9 +99,9 @@ def test_alarms_that_passed_are_told(tmp_path: Path) -> None:
     lines = run.log()
     lines[1]["alarms"], lines[2]["alarms"] = [alarm], []
     (run.path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert "step 50 to 150" in read(write_report(run.path)).text
+    assert "step 50 to 150" in read(diagnose(run.path)).text
 
 
 def test_there_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no run"):
-        write_report(tmp_path)
+        diagnose(tmp_path)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sparring.evaluation import Card, evaluate
     from sparring.game import Game, Report
     from sparring.generator import Generator, load
+    from sparring.health import Alarm, Doctor
     from sparring.networks import NETWORKS, Discriminator, Network
     from sparring.objectives import OBJECTIVES, Objective
     from sparring.penalties import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         WeightClipping,
     )
     from sparring.recipes import RECIPES, Recipe
+    from sparring.report import diagnose
     from sparring.run import Run
     from sparring.training import resume, train
 
@@ -57,6 +59,7 @@ _HOME = {
     "sparring.evaluation": ("Card", "evaluate"),
     "sparring.game": ("Game", "Report"),
     "sparring.generator": ("Generator", "load"),
+    "sparring.health": ("Alarm", "Doctor"),
     "sparring.networks": ("NETWORKS", "Discriminator", "Network"),
     "sparring.objectives": ("OBJECTIVES", "Objective"),
     "sparring.penalties": (
@@ -71,6 +74,7 @@ _HOME = {
         "WeightClipping",
     ),
     "sparring.recipes": ("RECIPES", "Recipe"),
+    "sparring.report": ("diagnose",),
     "sparring.run": ("Run",),
     "sparring.training": ("resume", "train"),
 }
@@ -85,11 +89,13 @@ __all__ = [
     "R2",
     "RECIPES",
     "SOURCES",
+    "Alarm",
     "Average",
     "Card",
     "DataError",
     "Discriminator",
     "DivergenceError",
+    "Doctor",
     "Dragan",
     "Game",
     "Gaussian",
@@ -112,6 +118,7 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "WeightClipping",
+    "diagnose",
     "evaluate",
     "load",
     "open_dataset",

@@ -254,9 +254,9 @@ def _evaluate(command: Evaluate) -> int:
 
 
 def _diagnose(command: Diagnose) -> int:
-    from sparring.report import write_report
+    from sparring.report import diagnose
 
-    print(f"in {write_report(command.run)}")
+    print(f"in {diagnose(command.run)}")
     return 0
 
 

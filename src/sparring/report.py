@@ -31,7 +31,7 @@ figcaption, .quiet { color: #666; font-size: .9rem } code { background: #f3f3f3;
 """
 
 
-def write_report(path: str | Path) -> Path:
+def diagnose(path: str | Path) -> Path:
     """Explain a run, finished or not, in `report.html` in its folder.
 
     Args:
@@ -46,7 +46,7 @@ def write_report(path: str | Path) -> Path:
     Example:
         >>> import tempfile, sparring
         >>> run = sparring.train("ring", steps=5, width=8, out=tempfile.mkdtemp())
-        >>> write_report(run.path).name
+        >>> diagnose(run.path).name
         'report.html'
     """
     run = open_run(Path(path))
