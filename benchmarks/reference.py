@@ -22,7 +22,7 @@ def padded(images: Tensor) -> Tensor:
 
 def generator(side: int = 32, width: int = WIDTH) -> nn.Sequential:
     """Latents [n, 100, 1, 1] to images [n, 1, side, side]; side 32 or 64."""
-    features = width * side // 16
+    features = width * side // 8
     stack: list[nn.Module] = [
         nn.ConvTranspose2d(LATENT_DIM, features, 4, 1, 0, bias=False),
         nn.BatchNorm2d(features),
@@ -42,7 +42,7 @@ def discriminator(side: int = 32, width: int = WIDTH, *, normalized: bool = True
     """Images [n, 1, side, side] to logits [n, 1, 1, 1]."""
     stack: list[nn.Module] = [nn.Conv2d(1, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, True)]
     features = width
-    while features < width * side // 16:
+    while features < width * side // 8:
         stack += [nn.Conv2d(features, 2 * features, 4, 2, 1, bias=False)]
         stack += [nn.BatchNorm2d(2 * features)] if normalized else []
         stack += [nn.LeakyReLU(0.2, True)]
