@@ -180,9 +180,8 @@ class Game:
             real_logits, fake_logits = self.logits(real, labels), self.logits(fake.detach(), labels)
             losses = self.objective.discriminator(real_logits, fake_logits)  # 5. the discriminator's loss
             penalty = self._penalty(real, fake.detach(), labels, turn)
-            seen = {"real samples": real, "generated samples": fake}
-            seen |= {"logits of real samples": real_logits, "logits of generated samples": fake_logits}
-            discriminator_update = self._differentiate(self.discriminator, losses.mean(), penalty, seen)
+            seen = {"real": real, "fake": fake, "real_logits": real_logits, "fake_logits": fake_logits}
+            discriminator_update = self._differentiate(self.discriminator, losses.mean(), penalty, **seen)
             if not (last and self.simultaneous):
                 self._update_discriminator(discriminator_update, turn)  # 6. its update
 
@@ -190,8 +189,8 @@ class Game:
             if turn > 0:
                 fake = self.generate(len(real), self.discriminator_steps + turn, labels)
             generator_losses = self._generator_losses(real, fake, labels)  # 7. the generator's loss
-            seen = {"generated samples": fake}
-            generator_update = self._differentiate(self.generator, generator_losses.mean(), fake.new_zeros(()), seen)
+            no_penalty = fake.new_zeros(())
+            generator_update = self._differentiate(self.generator, generator_losses.mean(), no_penalty, fake=fake)
             if turn == 0 and self.simultaneous:
                 self._update_discriminator(discriminator_update, self.discriminator_steps - 1)
             self._apply(generator_update, self.generator, self.generator_optimizer)  # 8. its update
@@ -248,7 +247,7 @@ class Game:
                 total = total + penalty.interval * penalty(logits, real, fake, stream).mean()
         return self.penalty_factor * total
 
-    def _differentiate(self, player: nn.Module, loss: Tensor, penalty: Tensor, seen: dict[str, Tensor]) -> _Update:
+    def _differentiate(self, player: nn.Module, loss: Tensor, penalty: Tensor, **seen: Tensor) -> _Update:
         # Only the player's own gradients are computed: the other one is frozen without being told so.
         parameters = [parameter for parameter in player.parameters() if parameter.requires_grad]
         gradients = torch.autograd.grad(
