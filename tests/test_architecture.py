@@ -14,7 +14,7 @@ FLOORS: list[set[str]] = [
     {"errors", "types"},
     {"seeding", "files"},
     {"objectives", "penalties", "ema", "networks", "data", "pictures", "stopping"},
-    {"theory", "metrics", "recipes", "rejection", "health"},
+    {"theory", "metrics", "recipes", "rejection", "health", "one_stage"},
     {"game", "checkpoint", "run", "generator", "samples"},
     {"monitor"},
     {"trainer"},

@@ -69,6 +69,56 @@ def test_steps_equal_the_plain_loop(objective: str, simultaneous: bool) -> None:
     torch.testing.assert_close(weights(*ours), weights(*plain), rtol=0, atol=1e-12)
 
 
+class Counting(nn.Module):
+    """Another discriminator, and how often it was asked."""
+
+    def __init__(self, discriminator: nn.Module) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+        self.count = 0
+
+    def forward(self, samples: Tensor) -> Tensor:
+        self.count += 1
+        logits: Tensor = self.discriminator(samples)
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("options", "normalization", "count"),
+    [
+        ({"simultaneous": True}, False, 2),
+        ({"simultaneous": True}, True, 3),  # each logit depends on the batch
+        ({}, False, 3),
+        ({"simultaneous": True, "discriminator_steps": 3, "generator_steps": 2}, False, 7),
+    ],
+)
+def test_one_pass_through_the_discriminator_serves_both_players(
+    options: dict[str, object], normalization: bool, count: int
+) -> None:
+    """That the gradients are right is `test_steps_equal_the_plain_loop`."""
+    generator, discriminator = players(normalization)
+    counting = Counting(discriminator)
+    match = game(generator, counting, **options)
+    match.step(real_batch(0))
+    counting.count = 0
+    match.step(real_batch(1))
+    assert counting.count == count
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_one_stage_where_the_discriminator_is_sure(objective: str) -> None:
+    """Logits of ±40 by a discriminator that a minimax loss hardly moves any more: in float32, against float64."""
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        generator, discriminator = players()
+        with torch.no_grad():
+            discriminator[-1].weight.mul_(100)
+        match = game(generator.to(dtype), discriminator.to(dtype), objective=objective, simultaneous=True)
+        match.step(real_batch(0).to(dtype))
+        results.append(weights(generator))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-3, atol=1e-4)
+
+
 def test_alternating_and_simultaneous_differ() -> None:
     results = []
     for simultaneous in (False, True):

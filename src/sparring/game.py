@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 from sparring.data import Gaussian, Source
 from sparring.errors import DivergenceError, UnknownNameError, UsageError
 from sparring.objectives import OBJECTIVES, Objective
+from sparring.one_stage import generator_loss, judges_each_alone
 from sparring.penalties import Penalty
 from sparring.seeding import Stream
 from sparring.types import Labels, Logits, PerSample, Samples
@@ -63,6 +64,8 @@ class _Update:
     gradients: tuple[Tensor, ...]
     gradient_norm: Tensor
     loss: Tensor
+    slopes: Tensor | None
+    """Of the loss at the samples that were judged, where they were asked for."""
 
 
 class Game:
@@ -136,6 +139,7 @@ class Game:
         self.seed = seed
         self.steps = 0
         self.penalty_factor = 1.0
+        self._judges_each_alone: bool | None = None  # not yet known
         with Stream(seed, "penalties").as_default():
             for penalty in self.penalties:
                 penalty.prepare(discriminator)
@@ -177,10 +181,11 @@ class Game:
             last = turn == self.discriminator_steps - 1
             with torch.set_grad_enabled(last):  # the last fakes serve the generator's update too
                 fake = self.generate(len(real), turn, labels)  # 2. sample latents; 3. generate
-            real_logits, fake_logits = self.logits(real, labels), self.logits(fake.detach(), labels)
+            judged = fake.detach().requires_grad_(last and self._is_one_stage(fake, labels))
+            real_logits, fake_logits = self.logits(real, labels), self.logits(judged, labels)
             losses = self.objective.discriminator(real_logits, fake_logits)  # 5. the discriminator's loss
             penalty = self._penalty(real, fake.detach(), labels, turn)
-            seen = {"real": real, "fake": fake, "real_logits": real_logits, "fake_logits": fake_logits}
+            seen = {"real": real, "judged": judged, "real_logits": real_logits, "fake_logits": fake_logits}
             discriminator_update = self._differentiate(self.discriminator, losses.mean(), penalty, **seen)
             if not (last and self.simultaneous):
                 self._update_discriminator(discriminator_update, turn)  # 6. its update
@@ -188,9 +193,11 @@ class Game:
         for turn in range(self.generator_steps):
             if turn > 0:
                 fake = self.generate(len(real), self.discriminator_steps + turn, labels)
-            generator_losses = self._generator_losses(real, fake, labels)  # 7. the generator's loss
-            no_penalty = fake.new_zeros(())
-            generator_update = self._differentiate(self.generator, generator_losses.mean(), no_penalty, fake=fake)
+            slopes = discriminator_update.slopes if turn == 0 else None
+            loss = None if slopes is None else generator_loss(self.objective, real_logits, fake_logits, fake, slopes)
+            if loss is None:
+                loss = self._generator_losses(real, fake, labels).mean()  # 7. the generator's loss
+            generator_update = self._differentiate(self.generator, loss, fake.new_zeros(()), fake=fake)
             if turn == 0 and self.simultaneous:
                 self._update_discriminator(discriminator_update, self.discriminator_steps - 1)
             self._apply(generator_update, self.generator, self.generator_optimizer)  # 8. its update
@@ -229,6 +236,12 @@ class Game:
             )
         return output.flatten()
 
+    def _is_one_stage(self, fake: Samples, labels: Labels | None) -> bool:
+        """Whether one pass through the discriminator serves both players (`sparring.one_stage`)."""
+        if self.simultaneous and self._judges_each_alone is None:
+            self._judges_each_alone = judges_each_alone(self.discriminator, fake, labels)
+        return self.simultaneous and bool(self._judges_each_alone)
+
     def _generator_losses(self, real: Samples, fake: Samples, labels: Labels | None) -> PerSample:
         fake_logits = self.logits(fake, labels)
         if not self.objective.paired:  # the loss ignores the real logits, so they need not be computed
@@ -250,13 +263,15 @@ class Game:
     def _differentiate(self, player: nn.Module, loss: Tensor, penalty: Tensor, **seen: Tensor) -> _Update:
         # Only the player's own gradients are computed: the other one is frozen without being told so.
         parameters = [parameter for parameter in player.parameters() if parameter.requires_grad]
-        gradients = torch.autograd.grad(
-            loss + penalty, parameters, retain_graph=False, allow_unused=True, materialize_grads=True
+        samples = [seen["judged"]] if "judged" in seen and seen["judged"].requires_grad else []
+        both = torch.autograd.grad(
+            loss + penalty, [*parameters, *samples], retain_graph=False, allow_unused=True, materialize_grads=True
         )
+        gradients = both[: len(parameters)]
         norm = torch.nn.utils.get_total_norm(gradients)
         if not torch.isfinite(loss + penalty + norm):
             raise self._divergence(player, seen | {"loss": loss, "penalty": penalty}, gradients, norm)
-        return _Update(gradients, norm, loss)
+        return _Update(gradients, norm, loss, both[-1] if samples else None)
 
     def _divergence(
         self, player: nn.Module, seen: dict[str, Tensor], gradients: tuple[Tensor, ...], norm: Tensor
