@@ -1,6 +1,6 @@
 """Where the doctor's thresholds come from: healthy trainings, sabotaged ones, and which alarms they raise.
 
-    python benchmarks/health.py --out runs/health            # trains what is not there yet: about 100 core minutes
+    python benchmarks/health.py --out runs/health            # trains what is not there yet: about 90 core minutes
     python benchmarks/health.py --out runs/health --table    # reads what is there
 
 Every training takes half a minute, with evaluations that may take a fifth of it: as many as five hundredths of the
@@ -24,7 +24,7 @@ from sparring.build import build, resolve
 from sparring.data import Dataset, Items, open_dataset
 from sparring.ema import Average
 from sparring.errors import TrainingError, UsageError
-from sparring.health import RULES, Doctor, Line
+from sparring.health import GOOD_COVERAGE, RULES, Doctor, Line
 from sparring.recipes import RECIPES, recipe_for
 from sparring.run import Run, create
 from sparring.trainer import Trainer
@@ -33,7 +33,7 @@ MINUTES, SHARE = 0.5, 0.2
 HEALTHY_SEEDS, SABOTAGE_SEEDS = range(5), range(3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A training, healthy or not.
 
@@ -108,7 +108,7 @@ SABOTAGES = (
     Case(
         "strong-discriminator",
         right=alarms("strong_discriminator"),
-        settings={"discriminator_steps": 5, "learning_rate": 4e-4, "learning_rate_ratio": 10.0},
+        settings={"discriminator_steps": 2, "learning_rate": 4e-4, "learning_rate_ratio": 20.0},
     ),
     Case("frozen-discriminator", right=alarms("weak_discriminator"), sabotage=no_updates("discriminator")),
     Case(
@@ -136,7 +136,7 @@ def healthy() -> list[Case]:
     """Every recipe on every kind of data that it is for."""
     images = [data for data in ("digits", "fashion-mnist") if _is_here(data)]
     cases = [Case(f"{data}-{name}", data, preset=name) for data in images for name in RECIPES if name != "points"]
-    return [*cases, Case("ring-points", "ring")]
+    return [*cases, Case("ring-points", "ring"), Case("grid-points", "grid")]
 
 
 def _is_here(data: str) -> bool:
@@ -172,80 +172,98 @@ def train(case: Case, seed: int, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Record:
-    """What a training's log says of one rule.
+    """What a training's log says.
 
     Args:
-        raised: whether the alarm came.
-        share: of the training that was over when it first came.
-        score: the highest that held for as many evaluations as an alarm takes.
-        early_score: the same within the first quarter.
+        raised: every alarm that came, with the share of the training that was over then.
+        scores: of every rule, the highest that held for as many evaluations as an alarm takes.
+        early_scores: the same within the first quarter.
+        coverage: at the end.
     """
 
-    raised: bool
-    share: float
-    score: float
-    early_score: float
+    raised: dict[str, float]
+    scores: dict[str, float]
+    early_scores: dict[str, float]
+    coverage: float
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it got somewhere: the samples cover half of the data."""
+        return self.coverage >= GOOD_COVERAGE
 
 
-def read(run: Run) -> dict[str, Record]:
-    """Read a run's log with the rules as they are now; of every rule, what became of it."""
-    doctor = Doctor()
-    summary = run.summary()
-    first: dict[str, float] = {}
+def read(run: Run) -> Record:
+    """Read a run's log with the rules as they are now."""
+    doctor, summary = Doctor(), run.summary()
+    raised: dict[str, float] = {}
     evaluations: list[Line] = []
     scores: dict[str, list[float]] = {name: [] for name in RULES}
     shares = []
     for line in run.log():
         share = line["seconds"] / (60 * MINUTES)
         for alarm in doctor.see(line):
-            first.setdefault(alarm.name, share)
+            raised.setdefault(alarm.name, share)
         if "evaluation" in line:
             evaluations.append({**line, **line["evaluation"]})
             shares.append(share)
             for name, rule in RULES.items():
                 scores[name].append(next(iter(rule.evidence(evaluations).values()), -math.inf))
-
     if summary.status == "failed":  # by a number that was not finite
-        first.setdefault("divergence", summary.seconds / (60 * MINUTES))
+        raised.setdefault("divergence", summary.seconds / (60 * MINUTES))
 
-    def held(name: str, until: float) -> float:
-        values = [score for score, share in zip(scores[name], shares, strict=True) if share <= until]
-        return max((min(pair) for pair in pairwise(values)), default=-math.inf)
+    def held(until: float) -> dict[str, float]:
+        count = sum(share <= until for share in shares)
+        return {
+            name: max((min(pair) for pair in pairwise(values[:count])), default=-math.inf)
+            for name, values in scores.items()
+        }
 
-    return {name: Record(name in first, first.get(name, 1.0), held(name, 1.0), held(name, 0.25)) for name in RULES}
+    coverage = next((line["coverage"] for line in reversed(evaluations) if "coverage" in line), 0.0)
+    return Record(raised, held(1.0), held(0.25), coverage)
 
 
 def print_tables(folder: Path) -> None:
     """The thresholds between the two kinds of trainings, and which alarms each raised."""
-    records = {
-        case.name: [read(Run(path)) for path in sorted(folder.glob(f"{case.name}-[0-9]"))]
-        for case in [*SABOTAGES, *healthy()]
-    }
-    well = {case.name: records[case.name] for case in healthy()}
+
+    def records(case: Case) -> list[Record]:
+        return [read(Run(path)) for path in sorted(folder.glob(f"{case.name}-[0-9]"))]
+
+    sabotaged = {case: records(case) for case in SABOTAGES}
+    others = {case: records(case) for case in healthy()}
+    well = [record for each in others.values() for record in each if record.is_healthy]
     print("| alarm | healthy trainings reach | threshold | sabotaged ones reach in their first quarter |")
     print("|---|---|---|---|")
     for name, rule in RULES.items():
-        reached = max((run[name].score for runs in well.values() for run in runs), default=-math.inf)
-        wanted = [
-            f"{case.name} {min(run[name].early_score for run in records[case.name]):.3g}"
-            for case in SABOTAGES
-            if name in case.right and records[case.name]
-        ]
-        print(f"| {name} | {reached:.3g} | {rule.threshold:g} | {', '.join(wanted)} |")
-    print("\n| training | runs | alarms raised (runs) | named by its alarm, at most after |")
+        reached = max((record.scores[name] for record in well), default=-math.inf)
+        wanted = ", ".join(
+            f"{case.name} {min(record.early_scores[name] for record in each):.3g}"
+            for case, each in sabotaged.items()
+            if name in case.right and each
+        )
+        print(f"| {_words(name)} | {reached:.2g} | {rule.threshold:g} | {wanted} |")
+    print("\n| sabotage | runs | alarms (runs) | named by the right one, at the latest after |")
     print("|---|---|---|---|")
-    for case in [*SABOTAGES, *healthy()]:
-        runs = records[case.name]
-        counts = {name: sum(run[name].raised for run in runs) for name in RULES}
-        raised = ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none"
-        named = [min(run[name].share for name in case.right) for run in runs] if case.right else []
-        missed = sum(not any(run[name].raised for name in case.right) for run in runs) if case.right else 0
-        latest = f"{max(named, default=1.0):.0%}" + (f", never in {missed}" if missed else "")
-        print(f"| {case.name} | {len(runs)} | {raised} | {latest if case.right else ''} |")
-    total = sum(map(len, well.values()))
-    problems = [name for name, rule in RULES.items() if rule.severity == "problem"]
-    false = sum(any(run[name].raised for name in problems) for runs in well.values() for run in runs)
-    print(f"\nHealthy trainings with an alarm of severity problem: {false} of {total}.")
+    for case, each in sabotaged.items():
+        named = [min(record.raised.get(name, math.inf) for name in case.right) for record in each]
+        latest = "never in some" if math.inf in named else f"{max(named, default=1.0):.0%} of the run"
+        print(f"| {case.name} | {len(each)} | {_alarms(each)} | {latest} |")
+    print("\n| training | runs | healthy | alarms in these (runs) | alarms in the others (runs) |")
+    print("|---|---|---|---|---|")
+    for case, each in others.items():
+        good, poor = ([record for record in each if record.is_healthy is is_healthy] for is_healthy in (True, False))
+        print(f"| {case.name} | {len(each)} | {len(good)} | {_alarms(good)} | {_alarms(poor)} |")
+    problems = {name for name, rule in RULES.items() if rule.severity == "problem"}
+    false = sum(not problems.isdisjoint(record.raised) for record in well)
+    print(f"\nHealthy trainings with an alarm of severity problem: {false} of {len(well)}.")
+
+
+def _alarms(records: list[Record]) -> str:
+    counts = {name: sum(name in record.raised for record in records) for name in RULES}
+    return ", ".join(f"{_words(name)} {count}" for name, count in counts.items() if count) or "–"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def main() -> None:

@@ -70,10 +70,21 @@ def test_a_healthy_training_raises_none() -> None:
 def test_samples_that_still_become_better_raise_none() -> None:
     """At first all samples are alike and lack most of the data; that is no sickness while it passes."""
     lines = [
-        line(step, distance=9.0 * 0.8**step, diversity=0.05, missing=0.9, coverage=0.0, separation=0.1)
+        line(step, distance=9.0 * 0.8**step, diversity=0.05, missing=0.9, coverage=0.0)
         for step in range(10)
     ]
     assert seen(lines) == []
+
+
+def test_slow_progress_is_progress() -> None:
+    """By a hundredth from one evaluation to the next in the end, and by a fifth since half of the steps."""
+    assert seen([line(100 * step, distance=20 * step**-0.3, diversity=0.2) for step in range(1, 40)]) == []
+
+
+def test_most_alarms_wait_for_a_hundred_iterations() -> None:
+    lines = [line(step, diversity=0.0, overfitting=1.5) for step in (20, 40, 60, 100)]
+    assert [alarm.name for alarm in seen(lines[:3])] == ["overfitting"]
+    assert [alarm.name for alarm in seen(lines)] == ["collapse", "overfitting"]
 
 
 def test_an_alarm_comes_with_the_second_evaluation_and_goes_with_the_first_good_one() -> None:
@@ -89,7 +100,7 @@ def test_an_alarm_comes_with_the_second_evaluation_and_goes_with_the_first_good_
 def test_an_alarm_that_stands_outlasts_a_little_progress() -> None:
     """It came where the samples were stuck; it goes when its own score is good, not when they move."""
     doctor = Doctor()
-    lines = [line(step, diversity=0.1, distance=distance) for step, distance in enumerate([9.0, 9.0, 5.0, 2.0])]
+    lines = [line(100 * step, diversity=0.1, distance=distance) for step, distance in enumerate([9.0, 9.0, 5.0, 2.0])]
     states = [[alarm.name for alarm in doctor.see(each)] for each in lines]
     assert states == [[], ["collapse"], ["collapse"], ["collapse"]]
 
@@ -100,9 +111,9 @@ def test_overfitting_must_be_sure() -> None:
 
 
 def test_oscillation_and_stalling_are_notices() -> None:
-    swinging = [line(step, distance=0.1 if step % 2 else 1.0) for step in range(12)]
+    swinging = [line(100 * step, distance=0.1 if step % 2 else 1.0) for step in range(12)]
     assert [(alarm.name, alarm.severity) for alarm in seen(swinging)] == [("oscillation", "notice")]
-    flat = [line(step, distance=0.05 if step == 3 else 0.06) for step in range(30)]
+    flat = [line(100 * step, distance=0.05 if step == 3 else 0.06) for step in range(30)]
     assert [(alarm.name, alarm.severity) for alarm in seen(flat)] == [("stalled", "notice")]
 
 

@@ -1,7 +1,8 @@
 """The doctor: alarms from the lines of a training's log, each with the numbers that raised it.
 
 A rule reads the evaluations so far and gives a score. Its alarm comes where two scores in a row lie above the rule's
-threshold, for most rules not before the samples have ceased to become better, and stands until the first score below.
+threshold, and stands until the first score below. Most rules wait for a hundred iterations, and where the samples are
+better by a tenth than they were half the training ago: at first all samples are alike, and that passes.
 The thresholds lie between what healthy trainings reach and what sabotaged ones do: `benchmarks/health.py` trains both
 and prints the table of docs/health.md.
 """
@@ -20,11 +21,12 @@ Severity = Literal["notice", "problem"]
 
 PATIENCE = 2
 """An alarm comes where so many evaluations in a row agree."""
+MIN_STEPS = 100
 WINDOW = 10
 """Evaluations that `oscillation` and `stalled` look back on, at least."""
 GOOD_COVERAGE = 0.5
 """Where samples cover more of the data than this, how the discriminator stands is no sickness."""
-LARGEST_LOSS = 100.0
+LARGEST_LOSS = 60.0
 LARGEST_GROWTH = 6.0
 
 
@@ -61,7 +63,7 @@ class Rule:
         evidence: from the evaluations so far, oldest first, to numbers by name, the score first; nothing where there
             is nothing to judge.
         threshold: what the score exceeds where something is wrong.
-        at_once: whether it may come while the samples still become better.
+        at_once: whether it may come at the beginning, and while the samples still become better.
     """
 
     name: str
@@ -143,12 +145,14 @@ def _stalled(lines: Sequence[Line]) -> dict[str, float]:
 
 
 def _improving(lines: Sequence[Line]) -> bool:
-    """Whether the samples have become better by a tenth, and more than by chance, within the last evaluations."""
-    recent = [line for line in lines[-PATIENCE:] if "distance" in line]
-    if len(recent) < PATIENCE:
+    """Whether the samples are better by a tenth, and by more than chance, than when half of the steps were played."""
+    measured = [line for line in lines if "distance" in line]
+    if len(measured) < PATIENCE:
         return True
-    before, after = recent[0]["distance"], recent[-1]["distance"]
-    return bool(before - after > max(0.1 * abs(before), 2 * recent[-1]["distance_error"]))
+    last = measured[-1]
+    before = next((line for line in reversed(measured) if line["step"] <= last["step"] / 2), measured[0])
+    least = max(0.1 * abs(before["distance"]), 2 * last["distance_error"])
+    return bool(before["distance"] - last["distance"] > least)
 
 
 def _numbers(line: Line, *names: str) -> dict[str, float]:
@@ -200,7 +204,8 @@ RULES = {
             advice="lower the discriminator's rate (--set learning_rate_ratio=0.25), one update of it an iteration, "
             "--objective non_saturating, or --penalty r1",
             evidence=_strong_discriminator,
-            threshold=1.7,
+            threshold=1.5,
+            at_once=True,
         ),
         Rule(
             name="weak_discriminator",
@@ -210,6 +215,7 @@ RULES = {
             "(--set discriminator_steps=2), or lower --set penalty_weight",
             evidence=_weak_discriminator,
             threshold=0.5,
+            at_once=True,
         ),
         Rule(
             name="divergence",
@@ -271,7 +277,7 @@ class Doctor:
         if "evaluation" not in line:
             return self._standing
         self._lines.append({**line, **line["evaluation"]})
-        alarms, improving = [], _improving(self._lines)
+        alarms, early = [], line["step"] < MIN_STEPS or _improving(self._lines)
         standing = {alarm.name for alarm in self._standing}
         for rule in RULES.values():
             evidence = rule.evidence(self._lines)
@@ -280,7 +286,7 @@ class Doctor:
                 steps.clear()
                 continue
             steps.append(line["step"])
-            if len(steps) >= PATIENCE and (rule.at_once or not improving or rule.name in standing):
+            if len(steps) >= PATIENCE and (rule.at_once or not early or rule.name in standing):
                 alarms.append(Alarm(rule.name, rule.severity, steps[0], rule.meaning, evidence, rule.advice))
         self._standing = alarms
         return alarms
