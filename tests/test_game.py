@@ -119,6 +119,44 @@ def test_one_stage_where_the_discriminator_is_sure(objective: str) -> None:
     torch.testing.assert_close(results[0], results[1], rtol=1e-3, atol=1e-4)
 
 
+class Transposed(nn.Module):
+    """A linear layer whose weight's gradient comes with other strides than the weight has."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(Stream(0, "weight").normal(inputs, outputs).double().t())
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return nn.functional.linear(samples, self.weight)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_fused_optimizers_get_gradients_laid_out_as_the_weights(channels_last: bool) -> None:
+    """They go by memory, not by index, and say nothing."""
+    results = []
+    for fused in (True, False):
+        with Stream(0, "players").as_default():
+            generator = nn.Sequential(
+                nn.Unflatten(1, (LATENTS, 1, 1)), nn.ConvTranspose2d(LATENTS, 2, 3), nn.Flatten(), nn.Linear(18, 2)
+            ).double()
+            discriminator = nn.Sequential(Transposed(DIMENSIONS, 5), nn.Softplus(), nn.Linear(5, 1).double())
+        if channels_last:
+            generator.to(memory_format=torch.channels_last)
+        optimizers = [torch.optim.Adam(each.parameters(), 0.01, fused=fused) for each in (generator, discriminator)]
+        match = Game(
+            generator, discriminator, prior=sparring.Gaussian((LATENTS,)), generator_optimizer=optimizers[0],
+            discriminator_optimizer=optimizers[1],
+        )  # fmt: skip
+        for step in range(3):
+            match.step(real_batch(step))
+        state = {name: value.clone().contiguous() for name, value in match.state().items()}  # as a file has it
+        match.load_state(state, match.steps)
+        for step in range(3, 6):
+            match.step(real_batch(step))
+        results.append(weights(generator, discriminator))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-12)
+
+
 def test_alternating_and_simultaneous_differ() -> None:
     results = []
     for simultaneous in (False, True):

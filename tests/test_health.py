@@ -69,10 +69,7 @@ def test_a_healthy_training_raises_none() -> None:
 
 def test_samples_that_still_become_better_raise_none() -> None:
     """At first all samples are alike and lack most of the data; that is no sickness while it passes."""
-    lines = [
-        line(step, distance=9.0 * 0.8**step, diversity=0.05, missing=0.9, coverage=0.0)
-        for step in range(10)
-    ]
+    lines = [line(step, distance=9.0 * 0.8**step, diversity=0.05, missing=0.9, coverage=0.0) for step in range(10)]
     assert seen(lines) == []
 
 

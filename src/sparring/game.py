@@ -295,7 +295,7 @@ class Game:
     def _apply(self, update: _Update, player: nn.Module, optimizer: Optimizer) -> None:
         parameters = [parameter for parameter in player.parameters() if parameter.requires_grad]
         for parameter, gradient in zip(parameters, update.gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = _laid_out_as(parameter, gradient)
         if self.clip_gradients is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.clip_gradients, update.gradient_norm)
         optimizer.step()
@@ -337,6 +337,9 @@ class Game:
             for key, value in _below(state, name).items():
                 index, _, field = key.partition(".")
                 memories.setdefault(int(index), {})[field] = value
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            for number, memory in memories.items():
+                memories[number] = {field: _laid_out_as(parameters[number], value) for field, value in memory.items()}
             optimizer.load_state_dict({**optimizer.state_dict(), "state": memories})
         self.steps = steps
 
@@ -349,6 +352,13 @@ class Game:
 
 def _adam(player: nn.Module) -> Optimizer:
     return torch.optim.Adam(player.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """The value with the parameter's strides, if it is of its shape: fused optimisers go by memory, not by index."""
+    if value.shape != parameter.shape or value.stride() == parameter.stride():
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _below(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 
 from sparring import NETWORKS
 from sparring.networks import Network
 from sparring.networks.network import NORMALIZATIONS
+from sparring.seeding import Stream
 
 every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 IMAGE_NETWORKS = {name: network for name, network in NETWORKS.items() if name != "fourier"}
@@ -87,3 +89,20 @@ def test_points(name: str) -> None:
     points = network.generator((2,), 4, 8)(torch.randn(3, 4))
     assert points.shape == (3, 2)
     assert network.discriminator((2,), 8, "none", 0)(points).shape == (3,)
+
+
+@every_network
+def test_channels_last_gives_the_same_gradients(network: Network) -> None:
+    """Some kernels are known to be wrong in this layout; in float32, as trainings run."""
+    results = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        with Stream(0, "networks").as_default():
+            generator = network.generator(item_shape(network), 8, 8, 0)
+            discriminator = network.discriminator(item_shape(network), 8, "none", 0)
+        for player in (generator, discriminator):
+            nn.utils.convert_conv2d_weight_memory_format(player, layout)
+        logits = discriminator(generator(Stream(0, "latents").normal(4, 8)))
+        parameters = [*generator.parameters(), *discriminator.parameters()]
+        results.append([gradient.contiguous() for gradient in torch.autograd.grad(logits.sum(), parameters)])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
