@@ -201,7 +201,7 @@ def read(run: Run) -> Record:
     shares = []
     for line in run.log():
         share = line["seconds"] / (60 * MINUTES)
-        for alarm in doctor.see(line):
+        for alarm in doctor.see({"progress": share, **line}):
             raised.setdefault(alarm.name, share)
         if "evaluation" in line:
             evaluations.append({**line, **line["evaluation"]})

@@ -29,7 +29,9 @@ def line(step: int, **changes: float) -> dict[str, Any]:
     game |= {"real_probability": 0.8, "fake_probability": 0.2, "generator_gradient_norm": 1.0}
     evaluation = {name: value for name, value in (HEALTHY | changes).items() if name not in game}
     return (
-        {"step": step} | {name: changes.get(name, value) for name, value in game.items()} | {"evaluation": evaluation}
+        {"step": step, "progress": step / 500}
+        | {name: changes.get(name, value) for name, value in game.items()}
+        | {"evaluation": evaluation}
     )
 
 
@@ -78,10 +80,14 @@ def test_slow_progress_is_progress() -> None:
     assert seen([line(100 * step, distance=20 * step**-0.3, diversity=0.2) for step in range(1, 40)]) == []
 
 
-def test_most_alarms_wait_for_a_hundred_iterations() -> None:
-    lines = [line(step, diversity=0.0, overfitting=1.5) for step in (20, 40, 60, 100)]
-    assert [alarm.name for alarm in seen(lines[:3])] == ["overfitting"]
-    assert [alarm.name for alarm in seen(lines)] == ["collapse", "overfitting"]
+@pytest.mark.parametrize(("steps", "first"), [(50, 100), (5_000, 500), (50_000, 1000)])
+def test_most_alarms_wait_for_a_tenth_of_the_training(steps: int, first: int) -> None:
+    """But at least a hundred iterations, and at most a thousand; overfitting is sure enough at once."""
+    doctor = Doctor()
+    for step in range(20, 1200, 20):
+        alarms = doctor.see(line(step, diversity=0.0, overfitting=1.5) | {"progress": min(1.0, step / steps)})
+        expected = ([] if step < first else ["collapse"]) + ([] if step < 40 else ["overfitting"])
+        assert [alarm.name for alarm in alarms] == expected
 
 
 def test_an_alarm_comes_with_the_second_evaluation_and_goes_with_the_first_good_one() -> None:

@@ -1,10 +1,10 @@
 """The doctor: alarms from the lines of a training's log, each with the numbers that raised it.
 
 A rule reads the evaluations so far and gives a score. Its alarm comes where two scores in a row lie above the rule's
-threshold, and stands until the first score below. Most rules wait for a hundred iterations, and where the samples are
-better by a tenth than they were half the training ago: at first all samples are alike, and that passes.
-The thresholds lie between what healthy trainings reach and what sabotaged ones do: `benchmarks/health.py` trains both
-and prints the table of docs/health.md.
+threshold, and stands until the first score below. Most rules wait for a tenth of the training (a hundred iterations at
+least, a thousand at most), and while the samples are better by a tenth than they were half of the steps ago: at first
+all are alike, and that passes. The thresholds lie between what healthy trainings reach and what sabotaged ones do:
+`benchmarks/health.py` trains both and prints the table of docs/health.md.
 """
 
 import math
@@ -21,7 +21,8 @@ Severity = Literal["notice", "problem"]
 
 PATIENCE = 2
 """An alarm comes where so many evaluations in a row agree."""
-MIN_STEPS = 100
+WARM_UP, MIN_WARM_UP_STEPS, MAX_WARM_UP_STEPS = 0.1, 100, 1000
+"""Most alarms wait for that share of the training, within these bounds."""
 WINDOW = 10
 """Evaluations that `oscillation` and `stalled` look back on, at least."""
 GOOD_COVERAGE = 0.5
@@ -136,12 +137,19 @@ def _oscillation(lines: Sequence[Line]) -> dict[str, float]:
 
 
 def _stalled(lines: Sequence[Line]) -> dict[str, float]:
-    """The share of the evaluations that have passed since the best one."""
-    values = [line["distance"] for line in lines if "distance" in line]
-    if len(values) < 2 * WINDOW:
+    """The share of the steps that have passed since the best samples, once they have become better at all."""
+    measured = [line for line in lines if "distance" in line]
+    if len(measured) < 2 * WINDOW:
         return {}
-    best = values.index(min(values))
-    return {"since_best": 1 - (best + 1) / len(values), "best": values[best], "now": values[-1]}
+    first, best, last = measured[0], min(measured, key=lambda line: float(line["distance"])), measured[-1]
+    if best["distance"] > 0.9 * first["distance"]:
+        return {}
+    return {"since_best": 1 - best["step"] / last["step"], "best": best["distance"], "now": last["distance"]}
+
+
+def _warming_up(line: Line) -> bool:
+    step = line["step"]
+    return bool(step < MIN_WARM_UP_STEPS or (line["progress"] < WARM_UP and step < MAX_WARM_UP_STEPS))
 
 
 def _improving(lines: Sequence[Line]) -> bool:
@@ -214,7 +222,7 @@ RULES = {
             advice="raise the discriminator's rate (--set learning_rate_ratio=1) or its updates "
             "(--set discriminator_steps=2), or lower --set penalty_weight",
             evidence=_weak_discriminator,
-            threshold=0.5,
+            threshold=0.8,
             at_once=True,
         ),
         Rule(
@@ -262,7 +270,7 @@ class Doctor:
         >>> doctor, game = Doctor(), {"discriminator_loss": 0.7, "generator_loss": 0.7, "penalty": 0.0}
         >>> figures = {"distance": 9.0, "distance_error": 0.1, "diversity": 0.01}
         >>> for step in (100, 200, 300):
-        ...     alarms = doctor.see({"step": step, "evaluation": figures} | game)
+        ...     alarms = doctor.see({"step": step, "progress": step / 400, "evaluation": figures} | game)
         >>> [(alarm.name, alarm.since) for alarm in alarms]
         [('collapse', 100)]
     """
@@ -277,7 +285,7 @@ class Doctor:
         if "evaluation" not in line:
             return self._standing
         self._lines.append({**line, **line["evaluation"]})
-        alarms, early = [], line["step"] < MIN_STEPS or _improving(self._lines)
+        alarms, early = [], _warming_up(line) or _improving(self._lines)
         standing = {alarm.name for alarm in self._standing}
         for rule in RULES.values():
             evidence = rule.evidence(self._lines)

@@ -27,7 +27,7 @@ from sparring.stopping import Goal, Limits, Plateau
 NUM_SAMPLES_IMAGES, NUM_SAMPLES_POINTS = 100, 2500
 NUMBERS = [field.name for field in fields(Report) if field.name != "step"]
 """What of a report goes into the log."""
-COUNTERS = ("step", "images", "seconds")
+COUNTERS = ("step", "images", "seconds", "progress")
 """What comes before it."""
 
 
@@ -258,7 +258,8 @@ class Trainer:
             return
         count = len(self._pending)
         means = {name: sum(line[name] for line in self._pending) / count for name in self._pending[0]}
-        line: LogLine = {"step": self.game.steps, "images": self.images, "seconds": round(self.seconds, 3)} | means
+        line: LogLine = {"step": self.game.steps, "images": self.images, "seconds": round(self.seconds, 3)}
+        line |= {"progress": round(self.progress(), 4)} | means
         self._pending.clear()
         if self.monitor and evaluate:
             line["evaluation"] = self.monitor.measure(self.generator())
