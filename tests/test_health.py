@@ -16,7 +16,6 @@ HEALTHY: dict[str, float] = {
     "missing": 0.0,
     "memorization": 0.0,
     "separation": 0.9,
-    "margin": 2.0,
     "overfitting": 0.1,
     "overfitting_error": 0.05,
     "generator_growth": 1.2,

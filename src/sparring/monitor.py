@@ -40,7 +40,6 @@ LEAST_SHARE = 0.2
 """A part of the data is missing where samples hold less than this of its due."""
 NUM_RESAMPLES = 20
 
-
 FIRST_SECONDS = 0.25
 """What the first evaluation is taken to cost, before it is known."""
 LEAST_GAP = 0.02
@@ -48,7 +47,7 @@ LEAST_GAP = 0.02
 
 FIGURES = (
     "distance", "distance_error", "precision", "recall", "coverage", "diversity", "missing", "memorization",
-    "separation", "margin", "overfitting", "overfitting_error", "generator_growth", "discriminator_growth", "modes",
+    "separation", "overfitting", "overfitting_error", "generator_growth", "discriminator_growth", "modes",
     "high_quality", "reverse_kl",
 )  # fmt: skip
 """What there may be in an evaluation, besides the seconds that it took."""
@@ -139,9 +138,7 @@ class Monitor:
             missing: the share of the data in those classes (or cells, where there are no classes) of which the
                 samples hold less than a fifth of their due.
             memorization: as `sparring.metrics`, between small pictures; where there are items to copy.
-            separation: the probability that a real sample gets a higher logit than one of the
-                generator in training.
-            margin: how far the mean logits of the two lie apart, in their standard deviations.
+            separation: the probability that a real sample gets a higher logit than one of the generator in training.
             overfitting: how far the logits of held-out samples fall from those of training samples towards those of
                 generated ones, (train − heldout) / (train − generated), and its standard error
                 (Karras et al. 2020, "Training generative adversarial networks with limited data", arXiv:2006.06676,
@@ -161,19 +158,19 @@ class Monitor:
         real = self._real
         if real.spread == 0 or not generator.is_finite():
             return {}
-        latents, labels = (
-            generator.latents(NUM_SAMPLES, self.game.seed),
-            generator.random_labels(NUM_SAMPLES, self.game.seed),
-        )
+        seed = self.game.seed
+        latents, labels = generator.latents(NUM_SAMPLES, seed), generator.random_labels(NUM_SAMPLES, seed)
         samples = to_samples(generator.generate(latents, labels))
         features = self._extractor(samples)
+        if not torch.isfinite(features).all():
+            return {}
         precision, recall = precision_recall(real.features, features)
         _, coverage = density_coverage(real.features, features)
         if samples.ndim == 2:
             share = coverage.value
             distance, error = 1 - share, (max(share * (1 - share), 1 / NUM_SAMPLES) / NUM_SAMPLES) ** 0.5
         else:
-            kernel = kernel_distance(real.features, features, num_resamples=NUM_RESAMPLES, seed=self.game.seed)
+            kernel = kernel_distance(real.features, features, num_resamples=NUM_RESAMPLES, seed=seed)
             distance, error = kernel.value, (kernel.high - kernel.low) / (2 * Z_95)
         figures = {
             "distance": distance,
@@ -320,13 +317,10 @@ def _compare_logits(train: AnyLogits, heldout: AnyLogits, fake: AnyLogits) -> di
     train, heldout, fake = train.double(), heldout.double(), fake.double()
     difference = train[:, None] - fake
     separation = ((difference > 0).double() + 0.5 * (difference == 0)).mean().item()
-    deviation = ((train.var() + fake.var()) / 2).sqrt().item()
     figures = {"separation": separation}
-    distance = (train.mean() - fake.mean()).item()
-    if deviation > 0:
-        figures["margin"] = distance / deviation
     if len(heldout) < 2:
         return figures
+    distance = (train.mean() - fake.mean()).item()
     error = (train.var() / len(train) + heldout.var() / len(heldout)).sqrt().item()
     if distance > error:
         figures["overfitting"] = (train.mean() - heldout.mean()).item() / distance
