@@ -10,7 +10,10 @@ from PIL import Image
 
 import sparring
 from sparring import RunFolderError, UsageError, checkpoint
-from sparring.run import Run
+from sparring.build import build, resolve
+from sparring.recipes import recipe_for
+from sparring.run import Run, create
+from sparring.trainer import Progress
 
 SMALL = {"width": 4, "batch_size": 16}
 
@@ -193,6 +196,25 @@ def test_alarms_stand_in_the_log_and_the_summary(tmp_path: Path) -> None:
     names = [{alarm["name"] for alarm in line["alarms"]} for line in run.log() if "alarms" in line]
     assert "collapse" in names[-1]  # the grey of an untrained generator, which doesn't change
     assert "collapse" in {alarm.name for alarm in run.summary().health}
+
+
+def test_a_running_training_tells_its_alarms(tmp_path: Path) -> None:
+    """Who looks into the summary meanwhile sees them."""
+    recipe, dataset = resolve(
+        recipe_for("digits", steps=200, evaluation_steps=20, schedule="constant", learning_rate=1e-9, **SMALL)
+    )
+    trainer, run = build(recipe, dataset), create(tmp_path / "run", "run")
+    seen = []
+
+    def look(progress: Progress) -> None:
+        if progress.alarms:
+            names = [alarm.name for alarm in progress.alarms]
+            seen.append(run.summary().status == "running" and names == [alarm.name for alarm in run.summary().health])
+
+    trainer.train(run, look)
+    run.unlock()
+    assert seen
+    assert all(seen)
 
 
 def test_a_resumed_training_remembers_its_evaluations(tmp_path: Path) -> None:

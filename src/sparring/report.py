@@ -13,7 +13,6 @@ from PIL import Image
 from sparring import pictures
 from sparring.evaluation import Card
 from sparring.files import read_json, write_atomically
-from sparring.health import Alarm
 from sparring.run import LogLine, Run, Summary, open_run
 
 NUM_PICTURES = 6
@@ -58,16 +57,12 @@ def diagnose(path: str | Path) -> Path:
 
 def _page(run: Run) -> str:
     summary, log = run.summary(), run.log()
-    alarms = summary.health
-    if summary.status == "running":  # the summary is written at the end
-        standing: list[dict[str, Any]] = next((line["alarms"] for line in reversed(log) if "alarms" in line), [])
-        alarms = [Alarm(**alarm) for alarm in standing]
     sections = [
         f"<h1>{escape(run.path.resolve().name)}</h1>",
         f"<p>{escape(_what_was_trained(run))} {escape(_how_it_ended(run, summary, log))}</p>",
-        *_health(alarms, log),
+        *_health(summary, log),
         "<h2>What to try next</h2><ul>",
-        *(f"<li>{step}</li>" for step in _next_steps(run, summary, alarms, log)),
+        *(f"<li>{step}</li>" for step in _next_steps(run, summary, log)),
         "</ul>",
         *_samples(run),
         *_curves(log),
@@ -107,13 +102,13 @@ def _how_it_ended(run: Run, summary: Summary, log: list[LogLine]) -> str:
     )
 
 
-def _health(alarms: list[Alarm], log: list[LogLine]) -> Iterable[str]:
+def _health(summary: Summary, log: list[LogLine]) -> Iterable[str]:
     yield "<h2>Health</h2>"
     if not any("evaluation" in line for line in log):
         yield "<p class='alarm notice'>The samples were not measured: the training was too short, or told not to.</p>"
-    elif not alarms:
+    elif not summary.health:
         yield "<p class='alarm good'>No alarm stands at the end.</p>"
-    for alarm in alarms:
+    for alarm in summary.health:
         notice = " notice" if alarm.severity == "notice" else ""
         yield (
             f"<div class='alarm{notice}'><b>{_words(alarm.name)}</b>, {alarm.severity} since step {alarm.since:,}: "
@@ -138,11 +133,11 @@ def _passed(log: list[LogLine]) -> list[tuple[str, int, int]]:
     return passed
 
 
-def _next_steps(run: Run, summary: Summary, alarms: list[Alarm], log: list[LogLine]) -> Iterable[str]:
+def _next_steps(run: Run, summary: Summary, log: list[LogLine]) -> Iterable[str]:
     path = escape(shlex.quote(str(run.path)))
     if summary.status in ("running", "stopped", "failed") and not run.is_locked():
         yield f"Go on where it was: <code>sparring resume {path}</code>"
-    if alarms:
+    if summary.health:
         yield "What the alarms above say to try, one change at a time."
     measured = [line["evaluation"] for line in log if "distance" in line.get("evaluation", {})]
     if len(measured) >= 4:

@@ -67,6 +67,9 @@ class Outcome:
     signal: int | None = None
 
 
+RUNNING = Outcome("running", "it has not ended")
+
+
 @dataclass(frozen=True)
 class Progress:
     """What a progress display is told after each line of the log.
@@ -157,7 +160,7 @@ class Trainer:
         torch.set_flush_denormal(True)
         try:
             with _signals() as received:
-                self._write_summary(run, Outcome("running", "it has not ended"))
+                self._write_summary(run, RUNNING)
                 if self.monitor:
                     self.monitor.prepare()
                 if self.game.steps == 0:
@@ -269,6 +272,7 @@ class Trainer:
             run.write_best(line)
         if before != {alarm.name for alarm in self.alarms}:
             line["alarms"] = [asdict(alarm) for alarm in self.alarms]
+            self._write_summary(run, RUNNING)
         run.append(line)
         on_progress(Progress(self.progress(), self.seconds, line, self.alarms))
 
