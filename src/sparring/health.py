@@ -212,7 +212,7 @@ RULES = {
             advice="lower the discriminator's rate (--set learning_rate_ratio=0.25), one update of it an iteration, "
             "--objective non_saturating, or --penalty r1",
             evidence=_strong_discriminator,
-            threshold=1.5,
+            threshold=1.2,
             at_once=True,
         ),
         Rule(

@@ -132,7 +132,7 @@ class Monitor:
             seconds: what the evaluation took; with nothing but the growths where the generator is not finite, or all
                 data are the same.
             distance and distance_error: by which evaluations are compared, and its standard error: the kernel distance
-                of images; 1 − coverage of points, whose moments may all agree where no mode is found.
+                of images; 1 − (precision + coverage) / 2 of points, whose moments may agree where no mode is found.
             precision, recall, coverage: see `sparring.metrics`.
             diversity: the mean distance between generated samples over that between real ones.
             missing: the share of the data in those classes (or cells, where there are no classes) of which the
@@ -167,8 +167,10 @@ class Monitor:
         precision, recall = precision_recall(real.features, features)
         _, coverage = density_coverage(real.features, features)
         if samples.ndim == 2:
-            share = coverage.value
-            distance, error = 1 - share, (max(share * (1 - share), 1 / NUM_SAMPLES) / NUM_SAMPLES) ** 0.5
+            shares = precision.value, coverage.value
+            distance = 1 - sum(shares) / 2
+            variance = sum(max(share * (1 - share), 1 / NUM_SAMPLES) for share in shares) / NUM_SAMPLES
+            error = variance**0.5 / 2
         else:
             kernel = kernel_distance(real.features, features, num_resamples=NUM_RESAMPLES, seed=seed)
             distance, error = kernel.value, (kernel.high - kernel.low) / (2 * Z_95)

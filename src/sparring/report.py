@@ -175,7 +175,7 @@ def _curves(log: list[LogLine]) -> Iterable[str]:
     if any("distance" in line.get("evaluation", {}) for line in log):
         yield (
             "<p>The distance says whether the samples become better: it is the kernel distance between features of "
-            "images, or the share of points that no sample comes near. Precision: samples among the data. Recall and "
+            "images; of points, 1 − (precision + coverage) / 2. Precision: samples among the data. Recall and "
             f"coverage: data among the samples.</p>{_embedded(pictures.evaluations(log))}"
         )
     yield (
