@@ -163,6 +163,7 @@ def train(case: Case, seed: int, folder: Path) -> None:
     trainer = build(recipe, dataset)
     case.sabotage(trainer, dataset)
     run = create(folder, "health")
+    run.write_recipe(recipe)  # so that `sparring diagnose` explains it
     try:
         outcome = trainer.train(run)
         if outcome.signal is not None:
