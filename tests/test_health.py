@@ -107,6 +107,11 @@ def test_an_alarm_that_stands_outlasts_a_little_progress() -> None:
     assert states == [[], ["collapse"], ["collapse"], ["collapse"]]
 
 
+def test_samples_like_no_data_lack_no_part_of_it() -> None:
+    """Points that have not yet come near any mode."""
+    assert seen([line(100 * step, missing=0.9, precision=0.01, distance=1.0) for step in range(9)]) == []
+
+
 def test_overfitting_must_be_sure() -> None:
     """A discriminator that hardly tells real from generated has a wild ratio with a large error."""
     assert seen([line(step, overfitting=2.0, overfitting_error=1.5) for step in range(4)]) == []

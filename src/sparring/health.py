@@ -27,6 +27,7 @@ WINDOW = 10
 """Evaluations that `oscillation` and `stalled` look back on, at least."""
 GOOD_COVERAGE = 0.5
 """Where samples cover more of the data than this, how the discriminator stands is no sickness."""
+SOME_PRECISION = 0.25
 LARGEST_LOSS = 60.0
 LARGEST_GROWTH = 6.0
 
@@ -83,8 +84,8 @@ def _collapse(lines: Sequence[Line]) -> dict[str, float]:
 
 
 def _partial_collapse(lines: Sequence[Line]) -> dict[str, float]:
-    if lines[-1].get("diversity", 0.0) < 0.3:
-        return {}  # where samples are alike, that is the alarm
+    if lines[-1].get("diversity", 0.0) < 0.3 or lines[-1]["precision"] < SOME_PRECISION:
+        return {}  # where samples are alike, that is the alarm; where they are like no data, they have no parts
     return _numbers(lines[-1], "missing", "recall", "coverage")
 
 
