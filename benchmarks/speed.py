@@ -106,7 +106,7 @@ def one_stage() -> Comparison:
 
 
 def relativistic() -> Comparison:
-    """Relativistic pairs with both penalties: one-stage, and one after the other."""
+    """Relativistic pairs with both penalties: one-stage, and one after the other (not yet R3GAN's order of passes)."""
     penalties = [R1R2(0.01)]
     ours, theirs = (
         _conv_game(simultaneous=simultaneous, objective="relativistic", penalties=penalties)

@@ -148,8 +148,6 @@ def evaluate(
             f"{recipe.data} has items of {list(dataset.train.item_shape)} now, and the generator makes "
             f"{list(generator.config.item_shape)}: the data have changed since the training"
         )
-    on_progress("generating", 0.0)
-    generated = to_samples(generator.sample(n, seed))
     real = _draw(dataset.train, n, Stream(seed, "evaluation/real"))
     heldout = _draw(dataset.heldout, n, Stream(seed, "evaluation/heldout"))
     extractor, neutral = extractor_for(dataset), neutral_extractor_for(dataset)
@@ -159,6 +157,8 @@ def evaluate(
             f"{n:,} are to be generated"
         )
     inception = _inception(generator) if fid else None
+    on_progress("generating", 0.0)
+    generated = to_samples(generator.sample(n, seed))
     sets = []
     for place, (what, samples) in enumerate((("real", real), ("generated", generated), ("held-out", heldout))):
         on_progress(f"features of {len(samples):,} {what} samples", (place + 0.5) / 6)

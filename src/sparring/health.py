@@ -128,7 +128,7 @@ def _divergence(lines: Sequence[Line]) -> dict[str, float]:
 
 def _oscillation(lines: Sequence[Line]) -> dict[str, float]:
     """How far the distance went up and down, over how far it came, or over its noise where it came nowhere."""
-    lines = [line for line in lines[-WINDOW:] if "distance" in line]
+    lines = _measured(lines[-WINDOW:])
     if len(lines) < WINDOW:
         return {}
     way = sum(abs(after["distance"] - before["distance"]) for before, after in pairwise(lines))
@@ -139,7 +139,7 @@ def _oscillation(lines: Sequence[Line]) -> dict[str, float]:
 
 def _stalled(lines: Sequence[Line]) -> dict[str, float]:
     """The share of the steps that have passed since the best samples, once they have become better at all."""
-    measured = [line for line in lines if "distance" in line]
+    measured = _measured(lines)
     if len(measured) < 2 * WINDOW:
         return {}
     first, best, last = measured[0], min(measured, key=lambda line: float(line["distance"])), measured[-1]
@@ -155,13 +155,18 @@ def _warming_up(line: Line) -> bool:
 
 def _improving(lines: Sequence[Line]) -> bool:
     """Whether the samples are better by a tenth, and by more than chance, than when half of the steps were played."""
-    measured = [line for line in lines if "distance" in line]
+    measured = _measured(lines)
     if len(measured) < PATIENCE:
         return True
     last = measured[-1]
     before = next((line for line in reversed(measured) if line["step"] <= last["step"] / 2), measured[0])
     least = max(0.1 * abs(before["distance"]), 2 * last["distance_error"])
     return bool(before["distance"] - last["distance"] > least)
+
+
+def _measured(lines: Sequence[Line]) -> list[Line]:
+    """Those whose samples could be measured."""
+    return [line for line in lines if "distance" in line]
 
 
 def _numbers(line: Line, *names: str) -> dict[str, float]:

@@ -57,8 +57,9 @@ def diagnose(path: str | Path) -> Path:
 
 def _page(run: Run) -> str:
     summary, log = run.summary(), run.log()
+    title = escape(run.path.resolve().name)
     sections = [
-        f"<h1>{escape(run.path.resolve().name)}</h1>",
+        f"<h1>{title}</h1>",
         f"<p>{escape(_what_was_trained(run))} {escape(_how_it_ended(run, summary, log))}</p>",
         *_health(summary, log),
         "<h2>What to try next</h2><ul>",
@@ -69,7 +70,6 @@ def _page(run: Run) -> str:
         *_card(run),
         *_recipe(run),
     ]
-    title = escape(run.path.resolve().name)
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     body = "\n".join(sections)
     return (
