@@ -3,8 +3,9 @@
     python benchmarks/health.py --out runs/health            # trains what is not there yet: about five core hours
     python benchmarks/health.py --out runs/health --table    # reads what is there
 
-A sabotaged training takes half a minute, with evaluations that may take a fifth of it: as many as five hundredths of the
-default two minutes allow. The others take these two minutes (of points, a minute and more). Start it twice with `--part 1/2` and `--part 2/2` to use two cores.
+A sabotaged training takes half a minute, with evaluations that may take a fifth of it: as many as five hundredths of
+the default two minutes allow. The others take these two minutes (of points, a minute and more). Start it twice with
+`--part 1/2` and `--part 2/2` to use two cores.
 """
 
 import argparse

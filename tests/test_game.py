@@ -39,7 +39,14 @@ def weights(*modules: nn.Module) -> Tensor:
     return torch.cat([value.flatten().double() for module in modules for value in module.state_dict().values()])
 
 
-def plain_step(generator: nn.Module, discriminator: nn.Module, objective: str, step: int, simultaneous: bool) -> None:
+def plain_step(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    objective: str,
+    step: int,
+    simultaneous: bool,
+    penalty: sparring.Penalty,
+) -> None:
     """One iteration as a tutorial writes it: whole backward passes, nothing shared, nothing frozen."""
     losses = OBJECTIVES[objective]
     d_optimizer, g_optimizer = sgd(discriminator), sgd(generator)
@@ -48,7 +55,9 @@ def plain_step(generator: nn.Module, discriminator: nn.Module, objective: str, s
 
     d_optimizer.zero_grad()
     fake = generator(latents).detach()
-    losses.discriminator(discriminator(real).flatten(), discriminator(fake).flatten()).mean().backward()
+    loss = losses.discriminator(discriminator(real).flatten(), discriminator(fake).flatten()).mean()
+    restraint = penalty(lambda x: discriminator(x).flatten(), real, fake, Stream(0, "penalty/0", step)).mean()
+    torch.autograd.backward(loss + (step % penalty.interval == 0) * penalty.interval * restraint)
     if simultaneous:
         before = copy.deepcopy(discriminator)
     d_optimizer.step()
@@ -58,14 +67,25 @@ def plain_step(generator: nn.Module, discriminator: nn.Module, objective: str, s
     g_optimizer.step()
 
 
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        PENALTIES["none"](),
+        sparring.R1(1.0),
+        sparring.R1R2(1.0),
+        sparring.R2(1.0, interval=2),
+        sparring.GradientPenalty(),
+    ],
+    ids=lambda penalty: penalty.name,
+)
 @pytest.mark.parametrize("simultaneous", [False, True])
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_steps_equal_the_plain_loop(objective: str, simultaneous: bool) -> None:
+def test_steps_equal_the_plain_loop(objective: str, simultaneous: bool, penalty: sparring.Penalty) -> None:
     ours, plain = players(), players()
-    match = game(*ours, objective=objective, simultaneous=simultaneous)
+    match = game(*ours, objective=objective, simultaneous=simultaneous, penalties=[penalty])
     for step in range(5):
         match.step(real_batch(step))
-        plain_step(*plain, objective, step, simultaneous)
+        plain_step(*plain, objective, step, simultaneous, penalty)
     torch.testing.assert_close(weights(*ours), weights(*plain), rtol=0, atol=1e-12)
 
 
@@ -89,10 +109,14 @@ class Counting(nn.Module):
         ({"simultaneous": True}, False, 2),
         ({"simultaneous": True}, True, 3),  # each logit depends on the batch
         ({}, False, 3),
+        ({"penalties": [sparring.R1R2()]}, False, 3),
+        ({"penalties": [sparring.R1R2()], "simultaneous": True}, False, 2),
+        ({"penalties": [sparring.R1(), sparring.R2()], "simultaneous": True, "objective": "relativistic"}, False, 2),
+        ({"penalties": [sparring.GradientPenalty()], "simultaneous": True}, False, 3),  # it looks elsewhere
         ({"simultaneous": True, "discriminator_steps": 3, "generator_steps": 2}, False, 7),
     ],
 )
-def test_one_pass_through_the_discriminator_serves_both_players(
+def test_the_same_samples_pass_through_the_discriminator_once(
     options: dict[str, object], normalization: bool, count: int
 ) -> None:
     """That the gradients are right is `test_steps_equal_the_plain_loop`."""
@@ -313,7 +337,7 @@ def test_labels_reach_both_players_and_the_penalty() -> None:
     pair = Labelled(generator, LATENTS), Labelled(discriminator, DIMENSIONS)
     labels = Stream(0, "labels").integers(2, BATCH)
     prior = sparring.Gaussian((LATENTS,))
-    game(*pair, prior=prior, penalties=[sparring.R1(1.0)]).step(real_batch(0), labels)
+    game(*pair, prior=prior, penalties=[sparring.GradientPenalty()]).step(real_batch(0), labels)
     assert len(seen) == 5  # fakes, D(real), D(fake), the penalty, D(fake) for the generator
     assert all(torch.equal(labels, other) for other in seen)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparring import Game, Gaussian, GradientPenalty
+from sparring import R1R2, Game, Gaussian, GradientPenalty
 from sparring.seeding import Stream
 
 STEPS, BATCH = 20, 8
@@ -77,3 +77,26 @@ def test_the_common_wgan_gp(reference: ModuleType) -> None:
         game.step(real)
     assert max(differences(generator, theirs.generator)) < 1e-10
     assert max(differences(discriminator, theirs.discriminator)) < 1e-10
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_r3gans_updates(player: str, reference: ModuleType) -> None:
+    """Its generator moves first, so that its discriminator is compared where the generator stays where it is."""
+    theirs = reference.R3Gan(*players(reference, 32, normalized=False))
+    ours = copy.deepcopy((theirs.generator, theirs.discriminator))
+    if player == "discriminator":
+        theirs.generator_optimizer.step = lambda: None
+    prior = Gaussian((reference.LATENT_DIM, 1, 1))
+    game = Game(
+        *ours,
+        objective="relativistic",
+        penalties=[R1R2(theirs.weight)],
+        prior=prior,
+        generator_optimizer=torch.optim.Adam(ours[0].parameters(), 2e-4, betas=(0.0, 0.99)),
+        discriminator_optimizer=torch.optim.Adam(ours[1].parameters(), 2e-4, betas=(0.0, 0.99)),
+        simultaneous=True,
+    )
+    real = Stream(0, "real").normal(BATCH, 1, 32, 32).double().tanh()
+    theirs.step(real, prior.batch(BATCH, Stream(0, "latents/0", 0)).double())
+    game.step(real)
+    assert max(differences(getattr(game, player), getattr(theirs, player))) < 1e-10

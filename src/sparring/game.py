@@ -25,8 +25,9 @@ from torch.optim import Optimizer
 
 from sparring.data import Gaussian, Source
 from sparring.errors import DivergenceError, UnknownNameError, UsageError
+from sparring.judge import Judge
 from sparring.objectives import OBJECTIVES, Objective
-from sparring.one_stage import generator_loss, judges_each_alone
+from sparring.one_stage import generator_loss, judges_each_alone, logit_slopes
 from sparring.penalties import Penalty
 from sparring.seeding import Stream
 from sparring.types import Labels, Logits, PerSample, Samples
@@ -64,8 +65,8 @@ class _Update:
     gradients: tuple[Tensor, ...]
     gradient_norm: Tensor
     loss: Tensor
-    slopes: Tensor | None
-    """Of the loss at the samples that were judged, where they were asked for."""
+    at_samples: Samples | None
+    """The loss's gradient at the samples that were asked about."""
 
 
 class Game:
@@ -181,23 +182,22 @@ class Game:
             last = turn == self.discriminator_steps - 1
             with torch.set_grad_enabled(last):  # the last fakes serve the generator's update too
                 fake = self.generate(len(real), turn, labels)  # 2. sample latents; 3. generate
-            judged = fake.detach().requires_grad_(last and self._is_one_stage(fake, labels))
-            real_logits, fake_logits = self.logits(real, labels), self.logits(judged, labels)
-            losses = self.objective.discriminator(real_logits, fake_logits)  # 5. the discriminator's loss
-            penalty = self._penalty(real, fake.detach(), labels, turn)
-            seen = {"real": real, "judged": judged, "real_logits": real_logits, "fake_logits": fake_logits}
-            discriminator_update = self._differentiate(self.discriminator, losses.mean(), penalty, **seen)
+            judge, judged = Judge(partial(self.logits, labels=labels)), fake.detach()
+            loss = self.objective.discriminator(judge(real), judge(judged)).mean()  # 5. the discriminator's loss
+            penalty = self._penalty(judge, real, judged, turn)
+            serves_both = last and self._is_one_stage(judged, labels)
+            discriminator_update, slopes = self._learn(judge, real, judged, loss, penalty, serves_both)
             if not (last and self.simultaneous):
                 self._update_discriminator(discriminator_update, turn)  # 6. its update
 
         for turn in range(self.generator_steps):
             if turn > 0:
                 fake = self.generate(len(real), self.discriminator_steps + turn, labels)
-            slopes = discriminator_update.slopes if turn == 0 else None
-            loss = None if slopes is None else generator_loss(self.objective, real_logits, fake_logits, fake, slopes)
-            if loss is None:
+            if turn == 0 and slopes is not None:  # one pass through the discriminator served both players
+                loss = generator_loss(self.objective, judge(real), judge(judged), fake, slopes)
+            else:
                 loss = self._generator_losses(real, fake, labels).mean()  # 7. the generator's loss
-            generator_update = self._differentiate(self.generator, loss, fake.new_zeros(()), fake=fake)
+            generator_update = self._differentiate(self.generator, loss, fake.new_zeros(()), {"fake": fake})
             if turn == 0 and self.simultaneous:
                 self._update_discriminator(discriminator_update, self.discriminator_steps - 1)
             self._apply(generator_update, self.generator, self.generator_optimizer)  # 8. its update
@@ -208,8 +208,8 @@ class Game:
             discriminator_loss=discriminator_update.loss.item(),
             generator_loss=generator_update.loss.item(),
             penalty=penalty.item(),
-            real_probability=probability(real_logits.detach()).mean().item(),
-            fake_probability=probability(fake_logits.detach()).mean().item(),
+            real_probability=probability(judge(real).detach()).mean().item(),
+            fake_probability=probability(judge(judged).detach()).mean().item(),
             discriminator_gradient_norm=discriminator_update.gradient_norm.item(),
             generator_gradient_norm=generator_update.gradient_norm.item(),
         )
@@ -250,20 +250,35 @@ class Game:
             real_logits = self.logits(real, labels)
         return self.objective.generator(real_logits, fake_logits)
 
-    def _penalty(self, real: Samples, fake: Samples, labels: Labels | None, turn: int) -> Tensor:
+    def _penalty(self, judge: Judge, real: Samples, judged: Samples, turn: int) -> Tensor:
         update = self.steps * self.discriminator_steps + turn
         total = real.new_zeros(())
-        logits = partial(self.logits, labels=labels)
         for number, penalty in enumerate(self.penalties):
             if update % penalty.interval == 0:
                 stream = Stream(self.seed, f"penalty/{number}", update)
-                total = total + penalty.interval * penalty(logits, real, fake, stream).mean()
+                total = total + penalty.interval * penalty(judge, real, judged, stream).mean()
         return self.penalty_factor * total
 
-    def _differentiate(self, player: nn.Module, loss: Tensor, penalty: Tensor, **seen: Tensor) -> _Update:
+    def _learn(
+        self, judge: Judge, real: Samples, judged: Samples, loss: Tensor, penalty: Tensor, serves_both: bool
+    ) -> tuple[_Update, Samples | None]:
+        """The discriminator's gradients; and the logits' slopes at the generated samples, where both learn by them."""
+        seen = {"real": real, "judged": judged, "real_logits": judge(real), "fake_logits": judge(judged)}
+        if not serves_both:
+            return self._differentiate(self.discriminator, loss, penalty, seen), None
+        if penalty.requires_grad:  # most look at these slopes themselves
+            slopes = judge.gradients(judged).detach()
+            return self._differentiate(self.discriminator, loss, penalty, seen), slopes
+        update = self._differentiate(self.discriminator, loss, penalty, seen, at=judge.inputs(judged))
+        assert update.at_samples is not None
+        return update, logit_slopes(self.objective, judge(real), judge(judged), update.at_samples)
+
+    def _differentiate(
+        self, player: nn.Module, loss: Tensor, penalty: Tensor, seen: dict[str, Tensor], at: Samples | None = None
+    ) -> _Update:
         # Only the player's own gradients are computed: the other one is frozen without being told so.
         parameters = [parameter for parameter in player.parameters() if parameter.requires_grad]
-        samples = [seen["judged"]] if "judged" in seen and seen["judged"].requires_grad else []
+        samples = [] if at is None else [at]
         both = torch.autograd.grad(
             loss + penalty, [*parameters, *samples], retain_graph=False, allow_unused=True, materialize_grads=True
         )
@@ -271,7 +286,7 @@ class Game:
         norm = torch.nn.utils.get_total_norm(gradients)
         if not torch.isfinite(loss + penalty + norm):
             raise self._divergence(player, seen | {"loss": loss, "penalty": penalty}, gradients, norm)
-        return _Update(gradients, norm, loss, both[-1] if samples else None)
+        return _Update(gradients, norm, loss, None if at is None else both[-1])
 
     def _divergence(
         self, player: nn.Module, seen: dict[str, Tensor], gradients: tuple[Tensor, ...], norm: Tensor

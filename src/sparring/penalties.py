@@ -12,7 +12,6 @@ To add a penalty: write its class and name it in `PENALTIES`.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -21,11 +20,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from sparring.errors import UsageError
+from sparring.judge import Score, gradients
 from sparring.seeding import Stream
-from sparring.types import Logits, PerSample, Samples
-
-Score = Callable[[Samples], Logits]
-"""A discriminator as a penalty sees it: samples [batch, ...] to logits [batch]."""
+from sparring.types import PerSample, Samples
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,8 @@ class Penalty:
         """The value to add to the discriminator's loss for each sample, [batch].
 
         Args:
-            discriminator: gives a logit to each sample.
+            discriminator: gives a logit to each sample; in a game it is a `Judge`, so that what is asked twice of the
+                same samples is computed once.
             real: real samples [batch, ...].
             fake: generated samples of the same shape, without a graph.
             stream: for penalties that look at random points.
@@ -71,19 +69,6 @@ class Penalty:
 
     def project(self, discriminator: nn.Module) -> None:
         """Bring the weights back to where they are allowed to be, after an update."""
-
-
-def gradients(discriminator: Score, samples: Samples) -> Samples:
-    """∇ₓD(x) at each sample, with a graph, so that it can be part of a loss.
-
-    Example:
-        >>> gradients(lambda x: (x**2).sum(1), torch.tensor([[1.0, 2.0]]))
-        tensor([[2., 4.]], grad_fn=<MulBackward0>)
-    """
-    samples = samples.detach().requires_grad_()
-    # A sample's logit depends on that sample alone (batch normalisation aside), so the sum separates.
-    (gradient,) = torch.autograd.grad(discriminator(samples).sum(), samples, create_graph=True)
-    return gradient
 
 
 def squared_norms(values: Tensor) -> PerSample:
