@@ -17,18 +17,25 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import growth
 import reference
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.utils.flop_counter import FlopCounterMode
 
 import sparring
+from sparring.build import build, resolve
+from sparring.display import show_training
+from sparring.generator import Config, Generator
 from sparring.networks import NETWORKS
 from sparring.penalties import R1R2, GradientPenalty
+from sparring.recipes import recipe_for
+from sparring.run import create
 from sparring.seeding import Stream
 
-LATENT_DIM = 64
+LATENT_DIM, BATCH = 64, 64
 Step = Callable[[], object]
 
 
@@ -146,14 +153,38 @@ COMPARISONS: dict[str, Callable[[], Comparison]] = {
 }
 
 
-def overhead(steps: int = 400) -> float:
-    """The time of a training's steps with all that is around them, over that of the same game alone."""
-    with TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        run = sparring.train("digits", steps=steps, batch_size=64, conditional=False, out=Path(folder) / "run")
-        whole = time.perf_counter() - start
-        training = run.summary().seconds
-    return whole / training - 1
+OTHERS = ("overhead", "arithmetic", "sampling", "start", "growth")
+
+
+def overhead(steps: int = 1000, rounds: int = 3) -> float:
+    """The time of a training, evaluations apart, over that of a loop without all that is around its steps, − 1."""
+    settings = {"batch_size": BATCH, "conditional": False, "evaluation_share": 0.0, "steps": steps}
+    recipe, dataset = resolve(recipe_for("digits", None, **settings))
+    assert isinstance(dataset.train, sparring.Items)
+    images = dataset.train.items
+
+    def ours() -> None:
+        trainer = build(recipe, dataset)
+        with TemporaryDirectory() as folder, show_training() as show:
+            trainer.train(create(Path(folder) / "run", "overhead"), show)
+
+    def bare() -> None:
+        game = build(recipe, dataset).game
+        generator, discriminator = game.generator, game.discriminator
+        for _ in range(steps):
+            real = images[torch.randint(len(images), (BATCH,))].float() / 127.5 - 1
+            fake = generator(torch.randn(BATCH, LATENT_DIM))
+            loss = softplus(-discriminator(real)).mean() + softplus(discriminator(fake.detach())).mean()
+            game.discriminator_optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            game.discriminator_optimizer.step()
+            discriminator.requires_grad_(False)
+            game.generator_optimizer.zero_grad()
+            torch.autograd.backward(softplus(-discriminator(fake)).mean())
+            game.generator_optimizer.step()
+            discriminator.requires_grad_(True)
+
+    return statistics.median(_seconds(ours, 1) / _seconds(bare, 1) for _ in range(rounds)) - 1
 
 
 def arithmetic_rate() -> dict[str, float]:
@@ -173,6 +204,22 @@ def arithmetic_rate() -> dict[str, float]:
     return shares
 
 
+def sampling() -> float:
+    """The rate of `generator.sample` over that of the network's forward passes alone."""
+    config = Config("conv", (1, 28, 28), LATENT_DIM, "gaussian", 32, class_shares=(0.1,) * 10)
+    generator, n = Generator(config.build(), config), 10_000
+    latents, labels = generator.latents(n), generator.random_labels(n)
+    assert labels is not None
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for inputs in zip(torch.split(latents, 100), torch.split(labels, 100), strict=True):
+                generator.module(*inputs)
+
+    comparison = Comparison("sampling", bare, lambda: generator.sample(n), required=0.8)
+    return statistics.median(ratios(comparison, 5))
+
+
 def start_up() -> float:
     """Seconds from the command to its first update, each time in a new process."""
     command = [sys.executable, "-m", "sparring", "train", "--steps", "1", "--out"]
@@ -189,7 +236,7 @@ def start_up() -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--only", nargs="*", default=[*COMPARISONS, "overhead", "arithmetic", "start"])
+    parser.add_argument("--only", nargs="*", default=[*COMPARISONS, *OTHERS])
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
@@ -201,12 +248,18 @@ def main() -> None:
             low, middle, high = statistics.quantiles(ratios(comparison, arguments.rounds), n=4)
             print(f"| {comparison.what} | {middle:.3f} [{low:.3f}, {high:.3f}] | ≤ {comparison.required} |", flush=True)
     if "overhead" in arguments.only:
-        print(f"\nAround the steps of a training, of the time of its steps: {overhead():.1%} (required: ≤ 4 %)")
+        print(f"\nA training over its bare loop: {overhead():+.1%} (required: ≤ 4 %)")
     if "arithmetic" in arguments.only:
         rates = ", ".join(f"{name} {share:.2f}" for name, share in arithmetic_rate().items())
         print(f"Multiply-adds a second, as a share of a large matrix product's: {rates} (required: ≥ .70)")
+    if "sampling" in arguments.only:
+        print(
+            f"Images a second of `sample(10_000)`, as a share of the bare network's: {sampling():.2f} (required: ≥ .8)"
+        )
     if "start" in arguments.only:
         print(f"From `sparring train` to the end of a training of one step: {start_up():.1f} s (required: ≤ 5)")
+    if "growth" in arguments.only:
+        growth.print_table()
 
 
 if __name__ == "__main__":
