@@ -1,7 +1,7 @@
 """The doctor: alarms from the lines of a training's log, each with the numbers that raised it.
 
 A rule reads the evaluations so far and gives a score. Its alarm comes where two scores in a row lie above the rule's
-threshold, and stands until the first score below. Most rules wait for a tenth of the training (a hundred iterations at
+threshold, and stands until the first score below. Most rules wait for a tenth of the training (300 iterations at
 least, a thousand at most), and while the samples are better by a tenth than they were half of the steps ago: at first
 all are alike, and that passes. The thresholds lie between what healthy trainings reach and what sabotaged ones do:
 `benchmarks/health.py` trains both and prints the table of docs/health.md.
@@ -21,7 +21,7 @@ Severity = Literal["notice", "problem"]
 
 PATIENCE = 2
 """An alarm comes where so many evaluations in a row agree."""
-WARM_UP, MIN_WARM_UP_STEPS, MAX_WARM_UP_STEPS = 0.1, 100, 1000
+WARM_UP, MIN_WARM_UP_STEPS, MAX_WARM_UP_STEPS = 0.1, 300, 1000
 """Most alarms wait for that share of the training, within these bounds."""
 WINDOW = 10
 """Evaluations that `oscillation` and `stalled` look back on, at least."""
@@ -106,6 +106,8 @@ def _strong_discriminator(lines: Sequence[Line]) -> dict[str, float]:
     """The digits of its confidence: 2 where it errs in one of a hundred, on real and on generated samples."""
     line = lines[-1]
     if line.get("coverage", 1.0) > GOOD_COVERAGE:
+        return {}
+    if line["discriminator_loss"] < 0:  # a game without a least loss (Wasserstein's): its logits are no confidence
         return {}
     error = max(1 - line["real_probability"], line["fake_probability"], 1e-9)
     numbers = _numbers(line, "real_probability", "fake_probability", "generator_gradient_norm", "coverage")
