@@ -158,7 +158,7 @@ class Contender:
 
 
 CONTENDERS = {
-    "torchgan": Contender("DCGAN", train_torchgan, "torchgan==0.1.0", "numpy pillow scipy"),
+    "torchgan": Contender("DCGAN", train_torchgan, "torchgan==0.1.0", "numpy"),
     "vegans": Contender(
         "VanillaGAN, MNIST networks (patched: its loop calls `next` of PyTorch's loader, which is no longer there)",
         train_vegans,

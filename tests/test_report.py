@@ -47,7 +47,7 @@ def read(path: Path) -> Reader:
 @pytest.fixture(scope="module")
 def sick(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return sparring.train(
-        "digits", steps=120, evaluation_steps=20, schedule="constant", learning_rate=1e-9, sample_steps=30,
+        "digits", steps=320, evaluation_steps=80, schedule="constant", learning_rate=1e-9, sample_steps=80,
         out=tmp_path_factory.mktemp("runs") / "a <sick> run", **SMALL,
     )  # fmt: skip
 
@@ -56,12 +56,12 @@ def test_a_sick_run_is_explained(sick: Run) -> None:
     sparring.evaluate(sick.path, n=200)
     page = read(diagnose(sick.path))
     assert "a <sick> run" in page.text
-    assert "after 120 steps" in page.text
+    assert "after 320 steps" in page.text
     for alarm in sick.summary().health:
         assert alarm.meaning in page.text
         assert alarm.advice in page.text
     assert "collapse, problem since step" in page.text
-    assert {f"step {step}" for step in (0, 30, 60, 90, 120)} <= set(re.findall(r"step \d+", page.text))
+    assert {f"step {step}" for step in (0, 80, 160, 240, 320)} <= set(re.findall(r"step \d+", page.text))
     card = json.loads((sick.path / "card.json").read_text())
     assert all(name.replace("_", " ") in page.text for name in card["figures"])
     assert len(page.images) == 7  # five grids and two sheets of curves

@@ -191,7 +191,7 @@ def test_the_best_generator_is_kept_beside_the_last(tmp_path: Path) -> None:
 
 def test_alarms_stand_in_the_log_and_the_summary(tmp_path: Path) -> None:
     run = sparring.train(
-        "digits", steps=120, evaluation_steps=20, schedule="constant", learning_rate=1e-9, out=tmp_path, **SMALL
+        "digits", steps=320, evaluation_steps=160, schedule="constant", learning_rate=1e-9, out=tmp_path, **SMALL
     )
     names = [{alarm["name"] for alarm in line["alarms"]} for line in run.log() if "alarms" in line]
     assert "collapse" in names[-1]  # the grey of an untrained generator, which doesn't change
@@ -201,7 +201,7 @@ def test_alarms_stand_in_the_log_and_the_summary(tmp_path: Path) -> None:
 def test_a_running_training_tells_its_alarms(tmp_path: Path) -> None:
     """Who looks into the summary meanwhile sees them."""
     recipe, dataset = resolve(
-        recipe_for("digits", steps=200, evaluation_steps=20, schedule="constant", learning_rate=1e-9, **SMALL)
+        recipe_for("digits", steps=330, evaluation_steps=110, schedule="constant", learning_rate=1e-9, **SMALL)
     )
     trainer, run = build(recipe, dataset), create(tmp_path / "run", "run")
     seen = []
