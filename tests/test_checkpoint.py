@@ -1,20 +1,27 @@
-"""Checkpoints are whole or refused."""
+"""Checkpoints are whole or refused, and what is damaged is named."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from sparring import RunFolderError, UsageError, checkpoint
+import sparring
+from sparring import CheckpointError, RunFolderError, SparringWarning, UsageError, checkpoint
 
 STATE = {"a": torch.arange(3.0), "b.c": torch.ones(2, 2, dtype=torch.int64)}
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def save(folder: Path, step: int, images: int = 0) -> Path:
+    return checkpoint.save(folder, STATE, step, images, seconds=1.5, recipe={"learning_rate": 0.1})
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
-    path = checkpoint.save(tmp_path / "checkpoints", STATE, step=12, images=384, seconds=1.5)
-    manifest, state = checkpoint.load(path)
+    manifest, state = checkpoint.load(save(tmp_path / "checkpoints", step=12, images=384))
     assert (manifest.step, manifest.images, manifest.seconds) == (12, 384, 1.5)
+    assert manifest.recipe == {"learning_rate": 0.1}
     assert state.keys() == STATE.keys()
     assert all(torch.equal(state[name], STATE[name]) for name in STATE)
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-000012"]
@@ -22,36 +29,66 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 def test_the_latest_is_the_one_of_the_highest_step(tmp_path: Path) -> None:
     for step in (900_000, 1_000_000, 5):
-        checkpoint.save(tmp_path, STATE, step, 0, 0.0)
-    assert checkpoint.latest(tmp_path).name == "step-1000000"
-    checkpoint.prune(tmp_path, keep=2)
-    assert [path.name for path in checkpoint.saved(tmp_path)] == ["step-900000", "step-1000000"]
+        save(tmp_path, step)
+    assert checkpoint.load_latest(tmp_path)[0].step == 1_000_000
+    checkpoint.prune(tmp_path, keep=2, step=1_000_000)
+    assert list(checkpoint.saved(tmp_path)) == [900_000, 1_000_000]
+    checkpoint.prune(tmp_path, keep=2, step=900_000)  # gone back to, and on from, so that the later one is no more
+    assert list(checkpoint.saved(tmp_path)) == [900_000]
 
 
 def test_none_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="no checkpoint"):
-        checkpoint.latest(tmp_path)
+        checkpoint.load_latest(tmp_path)
 
 
-def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
-    path = checkpoint.save(tmp_path, STATE, 1, 0, 0.0)
-    data = bytearray((path / "state.safetensors").read_bytes())
-    data[-1] ^= 1
-    (path / "state.safetensors").write_bytes(data)
-    with pytest.raises(UsageError, match="damaged"):
+@pytest.mark.parametrize("name", ["state.safetensors", "manifest.json"])
+def test_any_flipped_bit_and_any_lost_end_is_noticed(name: str, tmp_path: Path) -> None:
+    """Or changes nothing that is read, such as a blank of the manifest."""
+    path = save(tmp_path, 1)
+    good = (path / name).read_bytes()
+    expected = checkpoint.load(path)[0]
+    for position in range(0, len(good), 3):
+        for data in (good[:position], good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :]):
+            (path / name).write_bytes(data)
+            if name == "manifest.json" and position < len(data) and _same_json(data, good):
+                assert checkpoint.load(path)[0] == expected
+            else:
+                with pytest.raises(CheckpointError, match="step-000001"):
+                    checkpoint.load(path)
+
+
+def _same_json(data: bytes, good: bytes) -> bool:
+    try:
+        return bool(json.loads(data) == json.loads(good))
+    except ValueError:
+        return False
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, 1)
+    manifest = json.loads((path / "manifest.json").read_text()) | {"format": 99}
+    manifest["checksum"] = checkpoint.checksum(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UsageError, match="install a newer one"):
         checkpoint.load(path)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"format": 99}, "install a newer one"), ({"step": "1"}, "step"), ({"surprise": 1}, "surprise")],
-)
-def test_a_strange_manifest_is_refused(change: dict[str, object], message: str, tmp_path: Path) -> None:
-    path = checkpoint.save(tmp_path, STATE, 1, 0, 0.0)
-    manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps(manifest | change))
-    with pytest.raises(UsageError, match=message):
-        checkpoint.load(path)
+def test_the_last_whole_one_is_gone_on_from(tmp_path: Path) -> None:
+    paths = [save(tmp_path, step) for step in (1, 2, 3)]
+    (paths[2] / "state.safetensors").write_bytes(b"half")
+    (paths[1] / "manifest.json").unlink()
+    with pytest.warns(SparringWarning) as warned:
+        assert checkpoint.load_latest(tmp_path)[0].step == 1
+    assert [name in str(each.message) for each, name in zip(warned, ("step-000003", "step-000002"), strict=True)] == [
+        True,
+        True,
+    ]
+    shutil.rmtree(paths[0])
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.load_latest(tmp_path)
+    assert error.value.exit_code == 1
+    assert all(name in str(error.value) for name in ("step-000003", "step-000002"))
 
 
 def test_a_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,5 +97,15 @@ def test_a_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(checkpoint, "write_json", fail)
     with pytest.raises(OSError, match="full"):
-        checkpoint.save(tmp_path, STATE, 1, 0, 0.0)
+        save(tmp_path, 1)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("version", [1])
+def test_runs_of_older_formats_are_gone_on_with(version: int, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(GOLDEN / f"run-format-{version}", run)
+    before = checkpoint.load(run / "checkpoints" / "step-000004")
+    assert before[0].images == 64
+    assert sparring.resume(run, steps=6).summary().steps == 6
+    assert checkpoint.load_latest(run / "checkpoints")[0].format == checkpoint.FORMAT

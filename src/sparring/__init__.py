@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from sparring.data import SOURCES, Gaussian, Items, Mixture, Source, Uniform, open_dataset
     from sparring.ema import Average
     from sparring.errors import (
+        CheckpointError,
         DataError,
         DivergenceError,
         RunFolderError,
         SparringError,
+        SparringWarning,
         TrainingError,
         UnknownNameError,
         UsageError,
@@ -48,10 +50,12 @@ _HOME = {
     "sparring.data": ("SOURCES", "Gaussian", "Items", "Mixture", "Source", "Uniform", "open_dataset"),
     "sparring.ema": ("Average",),
     "sparring.errors": (
+        "CheckpointError",
         "DataError",
         "DivergenceError",
         "RunFolderError",
         "SparringError",
+        "SparringWarning",
         "TrainingError",
         "UnknownNameError",
         "UsageError",
@@ -92,6 +96,7 @@ __all__ = [
     "Alarm",
     "Average",
     "Card",
+    "CheckpointError",
     "DataError",
     "Discriminator",
     "DivergenceError",
@@ -112,6 +117,7 @@ __all__ = [
     "RunFolderError",
     "Source",
     "SparringError",
+    "SparringWarning",
     "SpectralNorm",
     "TrainingError",
     "Uniform",

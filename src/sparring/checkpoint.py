@@ -1,23 +1,29 @@
 """Checkpoints: a state written and read whole or not at all.
 
 A checkpoint is a folder of two files: `state.safetensors` with every tensor that the next step depends on, and
-`manifest.json` with the step, the counters, and the checksum of the tensors. Because randomness has no state
+`manifest.json` with the step, the counters, the recipe, and checksums. Because randomness has no state
 (`sparring.seeding`), that is all there is.
 """
 
 import hashlib
+import json
 import re
 import shutil
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from sparring.errors import RunFolderError, UsageError
+from sparring.errors import CheckpointError, RunFolderError, SparringWarning, UsageError
 from sparring.files import read_json, write_atomically, write_json
 
-FORMAT = 1
-"""The version of the layout, raised when it changes."""
+FORMAT = 2
+"""The version of the layout, raised when it changes; `_migrated` reads the older ones."""
+STATE = "state.safetensors"
+
+State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,30 +35,37 @@ class Manifest:
         step: iterations played.
         images: real samples shown to the discriminator so far.
         seconds: training time so far.
-        state_sha256: the checksum of `state.safetensors`.
+        recipe: what was played by; empty where it is not known.
+        files: the SHA-256 of every other file, by name.
+        checksum: the SHA-256 of all of the above.
     """
 
     format: int
     step: int
     images: int
     seconds: float
-    state_sha256: str
+    recipe: dict[str, Any]
+    files: dict[str, str]
+    checksum: str
 
 
-def save(folder: Path, state: dict[str, Tensor], step: int, images: int, seconds: float) -> Path:
+def save(folder: Path, state: State, step: int, images: int, seconds: float, recipe: dict[str, Any]) -> Path:
     """Write a checkpoint into a folder of checkpoints, as `step-NNNNNN`.
 
     Returns:
         Its path.
+
+    Raises:
+        OSError: if it cannot be written; then nothing is left of it.
     """
     from safetensors.torch import save as to_bytes
 
     def write(path: Path) -> None:
         path.mkdir()
         data = to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
-        (path / "state.safetensors").write_bytes(data)
-        manifest = Manifest(FORMAT, step, images, seconds, hashlib.sha256(data).hexdigest())
-        write_json(path / "manifest.json", asdict(manifest))
+        (path / STATE).write_bytes(data)
+        manifest = Manifest(FORMAT, step, images, seconds, recipe, {STATE: hashlib.sha256(data).hexdigest()}, "")
+        write_json(path / "manifest.json", asdict(manifest) | {"checksum": checksum(asdict(manifest))})
 
     path = folder / f"step-{step:06d}"
     folder.mkdir(exist_ok=True)
@@ -60,49 +73,96 @@ def save(folder: Path, state: dict[str, Tensor], step: int, images: int, seconds
     return path
 
 
-def load(path: Path) -> tuple[Manifest, dict[str, Tensor]]:
+def checksum(manifest: dict[str, Any]) -> str:
+    """The SHA-256 of a manifest's fields but this one."""
+    others = {name: value for name, value in manifest.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
+
+
+def load(path: Path) -> tuple[Manifest, State]:
     """Read a checkpoint.
 
     Raises:
-        UsageError: if it is broken, or of a format that this version doesn't know.
+        CheckpointError: if it is damaged.
+        UsageError: if it is of a format that this version doesn't know.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
-    manifest = read_json(path / "manifest.json", Manifest)
-    if manifest.format > FORMAT:
-        raise UsageError(
-            f"{path} has the format {manifest.format}, and this sparring knows {FORMAT}: install a newer one"
-        )
+    manifest = _manifest(path)
     try:
-        data = (path / "state.safetensors").read_bytes()
-        if hashlib.sha256(data).hexdigest() != manifest.state_sha256:
-            raise UsageError(f"{path} is damaged: its checksum does not fit")
+        data = (path / STATE).read_bytes()
+        if hashlib.sha256(data).hexdigest() != manifest.files.get(STATE):
+            raise CheckpointError(f"{path} is damaged: the checksum of {STATE} does not fit")
         return manifest, from_bytes(data)
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
+        raise CheckpointError(f"cannot read {path}: {error}") from error
 
 
-def saved(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
+def _manifest(path: Path) -> Manifest:
+    file = path / "manifest.json"
+    try:
+        written = read_json(file, dict)
+        if written.get("format") == 1:
+            return _migrated(read_json(file, _Manifest1))
+        if written.get("checksum") != checksum(written):
+            raise CheckpointError(f"{path} is damaged: the checksum of manifest.json does not fit")
+        if written["format"] <= FORMAT:
+            return read_json(file, Manifest)
+    except UsageError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    raise UsageError(
+        f"{path} has the format {written['format']}, and this sparring knows {FORMAT}: install a newer one"
+    )
+
+
+@dataclass(frozen=True)
+class _Manifest1:
+    format: int
+    step: int
+    images: int
+    seconds: float
+    state_sha256: str
+
+
+def _migrated(old: _Manifest1) -> Manifest:
+    """Format 1 knew no recipe, and one checksum."""
+    return Manifest(FORMAT, old.step, old.images, old.seconds, {}, {STATE: old.state_sha256}, "")
+
+
+def saved(folder: Path) -> dict[int, Path]:
+    """The checkpoints in a folder by their steps, oldest first."""
     paths = folder.glob("step-*") if folder.is_dir() else []
-    numbered = [(int(match[1]), path) for path in paths if (match := re.fullmatch(r"step-(\d+)", path.name))]
-    return [path for _, path in sorted(numbered)]
+    return dict(sorted((int(match[1]), path) for path in paths if (match := re.fullmatch(r"step-(\d+)", path.name))))
 
 
-def latest(folder: Path) -> Path:
-    """The newest checkpoint in a folder.
+def load_latest(folder: Path) -> tuple[Manifest, State]:
+    """Read the newest checkpoint that is whole; a warning names each one that is not.
 
     Raises:
+        CheckpointError: if none is whole, with the fault of each.
         RunFolderError: if there is none.
+        UsageError: if the newest whole one is of a format that this version doesn't know.
     """
+    faults = []
+    for path in reversed(saved(folder).values()):
+        try:
+            found = load(path)
+        except CheckpointError as error:
+            faults.append(str(error))
+            continue
+        for fault in faults:
+            warnings.warn(SparringWarning(f"{fault}; going on from {path}"), stacklevel=2)
+        return found
+    if faults:
+        raise CheckpointError("\n  ".join([f"no checkpoint in {folder} can be read:", *faults]))
+    raise RunFolderError(f"there is no checkpoint in {folder}: the run was stopped before it began")
+
+
+def prune(folder: Path, keep: int, step: int) -> None:
+    """Delete all but the last `keep` checkpoints up to a step; later ones are of a way that was not gone on with."""
     paths = saved(folder)
-    if not paths:
-        raise RunFolderError(f"there is no checkpoint in {folder}: the run was stopped before its first one")
-    return paths[-1]
-
-
-def prune(folder: Path, keep: int) -> None:
-    """Delete all but the last `keep` checkpoints in a folder."""
-    for path in saved(folder)[:-keep]:
-        shutil.rmtree(path)
+    kept = [number for number in paths if number <= step][-keep:]
+    for number, path in paths.items():
+        if number not in kept:
+            shutil.rmtree(path)

@@ -6,6 +6,7 @@ answers at once.
 
 import json
 import sys
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -164,7 +165,9 @@ def main(arguments: list[str] | None = None) -> None:
         config=(tyro.conf.OmitArgPrefixes,),
     )
     try:
-        code = _run(command)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = _run(command)
     except SparringError as error:
         print(f"sparring: {error}", file=sys.stderr)
         code = error.exit_code
@@ -174,6 +177,10 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
+
+
+def _show_warning(message: Warning | str, *details: Any, **others: Any) -> None:
+    print(f"sparring: warning: {message}", file=sys.stderr)
 
 
 def _run(command: Train | Resume | Sample | Evaluate | Diagnose | List | Bench) -> int:

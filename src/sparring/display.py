@@ -1,6 +1,7 @@
 """What a person sees in the terminal while training, and at the end."""
 
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,7 +82,7 @@ def show_end(run: Run, outcome: Outcome) -> int:
     """Say where the run lies and what to do with it.
 
     Returns:
-        The exit code: 0, or 128 and the signal's number where one ended the training.
+        The exit code: 0, or 128 and the signal's number where one ended the training; after SIGUSR1 it is 0.
     """
     summary = run.summary()
     console = _console()
@@ -97,6 +98,9 @@ def show_end(run: Run, outcome: Outcome) -> int:
     console.print(f"  sample  sparring sample {path} -n 64 --out grid.png")
     console.print(f"  python  sparring.load({str(run.path)!r}).sample(64, seed=0)")
     console.print(f"  go on   sparring resume {path}" + ("" if outcome.signal else f" --steps {2 * summary.steps}"))
+    if outcome.signal == signal.SIGUSR1:
+        console.print(f"resume me: sparring resume {path}")
+        return 0
     return 0 if outcome.signal is None else 128 + outcome.signal
 
 

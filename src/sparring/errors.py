@@ -5,8 +5,11 @@
     │   ├── UnknownNameError             a name that no registry holds; the nearest known one is offered
     │   ├── DataError                    a data set that is missing, unreadable, empty, or too small
     │   └── RunFolderError               a run's folder that is taken, unwritable, or not a run
+    ├── CheckpointError                  what a training saved is damaged; the command exits with 1
     └── TrainingError                    the training itself failed; the command exits with 1
         └── DivergenceError              a loss is no longer a finite number
+
+    SparringWarning (a UserWarning)      something went wrong that the training goes on without
 
 Each message says what was wrong, where, and what to do.
 """
@@ -56,9 +59,17 @@ class RunFolderError(UsageError):
     """A run's folder that is taken, cannot be written, or does not hold a run."""
 
 
+class CheckpointError(SparringError):
+    """What a training saved is damaged."""
+
+
 class TrainingError(SparringError):
     """The training itself failed."""
 
 
 class DivergenceError(TrainingError):
     """A loss is no longer a finite number."""
+
+
+class SparringWarning(UserWarning):
+    """Something went wrong that the training goes on without."""

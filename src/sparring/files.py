@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,6 +47,33 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         beside.unlink(missing_ok=True)
 
 
+def clear_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder and below it.
+
+    A folder that was set aside goes back to its place where nothing took it.
+    """
+    for path in folder.rglob(".*"):
+        match = re.fullmatch(r"\.(.+)\.(\d+)\.(tmp.*|old)", path.name)
+        if match is None or _is_alive(int(match[2])):
+            continue
+        if match[3] == "old" and not (path.parent / match[1]).exists():
+            os.replace(path, path.parent / match[1])
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
+
+
 def write_json(path: Path, value: object) -> None:
     """Write a value as indented JSON, atomically."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -52,7 +81,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """Read a JSON file as a dataclass, strictly: no missing, unknown, or mistyped field.
+    """Read a JSON file as a dataclass, strictly: no missing, unknown, or mistyped field; or as a plain dict.
 
     Raises:
         UsageError: if it cannot be read, or is not what it should be.
@@ -60,7 +89,7 @@ def read_json(path: Path, kind: type[T]) -> T:
     from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
     try:
-        adapter = TypeAdapter(with_config(ConfigDict(extra="forbid"))(kind))
+        adapter = TypeAdapter(with_config(ConfigDict(extra="forbid"))(kind) if is_dataclass(kind) else kind)
         return adapter.validate_json(path.read_bytes(), strict=True)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error

@@ -253,13 +253,14 @@ class Generator:
 
     def save(self, folder: str | Path) -> None:
         """Write the generator into a folder of its own, over the one that is there."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save as to_bytes
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.contiguous() for name, value in self.module.state_dict().items()}
         write_json(folder / "config.json", asdict(self.config))
-        write_atomically(folder / "model.safetensors", lambda path: save_file(weights, path))
+        data = to_bytes(weights)  # save_file would keep other users from reading it
+        write_atomically(folder / "model.safetensors", lambda path: path.write_bytes(data))
 
 
 def _check_count(n: int, seed: int) -> None:

@@ -5,8 +5,8 @@ makes objects of them.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
@@ -299,6 +299,44 @@ RECIPES: dict[str, Preset] = {
     )
 }
 """Every preset by its name."""
+
+
+FIXED = (
+    "size", "network", "width", "normalization", "conditional", "prior", "latent_dim", "optimizer", "seed",
+)  # fmt: skip
+"""Fields that a training cannot go on with others of."""
+
+
+def changed(before: Mapping[str, object], now: Recipe) -> dict[str, tuple[object, object]]:
+    """The fields of a recipe that were others when a checkpoint was saved, limits apart.
+
+    Args:
+        before: the fields then, by name.
+        now: the recipe now.
+
+    Returns:
+        The values before and now, by name.
+
+    Raises:
+        UsageError: where a training cannot go on with them.
+
+    Example:
+        >>> changed({"learning_rate": 1e-3, "steps": 10}, Recipe(learning_rate=2e-3, steps=20))
+        {'learning_rate': (0.001, 0.002)}
+    """
+    differences = {
+        name: (value, getattr(now, name))
+        for name, value in before.items()
+        if name not in LIMITS and name in asdict(now) and value != getattr(now, name)
+    }
+    if forbidden := [name for name in FIXED if name in differences]:
+        name = forbidden[0]
+        was, is_now = differences[name]
+        raise UsageError(
+            f"recipe.json was changed: {name} was {was!r} and is {is_now!r}, and a training cannot go on with another "
+            f"{name}: set it back, or start a new run"
+        )
+    return differences
 
 
 def recipe_for(data: str, preset: str | None = None, /, **settings: object) -> Recipe:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from sparring.errors import RunFolderError
-from sparring.files import read_json, write_atomically, write_json
+from sparring.files import clear_leftovers, read_json, write_atomically, write_json
 from sparring.health import Alarm
 from sparring.recipes import Recipe
 
@@ -75,12 +75,13 @@ class Run:
     Args:
         path: the folder; it must exist.
 
-    Raises:
-        RunFolderError: if another process is writing to it.
+    Attributes:
+        played: the recipe that this process plays, once it is written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.played: dict[str, Any] = {}
         self._lock: IO[str] | None = None
 
     @property
@@ -147,15 +148,27 @@ class Run:
         """Write `recipe.json`."""
         versions = {"python": sys.version.split()[0]} | {name: version(name) for name in ("sparring", "torch", "numpy")}
         write_json(self.path / "recipe.json", asdict(RecipeFile(recipe, versions)))
+        self.played = asdict(recipe)
 
     def recipe(self) -> Recipe:
         """Read `recipe.json`."""
         return read_json(self.path / "recipe.json", RecipeFile).recipe
 
     def append(self, line: LogLine) -> None:
-        """Add a line to the log."""
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+        """Add a line to the log; the whole of it or nothing.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        data = (json.dumps(line, allow_nan=False) + "\n").encode()
+        with (self.path / "log.jsonl").open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                while data:
+                    data = data[file.write(data) :]
+            except OSError:
+                file.truncate(size)
+                raise
 
     def log(self) -> list[LogLine]:
         """The lines of the log."""
@@ -169,6 +182,10 @@ class Run:
         lines = [line for line in self.log() if line["step"] <= step]
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
         write_atomically(self.path / "log.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
+
+    def clear_leftovers(self) -> None:
+        """Remove what a training that was killed left half written; only who has locked the folder may do so."""
+        clear_leftovers(self.path)
 
     def write_summary(self, summary: Summary) -> None:
         """Write `summary.json`."""

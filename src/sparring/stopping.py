@@ -2,9 +2,13 @@
 
 import math
 import re
+import signal
+import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 from sparring.errors import UsageError
@@ -133,3 +137,31 @@ class Goal:
 def _mean_and_variance(values: list[float]) -> tuple[float, float]:
     mean = sum(values) / len(values)
     return mean, sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+@contextmanager
+def signals_received() -> Iterator[list[int]]:
+    """A list that the first of SIGINT, SIGTERM and SIGUSR1 is put into; a second does what it does without sparring.
+
+    SIGUSR1 is how clusters warn of the end of a job's time.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # only the main thread may handle signals
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        restore()
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield received
+    finally:
+        restore()

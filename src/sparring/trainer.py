@@ -2,27 +2,27 @@
 
 import math
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
-from types import FrameType
 from typing import Any
 
 import torch
 
 from sparring import checkpoint, pictures
+from sparring.checkpoint import Manifest, State
 from sparring.data import Source
 from sparring.ema import Average
-from sparring.errors import DivergenceError
+from sparring.errors import DivergenceError, SparringWarning, TrainingError
 from sparring.game import Game, Report
 from sparring.generator import Config, Generator
 from sparring.health import Alarm, Doctor, not_finite
 from sparring.monitor import Monitor
 from sparring.run import LogLine, Run, Status, Summary
 from sparring.seeding import Stream
-from sparring.stopping import Goal, Limits, Plateau
+from sparring.stopping import Goal, Limits, Plateau, signals_received
 
 NUM_SAMPLES_IMAGES, NUM_SAMPLES_POINTS = 100, 2500
 NUMBERS = [field.name for field in fields(Report) if field.name != "step"]
@@ -141,6 +141,7 @@ class Trainer:
         self._doctor = Doctor()
         self._rates = [group["lr"] for group in self._parameter_groups()]
         self._pending: list[dict[str, float]] = []
+        self._changes: dict[str, object] = {}
         self.reached = ""  # why the plateau or the goal ended it, where one did
         self._device = next(game.generator.parameters()).device
 
@@ -156,15 +157,17 @@ class Trainer:
 
         Raises:
             DivergenceError: if a loss is no longer finite. The last checkpoint stays.
+            TrainingError: if memory does not suffice, or the end cannot be saved. The last checkpoint stays.
         """
         torch.set_flush_denormal(True)
         try:
-            with _signals() as received:
+            with signals_received() as received:
                 self._write_summary(run, RUNNING)
                 if self.monitor:
                     self.monitor.prepare()
                 if self.game.steps == 0:
                     self._draw_samples(run)
+                    self._save(run)
                 reason = self.end()
                 while not received and not reason:
                     self._iterate(run, on_progress)
@@ -177,20 +180,44 @@ class Trainer:
                 self._save(run)
                 self._draw_samples(run)
                 if log := run.log():
-                    pictures.save(pictures.curves(log), run.path / "curves.png")
+                    with _or_without("curves.png"):
+                        pictures.save(pictures.curves(log), run.path / "curves.png")
                 self._write_summary(run, outcome)
                 return outcome
         except BaseException as error:
             if isinstance(error, DivergenceError):
                 others = [alarm for alarm in self.alarms if alarm.name != "divergence"]
                 self.alarms = [*others, not_finite(self.game.steps + 1, str(error))]
+            mended = self._explained(error, run)
             with suppress(OSError):  # the disk may be what failed
-                self._write_summary(run, Outcome("failed", str(error) or type(error).__name__))
-            raise
+                self._write_summary(run, Outcome("failed", str(mended) or type(mended).__name__))
+            if mended is error:
+                raise
+            raise mended from error
 
-    def resume(self, run: Run) -> None:
-        """Go back to the run's latest checkpoint, so that `train` goes on from there."""
-        manifest, state = checkpoint.load(checkpoint.latest(run.checkpoints))
+    def _explained(self, error: BaseException, run: Run) -> BaseException:
+        """What to do about an error that is not sparring's own."""
+        last = f"the last checkpoint in {run.checkpoints} stays, and `sparring resume` goes on from it"
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            return TrainingError(
+                f"memory does not suffice for step {self.game.steps + 1} of the network {self.config.network!r} with "
+                f"width {self.config.width} and batches of {self.batch_size}: lower --batch-size, --width or --size; "
+                f"{last} ({error})"
+            )
+        if isinstance(error, OSError):
+            return TrainingError(f"cannot write into {run.path}: {error.strerror or error}: free some space; {last}")
+        return error
+
+    def resume(self, run: Run, manifest: Manifest, state: State, changes: Mapping[str, object] = {}) -> None:
+        """Go back to a checkpoint of a run, so that `train` goes on from there.
+
+        Args:
+            run: the folder, locked by this process.
+            manifest: of the checkpoint.
+            state: of the checkpoint.
+            changes: to the recipe since then, for the log.
+        """
+        self._changes = dict(changes)
         average = {name.removeprefix("average."): value for name, value in state.items() if name.startswith("average.")}
         self.game.load_state(state, manifest.step)
         self.average.module.load_state_dict(average)
@@ -224,7 +251,8 @@ class Trainer:
         if _due(every.sample_steps, every.sample_seconds, step, seconds_before, self.seconds):
             self._draw_samples(run)
         if _due(every.checkpoint_steps, every.checkpoint_seconds, step, seconds_before, self.seconds):
-            self._save(run)
+            with _or_without("a checkpoint"):
+                self._save(run)
 
     def _play(self) -> Report:
         first = self.game.steps * self.game.discriminator_steps
@@ -264,16 +292,21 @@ class Trainer:
         line: LogLine = {"step": self.game.steps, "images": self.images, "seconds": round(self.seconds, 3)}
         line |= {"progress": round(self.progress(), 4)} | means
         self._pending.clear()
+        if self._changes:
+            line["changed"], self._changes = self._changes, {}
         if self.monitor and evaluate:
             line["evaluation"] = self.monitor.measure(self.generator())
         before = {alarm.name for alarm in self.alarms}
         if self._read(line):
-            self.generator().save(run.best)
-            run.write_best(line)
+            with _or_without("the best generator"):
+                self.generator().save(run.best)
+                run.write_best(line)
         if before != {alarm.name for alarm in self.alarms}:
             line["alarms"] = [asdict(alarm) for alarm in self.alarms]
-            self._write_summary(run, RUNNING)
-        run.append(line)
+            with _or_without("summary.json"):
+                self._write_summary(run, RUNNING)
+        with _or_without("log.jsonl"):
+            run.append(line)
         on_progress(Progress(self.progress(), self.seconds, line, self.alarms))
 
     def _read(self, line: LogLine) -> bool:
@@ -297,15 +330,18 @@ class Trainer:
         labels = [number * classes // count for number in range(count)] if classes else None  # one row a class
         items = self.generator().sample(count, self.game.seed, labels=labels)
         picture = pictures.samples(items, self.config.scale)
-        pictures.save(picture, run.sample_path(self.game.steps))
+        path = run.sample_path(self.game.steps)
+        with _or_without("the pictures of samples"):
+            path.parent.mkdir(exist_ok=True)
+            pictures.save(picture, path)
 
     def _save(self, run: Run) -> None:
         state = self.game.state()
         state |= {f"average.{name}": value for name, value in self.average.module.state_dict().items()}
         pending = [list(line.values()) for line in self._pending]
         state["log.pending"] = torch.tensor(pending, dtype=torch.float64).reshape(-1, len(NUMBERS))
-        checkpoint.save(run.checkpoints, state, self.game.steps, self.images, self.seconds)
-        checkpoint.prune(run.checkpoints, self.intervals.keep_checkpoints)
+        checkpoint.save(run.checkpoints, state, self.game.steps, self.images, self.seconds, run.played)
+        checkpoint.prune(run.checkpoints, self.intervals.keep_checkpoints, self.game.steps)
         self.generator().save(run.generator)
 
     def _write_summary(self, run: Run, outcome: Outcome) -> None:
@@ -324,25 +360,12 @@ def _due(every_steps: int | None, every_seconds: float, step: int, before: float
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
-    """A list that the first SIGINT or SIGTERM is put into; a second one does what it does without sparring."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # only the main thread may handle signals
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        restore()
-
-    for number in before:
-        signal.signal(number, stop)
+def _or_without(what: str) -> Iterator[None]:
+    """A file that a training can do without, for now: where it cannot be written, a warning says so."""
     try:
-        yield received
-    finally:
-        restore()
+        yield
+    except OSError as error:
+        warnings.warn(
+            SparringWarning(f"cannot write {what}: {error.strerror or error}; the training goes on without"),
+            stacklevel=3,
+        )

@@ -1,13 +1,15 @@
 """`train` and `resume`: from a recipe to a run, in one call."""
 
 import signal
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from sparring import checkpoint
 from sparring.build import build, resolve
-from sparring.errors import UsageError
-from sparring.recipes import Recipe, recipe_for
+from sparring.errors import SparringWarning, UsageError
+from sparring.recipes import Recipe, changed, recipe_for
 from sparring.run import Run, create, open_run
 from sparring.trainer import Outcome, Progress
 
@@ -92,7 +94,13 @@ def play_on(
     trainer = build(resolved, dataset)
     run.lock()
     try:
-        trainer.resume(run)
+        run.clear_leftovers()
+        manifest, state = checkpoint.load_latest(run.checkpoints)
+        changes = changed(manifest.recipe, run.recipe())
+        if changes:
+            listed = ", ".join(f"{name} {before} → {now}" for name, (before, now) in changes.items())
+            warnings.warn(SparringWarning(f"the recipe was changed after step {manifest.step}: {listed}"), stacklevel=2)
+        trainer.resume(run, manifest, state, changes)
         if further and trainer.reached:  # what ended it lies behind, and who goes on wants to
             trainer.goal, trainer.plateau, trainer.reached = None, None, ""
             resolved = replace(resolved, until=None, plateau_lines=None)
@@ -110,6 +118,6 @@ def play_on(
 
 def _unless_stopped(run: Run, outcome: Outcome) -> Run:
     """The run; a signal that stopped it is passed on, now that everything is saved."""
-    if outcome.signal is not None:
+    if outcome.signal not in (None, signal.SIGUSR1):
         signal.raise_signal(outcome.signal)
     return run
