@@ -62,6 +62,8 @@ def test_labels_without_classes_are_refused(generator: Generator) -> None:
 def test_save_and_load_give_the_same_samples(generator: Generator, tmp_path: Path) -> None:
     generator.save(tmp_path / "generator")
     generator.save(tmp_path / "generator")  # over itself
+    modes = {path.stat().st_mode for path in (tmp_path / "generator").iterdir()}
+    assert len(modes) == 1  # who may read one file may read the other
     for path in (tmp_path, tmp_path / "generator", str(tmp_path)):
         assert np.array_equal(sparring.load(path).sample(5), generator.sample(5))
 
