@@ -364,7 +364,8 @@ def test_errors_name_what_is_wrong() -> None:
 
 
 def test_a_loss_that_is_not_finite_is_not_applied() -> None:
-    generator, discriminator = players()
+    """Nor does the statistics of batch normalisation see it."""
+    generator, discriminator = players(normalization=True)
     before = weights(generator, discriminator)
     with pytest.raises(DivergenceError, match="discriminator diverged at step 1"):
         game(generator, discriminator).step(torch.full((BATCH, DIMENSIONS), math.nan, dtype=torch.float64))

@@ -1,6 +1,9 @@
 """The loop: limits, log, checkpoints, and going on to the same bytes."""
 
 import json
+import math
+from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +12,14 @@ import torch
 from PIL import Image
 
 import sparring
-from sparring import RunFolderError, UsageError, checkpoint
+from sparring import RunFolderError, SparringWarning, UsageError, checkpoint
 from sparring.build import build, resolve
-from sparring.recipes import recipe_for
+from sparring.data import Dataset, Source
+from sparring.recipes import Recipe, recipe_for
 from sparring.run import Run, create
-from sparring.trainer import Progress
+from sparring.seeding import Stream
+from sparring.trainer import Outcome, Progress, Trainer
+from sparring.types import Samples
 
 SMALL = {"width": 4, "batch_size": 16}
 
@@ -146,14 +152,82 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
 
 def test_a_diverging_run_says_so_and_keeps_its_last_checkpoint(tmp_path: Path) -> None:
     options = {"objective": "wasserstein", "penalty": "none", "optimizer": "sgd", "learning_rate": 10.0}
-    with pytest.raises(sparring.DivergenceError, match="diverged at step"):
+    with pytest.warns(SparringWarning), pytest.raises(sparring.DivergenceError, match="diverged at step"):
         sparring.train("ring", steps=500, checkpoint_steps=1, width=8, out=tmp_path, **options)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["status"] == "failed"
     assert "diverged" in summary["reason"]
-    newest = sorted((tmp_path / "checkpoints").iterdir())[-1]
-    assert newest.name == f"step-{summary['steps']:06d}"
-    assert checkpoint.load(newest)[0].step == summary["steps"] > 0
+    manifest, state = checkpoint.load_latest(tmp_path / "checkpoints")
+    assert manifest.step == summary["steps"] > 0
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+class Poisoned(Source):
+    """Points, some batches of which are not finite."""
+
+    def __init__(self, source: Source, steps: Collection[int]) -> None:
+        self.source, self.steps = source, steps
+        self.item_shape, self.num_items = source.item_shape, source.num_items
+
+    def batch(self, size: int, stream: Stream) -> Samples:
+        return self.source.batch(size, stream) * (math.nan if stream.step in self.steps else 1.0)
+
+
+def poisoned(steps: Collection[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def build_poisoned(recipe: Recipe, dataset: Dataset) -> Trainer:
+        trainer = build(recipe, dataset)
+        trainer.data = Poisoned(trainer.data, steps)
+        return trainer
+
+    monkeypatch.setattr("sparring.training.build", build_poisoned)
+
+
+OPTIONS = {"steps": 40, "width": 8, "batch_size": 16, "checkpoint_steps": 10, "log_steps": 10, "evaluation_share": 0.0}
+
+
+def test_an_update_that_is_not_finite_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 13: the training goes on with the next batch."""
+    poisoned({12, 13, 20}, monkeypatch)
+    with pytest.warns(SparringWarning, match="The update was left out") as warned:
+        run = sparring.train("ring", out=tmp_path / "run", **OPTIONS)
+    assert len(warned) == 3
+    assert [line["step"] for line in run.log()] == [10, 20, 30, 40]
+    assert run.recipe().learning_rate == recipe_for("ring").learning_rate
+    (run.checkpoints / "step-000040").rename(tmp_path / "gone")
+    before = log(run)
+    assert log(sparring.resume(run.path)) == before
+
+
+@pytest.mark.parametrize(("bad", "succeeds"), [(3, True), (99, False)])
+def test_three_of_them_in_a_row_go_back_with_a_smaller_rate(
+    bad: int, succeeds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 13: to the last checkpoint, three times at most."""
+    steps = set(range(22, 22 + bad))
+    poisoned(steps, monkeypatch)
+    if succeeds:
+        play = Trainer.train
+
+        def cured(self: Trainer, *arguments: Any) -> Outcome:
+            try:
+                return play(self, *arguments)
+            except sparring.DivergenceError:
+                steps.clear()
+                raise
+
+        monkeypatch.setattr(Trainer, "train", cured)
+    ending = nullcontext() if succeeds else pytest.raises(sparring.DivergenceError, match="diverged at step 25")
+    with pytest.warns(SparringWarning) as warned, ending:
+        sparring.train("ring", out=tmp_path / "run", **OPTIONS)
+    back = [str(each.message) for each in warned if "Gone back" in str(each.message)]
+    rate = recipe_for("ring").learning_rate
+    assert len(back) == (1 if succeeds else 3)
+    for number, text in enumerate(back):
+        assert f"Gone back to step 20, with the learning rate {rate / 2 ** (number + 1):g}" in text
+    run = Run(tmp_path / "run")
+    assert run.recipe().learning_rate == rate / (2 if succeeds else 8)
+    if succeeds:
+        assert [line.get("changed") for line in run.log()] == [None, None, {"learning_rate": [rate, rate / 2]}, None]
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -267,7 +341,8 @@ def test_the_best_generator_outlives_a_kill(tmp_path: Path) -> None:
 
 
 def test_a_number_that_is_not_finite_is_an_alarm(tmp_path: Path) -> None:
-    with pytest.raises(sparring.DivergenceError, match="the first tensor that is not finite is the"):
+    ending = pytest.raises(sparring.DivergenceError, match="the first tensor that is not finite is the")
+    with pytest.warns(SparringWarning), ending:
         sparring.train("ring", steps=500, learning_rate=1e30, optimizer="sgd", out=tmp_path, width=16)
     summary = Run(tmp_path).summary()
     assert summary.status == "failed"

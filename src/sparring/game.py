@@ -162,7 +162,8 @@ class Game:
             What happened.
 
         Raises:
-            DivergenceError: if a loss or a gradient is not finite; that update is not applied.
+            DivergenceError: if a loss or a gradient is not finite; that update is not applied, and the buffers are
+                what they were before the step.
             UsageError: if the batches don't fit the game, or the discriminator's output is not one logit a sample.
         """
         batches = [real] * self.discriminator_steps if isinstance(real, Tensor) else list(real)
@@ -172,8 +173,15 @@ class Game:
                 f"a step takes {self.discriminator_steps} batches of real samples, not {len(batches)}, and as many of "
                 "labels if any: game.step(samples, labels)"
             )
-        with Stream(self.seed, "modules", self.steps).as_default():
-            report = self._play(batches, classes)
+        players = self.generator, self.discriminator
+        buffers = [(buffer, buffer.clone()) for player in players for buffer in player.buffers()]
+        try:
+            with Stream(self.seed, "modules", self.steps).as_default():
+                report = self._play(batches, classes)
+        except DivergenceError:
+            for buffer, before in buffers:  # statistics of a batch may not be finite either
+                buffer.copy_(before)
+            raise
         self.steps += 1
         return report
 

@@ -27,6 +27,8 @@ from sparring.stopping import Goal, Limits, Plateau, signals_received
 NUM_SAMPLES_IMAGES, NUM_SAMPLES_POINTS = 100, 2500
 NUMBERS = [field.name for field in fields(Report) if field.name != "step"]
 """What of a report goes into the log."""
+MAX_LEFT_OUT = 3
+"""So many updates in a row whose numbers are not finite end a training."""
 COUNTERS = ("step", "images", "seconds", "progress")
 """What comes before it."""
 
@@ -142,6 +144,7 @@ class Trainer:
         self._rates = [group["lr"] for group in self._parameter_groups()]
         self._pending: list[dict[str, float]] = []
         self._changes: dict[str, object] = {}
+        self._left_out = 0  # updates in a row, whose numbers were not finite
         self.reached = ""  # why the plateau or the goal ended it, where one did
         self._device = next(game.generator.parameters()).device
 
@@ -156,7 +159,7 @@ class Trainer:
             How it ended.
 
         Raises:
-            DivergenceError: if a loss is no longer finite. The last checkpoint stays.
+            DivergenceError: if losses or gradients of three steps in a row are not finite. The last checkpoint stays.
             TrainingError: if memory does not suffice, or the end cannot be saved. The last checkpoint stays.
         """
         torch.set_flush_denormal(True)
@@ -222,6 +225,7 @@ class Trainer:
         self.game.load_state(state, manifest.step)
         self.average.module.load_state_dict(average)
         self.images, self.seconds = manifest.images, manifest.seconds
+        self._left_out = 0 if changes else int(state.get("left_out", 0))
         self._pending = [dict(zip(NUMBERS, line, strict=True)) for line in state["log.pending"].tolist()]
         run.cut_log(manifest.step)
         for line in run.log():
@@ -237,10 +241,11 @@ class Trainer:
         seconds_before = self.seconds
         start = time.perf_counter()
         self._follow_schedules()
-        report = self._play()
-        self.average.update(self.game.steps)
+        report = self._play_or_leave_out()
         self.images += self.batch_size * self.game.discriminator_steps
-        self._pending.append({name: getattr(report, name) for name in NUMBERS})
+        if report is not None:
+            self.average.update(self.game.steps)
+            self._pending.append({name: getattr(report, name) for name in NUMBERS})
         self.seconds += time.perf_counter() - start  # what follows is not training
 
         every = self.intervals
@@ -253,6 +258,20 @@ class Trainer:
         if _due(every.checkpoint_steps, every.checkpoint_seconds, step, seconds_before, self.seconds):
             with _or_without("a checkpoint"):
                 self._save(run)
+
+    def _play_or_leave_out(self) -> Report | None:
+        """The next step; or none, where its numbers are not finite: another batch may do better."""
+        try:
+            report = self._play()
+        except DivergenceError as error:
+            self._left_out += 1
+            if self._left_out >= MAX_LEFT_OUT:
+                raise
+            warnings.warn(SparringWarning(f"{error}. The update was left out"), stacklevel=2)
+            self.game.steps += 1
+            return None
+        self._left_out = 0
+        return report
 
     def _play(self) -> Report:
         first = self.game.steps * self.game.discriminator_steps
@@ -339,6 +358,7 @@ class Trainer:
         state = self.game.state()
         state |= {f"average.{name}": value for name, value in self.average.module.state_dict().items()}
         pending = [list(line.values()) for line in self._pending]
+        state["left_out"] = torch.tensor(self._left_out)
         state["log.pending"] = torch.tensor(pending, dtype=torch.float64).reshape(-1, len(NUMBERS))
         checkpoint.save(run.checkpoints, state, self.game.steps, self.images, self.seconds, run.played)
         checkpoint.prune(run.checkpoints, self.intervals.keep_checkpoints, self.game.steps)

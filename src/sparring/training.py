@@ -3,16 +3,18 @@
 import signal
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from sparring import checkpoint
 from sparring.build import build, resolve
-from sparring.errors import SparringWarning, UsageError
+from sparring.data import Dataset
+from sparring.errors import DivergenceError, SparringWarning, UsageError
 from sparring.recipes import Recipe, changed, recipe_for
 from sparring.run import Run, create, open_run
-from sparring.trainer import Outcome, Progress
+from sparring.trainer import Outcome, Progress, Trainer
 
+MAX_ROLLBACKS = 3
 OnProgress = Callable[[Progress], None]
 
 
@@ -30,7 +32,7 @@ def train(data: str = "digits", *, recipe: str | None = None, out: str | Path | 
 
     Raises:
         UsageError: where something that is asked for cannot be done; no folder is made then.
-        DivergenceError: if a loss is no longer finite.
+        DivergenceError: if losses or gradients are no longer finite, even with an eighth of the learning rate.
         KeyboardInterrupt: on Ctrl-C, after the step is finished and everything saved.
 
     Example:
@@ -72,7 +74,7 @@ def play(recipe: Recipe, out: Path | None, on_progress: OnProgress = lambda prog
     run = create(out, Path(recipe.data).stem)
     run.write_recipe(recipe)
     try:
-        return run, trainer.train(run, on_progress)
+        return run, _train(run, recipe, dataset, trainer, on_progress)
     finally:
         run.unlock()
 
@@ -111,9 +113,29 @@ def play_on(
             )
         run.write_recipe(resolved)
         (run.path / "card.json").unlink(missing_ok=True)  # it was of another generator
-        return run, trainer.train(run, on_progress)
+        return run, _train(run, resolved, dataset, trainer, on_progress)
     finally:
         run.unlock()
+
+
+def _train(run: Run, recipe: Recipe, dataset: Dataset, trainer: Trainer, on_progress: OnProgress) -> Outcome:
+    """Train; where it diverges, again from the last checkpoint with half of the learning rate, at most three times."""
+    for _ in range(MAX_ROLLBACKS):
+        try:
+            return trainer.train(run, on_progress)
+        except DivergenceError as error:
+            manifest, state = checkpoint.load_latest(run.checkpoints)
+            rate = recipe.learning_rate / 2
+            warnings.warn(
+                SparringWarning(f"{error}. Gone back to step {manifest.step}, with the learning rate {rate:g}"),
+                stacklevel=2,
+            )
+            slower = replace(recipe, learning_rate=rate)
+            changes = changed(asdict(recipe), slower)
+            run.write_recipe(slower)
+            recipe, trainer = slower, build(slower, dataset)
+            trainer.resume(run, manifest, state, changes)
+    return trainer.train(run, on_progress)
 
 
 def _unless_stopped(run: Run, outcome: Outcome) -> Run:
