@@ -87,35 +87,38 @@ def _measure(size: Size, path: Path, seconds: float) -> Cost:
     settings = {"batch_size": size.batch, "width": size.width, "evaluation_share": 0.0, "conditional": False}
     recipe, _ = resolve(recipe_for("digits", None, **settings))
     dataset = Dataset("black", items, items)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the most that was held before
     before = _held("VmRSS")
     game = build(replace(recipe, size=size.side), dataset).game
+    parameters = [value for player in (game.generator, game.discriminator) for value in player.parameters()]
 
     def step() -> None:
         game.step(items.batch(size.batch, Stream(0, "data", game.steps)))
 
     step()
-    multiply_adds, tensors = _count(step)
+    multiply_adds, kept = _count(step, {value.untyped_storage().data_ptr() for value in parameters})
     times: list[float] = []
     while sum(times) < seconds or len(times) < 5:
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
-    weights = sum(value.nbytes for player in (game.generator, game.discriminator) for value in player.parameters())
-    return Cost(float(np.median(times)), _held("VmHWM") - before, multiply_adds, tensors + 4 * weights)
+    weights = sum(value.nbytes for value in parameters)
+    return Cost(float(np.median(times)), _held("VmHWM") - before, multiply_adds, kept + 4 * weights)
 
 
-def _count(step: Callable[[], None]) -> tuple[float, float]:
-    """Multiply-adds of a step, and bytes that its backward passes kept at once, at most as if none were let go."""
-    kept: dict[int, int] = {}
+def _count(step: Callable[[], None], weights: set[int]) -> tuple[float, float]:
+    """Multiply-adds of a step, and bytes that its backward passes keep besides weights, as if none were let go."""
+    kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage  # held, so that no other takes its address
         return tensor
 
     with FlopCounterMode(display=False) as counter, saved_tensors_hooks(keep, lambda tensor: tensor):
         step()
-    return counter.get_total_flops() / 2, sum(kept.values())
+    return counter.get_total_flops() / 2, sum(storage.nbytes() for storage in kept.values())
 
 
 def _held(name: str) -> float:

@@ -43,26 +43,28 @@ def test_none_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "manifest.json"])
-def test_any_flipped_bit_and_any_lost_end_is_noticed(name: str, tmp_path: Path) -> None:
-    """Or changes nothing that is read, such as a blank of the manifest."""
+def test_flipped_bits_and_lost_ends_are_noticed(name: str, tmp_path: Path) -> None:
+    """One bit of every third byte, and the file cut there."""
     path = save(tmp_path, 1)
     good = (path / name).read_bytes()
-    expected = checkpoint.load(path)[0]
-    for position in range(0, len(good), 3):
+    for position in range(0, len(good) - 1, 3):  # but the line break at the manifest's end
         for data in (good[:position], good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :]):
             (path / name).write_bytes(data)
-            if name == "manifest.json" and position < len(data) and _same_json(data, good):
-                assert checkpoint.load(path)[0] == expected
-            else:
-                with pytest.raises(CheckpointError, match="step-000001"):
-                    checkpoint.load(path)
+            with pytest.raises(CheckpointError, match="step-000001"):
+                checkpoint.load(path)
 
 
-def _same_json(data: bytes, good: bytes) -> bool:
-    try:
-        return bool(json.loads(data) == json.loads(good))
-    except ValueError:
-        return False
+def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint may be whole: it must not be passed over, and then deleted."""
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+
+    def fail(path: Path) -> bytes:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        checkpoint.load_latest(tmp_path)
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:

@@ -36,10 +36,25 @@ def test_many_short_lived_samples_are_told_apart() -> None:
 
 
 def test_gradients_are_exact_and_stop_at_the_samples() -> None:
-    origin = Stream(0, "x").normal(4, 3).double().requires_grad_()
-    samples = 2 * origin
+    samples = Stream(0, "x").normal(4, 3).double()
     judge = Judge(curved)
-    for found in (judge.gradients(samples), gradients(judge, samples), gradients(curved, samples)):
+    for found in (judge.gradients(samples), judge.slopes(samples), Judge(curved).slopes(samples)):
         torch.testing.assert_close(found, 3 * samples**2, rtol=1e-12, atol=0)
-        (of_origin,) = torch.autograd.grad(found.sum(), origin, allow_unused=True, retain_graph=True)
-        assert of_origin is None
+    origin = samples.clone().requires_grad_()
+    found = gradients(judge, 2 * origin)
+    torch.testing.assert_close(found, 12 * samples**2, rtol=1e-12, atol=0)
+    (of_origin,) = torch.autograd.grad(found.sum(), origin, allow_unused=True)
+    assert of_origin is None
+
+
+def test_penalties_may_differentiate_by_themselves() -> None:
+    """As they do outside of a game."""
+    judge, samples = Judge(curved), Stream(0, "x").normal(4, 3).double().requires_grad_()
+    (found,) = torch.autograd.grad(judge(samples).sum(), samples)
+    torch.testing.assert_close(found, 3 * samples.detach() ** 2, rtol=1e-12, atol=0)
+
+
+def test_without_gradients_the_samples_are_taken_as_they_are() -> None:
+    """A first layer that works in place may not change what is to be differentiated by."""
+    judge = Judge(lambda samples: samples.mul_(2).sum(1), differentiable=False)
+    assert judge(torch.ones(2, 3)).tolist() == [6, 6]

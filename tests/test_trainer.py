@@ -223,11 +223,11 @@ def test_three_of_them_in_a_row_go_back_with_a_smaller_rate(
     rate = recipe_for("ring").learning_rate
     assert len(back) == (1 if succeeds else 3)
     for number, text in enumerate(back):
-        assert f"Gone back to step 20, with the learning rate {rate / 2 ** (number + 1):g}" in text
+        assert f"Gone back to step 10, with the learning rate {rate / 2 ** (number + 1):g}" in text
     run = Run(tmp_path / "run")
     assert run.recipe().learning_rate == rate / (2 if succeeds else 8)
     if succeeds:
-        assert [line.get("changed") for line in run.log()] == [None, None, {"learning_rate": [rate, rate / 2]}, None]
+        assert [line.get("changed") for line in run.log()] == [None, {"learning_rate": [rate, rate / 2]}, None, None]
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:

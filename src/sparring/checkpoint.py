@@ -85,22 +85,27 @@ def load(path: Path) -> tuple[Manifest, State]:
     Raises:
         CheckpointError: if it is damaged.
         UsageError: if it is of a format that this version doesn't know.
+        OSError: if it cannot be read, which says nothing of the checkpoint.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
+    for name in ("manifest.json", STATE):
+        if not (path / name).is_file():
+            raise CheckpointError(f"{path} is damaged: there is no {name}")
     manifest = _manifest(path)
+    data = (path / STATE).read_bytes()
+    if hashlib.sha256(data).hexdigest() != manifest.files.get(STATE):
+        raise CheckpointError(f"{path} is damaged: the checksum of {STATE} does not fit")
     try:
-        data = (path / STATE).read_bytes()
-        if hashlib.sha256(data).hexdigest() != manifest.files.get(STATE):
-            raise CheckpointError(f"{path} is damaged: the checksum of {STATE} does not fit")
         return manifest, from_bytes(data)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
 
 
 def _manifest(path: Path) -> Manifest:
     file = path / "manifest.json"
+    file.read_bytes()  # an error of the disk is no damage
     try:
         written = read_json(file, dict)
         if written.get("format") == 1:
@@ -142,21 +147,34 @@ def load_latest(folder: Path) -> tuple[Manifest, State]:
     Raises:
         CheckpointError: if none is whole, with the fault of each.
         RunFolderError: if there is none.
-        UsageError: if the newest whole one is of a format that this version doesn't know.
+        UsageError: if it is of a format that this version doesn't know.
+        OSError: if one cannot be read.
     """
+    return _first_whole(folder, list(reversed(saved(folder).values())))
+
+
+def load_oldest(folder: Path) -> tuple[Manifest, State]:
+    """Read the oldest checkpoint that is whole, likewise."""
+    return _first_whole(folder, list(saved(folder).values()))
+
+
+def _first_whole(folder: Path, paths: list[Path]) -> tuple[Manifest, State]:
     faults = []
-    for path in reversed(saved(folder).values()):
+    for path in paths:
         try:
             found = load(path)
         except CheckpointError as error:
             faults.append(str(error))
             continue
         for fault in faults:
-            warnings.warn(SparringWarning(f"{fault}; going on from {path}"), stacklevel=2)
+            warnings.warn(SparringWarning(f"{fault}; going on from {path}"), stacklevel=3)
         return found
     if faults:
         raise CheckpointError("\n  ".join([f"no checkpoint in {folder} can be read:", *faults]))
-    raise RunFolderError(f"there is no checkpoint in {folder}: the run was stopped before it began")
+    raise RunFolderError(
+        f"there is no checkpoint in {folder}: the run was stopped before it began. Delete {folder.parent}, and train "
+        "again"
+    )
 
 
 def prune(folder: Path, keep: int, step: int) -> None:

@@ -7,14 +7,17 @@ answers at once.
 import json
 import sys
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
-from sparring.errors import SparringError, UnknownNameError, UsageError
+from sparring.errors import SparringError, SparringWarning, UnknownNameError, UsageError
 
 Set = UseAppendAction[tuple[str, ...]]
 
@@ -156,7 +159,10 @@ Command = (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; exit with 0, 1 (failure), 2 (bad use), or 130 or 143 (stopped by a signal, after saving)."""
+    """Run the command; exit with 0, 1 (failure), 2 (bad use), or 130 or 143 (stopped by a signal, after saving).
+
+    SIGUSR1 saves and ends with 0.
+    """
     command: Any = tyro.cli(
         Command,
         prog="sparring",
@@ -166,7 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = partial(_show_warning, warnings.showwarning)
             code = _run(command)
     except SparringError as error:
         print(f"sparring: {error}", file=sys.stderr)
@@ -179,8 +185,12 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _show_warning(message: Warning | str, *details: Any, **others: Any) -> None:
-    print(f"sparring: warning: {message}", file=sys.stderr)
+def _show_warning(show: Callable[..., None], message: Warning | str, *details: Any, **others: Any) -> None:
+    if not isinstance(message, SparringWarning):
+        show(message, *details, **others)
+        return
+    with suppress(OSError):  # the disk that standard error goes to may be what is full
+        print(f"sparring: warning: {message}", file=sys.stderr, flush=True)
 
 
 def _run(command: Train | Resume | Sample | Evaluate | Diagnose | List | Bench) -> int:

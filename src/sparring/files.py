@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -42,36 +42,32 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(beside, path)
         _flush(path.parent)
     finally:
+        if aside.exists() and not path.exists():
+            os.replace(aside, path)
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
         beside.unlink(missing_ok=True)
 
 
-def clear_leftovers(folder: Path) -> None:
+def clear_leftovers(folder: Path, but_of: Collection[str] = ()) -> None:
     """Remove what writers that were killed left in a folder and below it.
 
     A folder that was set aside goes back to its place where nothing took it.
+
+    Args:
+        folder: that nobody else writes to now.
+        but_of: the names of files that others may write to all the same.
     """
     for path in folder.rglob(".*"):
-        match = re.fullmatch(r"\.(.+)\.(\d+)\.(tmp.*|old)", path.name)
-        if match is None or _is_alive(int(match[2])):
+        match = re.fullmatch(r"\.(.+)\.\d+\.(tmp.*|old)", path.name)
+        if match is None or match[1] in but_of:
             continue
-        if match[3] == "old" and not (path.parent / match[1]).exists():
+        if match[2] == "old" and not (path.parent / match[1]).exists():
             os.replace(path, path.parent / match[1])
         elif path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return process != os.getpid()
 
 
 def write_json(path: Path, value: object) -> None:

@@ -190,10 +190,11 @@ class Game:
             last = turn == self.discriminator_steps - 1
             with torch.set_grad_enabled(last):  # the last fakes serve the generator's update too
                 fake = self.generate(len(real), turn, labels)  # 2. sample latents; 3. generate
-            judge, judged = Judge(partial(self.logits, labels=labels)), fake.detach()
+            judged = fake.detach()
+            serves_both = last and self._is_one_stage(judged, labels)
+            judge = Judge(partial(self.logits, labels=labels), differentiable=serves_both or bool(self._due(turn)))
             loss = self.objective.discriminator(judge(real), judge(judged)).mean()  # 5. the discriminator's loss
             penalty = self._penalty(judge, real, judged, turn)
-            serves_both = last and self._is_one_stage(judged, labels)
             discriminator_update, slopes = self._learn(judge, real, judged, loss, penalty, serves_both)
             if not (last and self.simultaneous):
                 self._update_discriminator(discriminator_update, turn)  # 6. its update
@@ -259,13 +260,20 @@ class Game:
         return self.objective.generator(real_logits, fake_logits)
 
     def _penalty(self, judge: Judge, real: Samples, judged: Samples, turn: int) -> Tensor:
-        update = self.steps * self.discriminator_steps + turn
         total = real.new_zeros(())
-        for number, penalty in enumerate(self.penalties):
-            if update % penalty.interval == 0:
-                stream = Stream(self.seed, f"penalty/{number}", update)
-                total = total + penalty.interval * penalty(judge, real, judged, stream).mean()
+        for number, penalty in self._due(turn).items():
+            stream = Stream(self.seed, f"penalty/{number}", self._update_number(turn))
+            total = total + penalty.interval * penalty(judge, real, judged, stream).mean()
         return self.penalty_factor * total
+
+    def _update_number(self, turn: int) -> int:
+        """How many updates of the discriminator were before that of a turn within this iteration."""
+        return self.steps * self.discriminator_steps + turn
+
+    def _due(self, turn: int) -> dict[int, Penalty]:
+        """The penalties of a turn within this iteration, by their numbers."""
+        update = self._update_number(turn)
+        return {number: each for number, each in enumerate(self.penalties) if update % each.interval == 0}
 
     def _learn(
         self, judge: Judge, real: Samples, judged: Samples, loss: Tensor, penalty: Tensor, serves_both: bool
@@ -274,8 +282,8 @@ class Game:
         seen = {"real": real, "judged": judged, "real_logits": judge(real), "fake_logits": judge(judged)}
         if not serves_both:
             return self._differentiate(self.discriminator, loss, penalty, seen), None
-        if penalty.requires_grad:  # most look at these slopes themselves
-            slopes = judge.gradients(judged).detach()
+        if penalty.requires_grad:  # it may depend on the generated samples too, and the generator ignores that
+            slopes = judge.slopes(judged)
             return self._differentiate(self.discriminator, loss, penalty, seen), slopes
         update = self._differentiate(self.discriminator, loss, penalty, seen, at=judge.inputs(judged))
         assert update.at_samples is not None
@@ -326,9 +334,8 @@ class Game:
 
     def _update_discriminator(self, update: _Update, turn: int) -> None:
         self._apply(update, self.discriminator, self.discriminator_optimizer)
-        for penalty in self.penalties:
-            if (self.steps * self.discriminator_steps + turn) % penalty.interval == 0:
-                penalty.project(self.discriminator)
+        for penalty in self._due(turn).values():
+            penalty.project(self.discriminator)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on besides `steps`: weights, buffers, and the optimisers' memory."""

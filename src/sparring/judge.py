@@ -30,10 +30,11 @@ class _Seen:
 class Judge:
     """A score that remembers, until the discriminator's weights change: after an update, take another.
 
-    Samples are the same where they are the same tensor; what they were computed from gets no gradient.
+    Samples are the same where they are the same tensor.
 
     Args:
         score: samples [batch, ...] to logits [batch].
+        differentiable: whether gradients will be asked for at the samples that are judged.
 
     Example:
         >>> passes = []
@@ -43,8 +44,9 @@ class Judge:
         (5.0, [[2.0, 4.0]], 5.0, 1)
     """
 
-    def __init__(self, score: Score) -> None:
+    def __init__(self, score: Score, *, differentiable: bool = True) -> None:
         self._score = score
+        self._differentiable = differentiable
         self._seen: dict[int, _Seen] = {}
 
     def __call__(self, samples: Samples) -> Logits:
@@ -52,7 +54,7 @@ class Judge:
         return self._see(samples).logits
 
     def inputs(self, samples: Samples) -> Samples:
-        """What the logits of these samples can be differentiated by: the samples, without what they came from."""
+        """What the logits of these samples can be differentiated by."""
         return self._see(samples).inputs
 
     def gradients(self, samples: Samples) -> Samples:
@@ -63,9 +65,18 @@ class Judge:
             (seen.gradients,) = torch.autograd.grad(seen.logits.sum(), seen.inputs, create_graph=True)
         return seen.gradients
 
+    def slopes(self, samples: Samples) -> Samples:
+        """∇ₓD(x) at each sample as numbers: nothing to compute where the gradients were asked for."""
+        seen = self._see(samples)
+        if seen.gradients is not None:
+            return seen.gradients.detach()
+        (slopes,) = torch.autograd.grad(seen.logits.sum(), seen.inputs, retain_graph=True)
+        return slopes
+
     def _see(self, samples: Samples) -> _Seen:
         if id(samples) not in self._seen:
-            inputs = samples.detach().requires_grad_()
+            cut = self._differentiable and not samples.requires_grad
+            inputs = samples.detach().requires_grad_() if cut else samples
             self._seen[id(samples)] = _Seen(samples, inputs, self._score(inputs))
         return self._seen[id(samples)]
 
@@ -73,9 +84,11 @@ class Judge:
 def gradients(discriminator: Score, samples: Samples) -> Samples:
     """∇ₓD(x) at each sample [batch, ...], with a graph, so that it can be part of a loss.
 
+    What the samples were computed from gets no gradient by it.
+
     Example:
         >>> gradients(lambda x: (x**2).sum(1), torch.tensor([[1.0, 2.0]]))
         tensor([[2., 4.]], grad_fn=<MulBackward0>)
     """
     judge = discriminator if isinstance(discriminator, Judge) else Judge(discriminator)
-    return judge.gradients(samples)
+    return judge.gradients(samples.detach() if samples.requires_grad else samples)

@@ -307,8 +307,12 @@ FIXED = (
 """Fields that a training cannot go on with others of."""
 
 
-def changed(before: Mapping[str, object], now: Recipe) -> dict[str, tuple[object, object]]:
-    """The fields of a recipe that were others when a checkpoint was saved, limits apart.
+Change = tuple[object, object]
+"""What a field was, and what it is."""
+
+
+def changed(before: Mapping[str, object], now: Recipe) -> dict[str, Change]:
+    """The fields of a recipe that were others when a checkpoint was saved, apart from those that say when to stop.
 
     Args:
         before: the fields then, by name.
@@ -327,7 +331,7 @@ def changed(before: Mapping[str, object], now: Recipe) -> dict[str, tuple[object
     differences = {
         name: (value, getattr(now, name))
         for name, value in before.items()
-        if name not in LIMITS and name in asdict(now) and value != getattr(now, name)
+        if name not in (*LIMITS, "until", "plateau_lines") and name in asdict(now) and value != getattr(now, name)
     }
     if forbidden := [name for name in FIXED if name in differences]:
         name = forbidden[0]

@@ -185,7 +185,7 @@ class Run:
 
     def clear_leftovers(self) -> None:
         """Remove what a training that was killed left half written; only who has locked the folder may do so."""
-        clear_leftovers(self.path)
+        clear_leftovers(self.path, but_of=("card.json", "report.html"))
 
     def write_summary(self, summary: Summary) -> None:
         """Write `summary.json`."""

@@ -1,5 +1,6 @@
 """The loop: data order → `Game.step` → average → evaluate → log → samples → checkpoint → stop."""
 
+import errno
 import math
 import signal
 import time
@@ -7,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from sparring.game import Game, Report
 from sparring.generator import Config, Generator
 from sparring.health import Alarm, Doctor, not_finite
 from sparring.monitor import Monitor
+from sparring.recipes import Change
 from sparring.run import LogLine, Run, Status, Summary
 from sparring.seeding import Stream
 from sparring.stopping import Goal, Limits, Plateau, signals_received
@@ -143,13 +146,13 @@ class Trainer:
         self._doctor = Doctor()
         self._rates = [group["lr"] for group in self._parameter_groups()]
         self._pending: list[dict[str, float]] = []
-        self._changes: dict[str, object] = {}
+        self._changes: dict[str, Change] = {}
         self._left_out = 0  # updates in a row, whose numbers were not finite
         self.reached = ""  # why the plateau or the goal ended it, where one did
         self._device = next(game.generator.parameters()).device
 
     def train(self, run: Run, on_progress: Callable[[Progress], None] = lambda progress: None) -> Outcome:
-        """Play until a limit, a plateau, or SIGINT or SIGTERM; then save.
+        """Play until a limit, a plateau, or SIGINT, SIGTERM or SIGUSR1; then save.
 
         Args:
             run: the folder, locked by this process.
@@ -183,8 +186,8 @@ class Trainer:
                 self._save(run)
                 self._draw_samples(run)
                 if log := run.log():
-                    with _or_without("curves.png"):
-                        pictures.save(pictures.curves(log), run.path / "curves.png")
+                    with _or_without(run.path / "curves.png") as path:
+                        pictures.save(pictures.curves(log), path)
                 self._write_summary(run, outcome)
                 return outcome
         except BaseException as error:
@@ -199,19 +202,20 @@ class Trainer:
             raise mended from error
 
     def _explained(self, error: BaseException, run: Run) -> BaseException:
-        """What to do about an error that is not sparring's own."""
-        last = f"the last checkpoint in {run.checkpoints} stays, and `sparring resume` goes on from it"
+        """What to do where memory or the disk does not suffice."""
+        stays = f" The last checkpoint stays in {run.checkpoints}." if checkpoint.saved(run.checkpoints) else ""
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             return TrainingError(
                 f"memory does not suffice for step {self.game.steps + 1} of the network {self.config.network!r} with "
-                f"width {self.config.width} and batches of {self.batch_size}: lower --batch-size, --width or --size; "
-                f"{last} ({error})"
+                f"width {self.config.width} and batches of {self.batch_size}: train with a smaller --batch-size, "
+                f"--width or --size.{stays} ({error})"
             )
-        if isinstance(error, OSError):
-            return TrainingError(f"cannot write into {run.path}: {error.strerror or error}: free some space; {last}")
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            mend = "free some space, then go on with `sparring resume`" if stays else "free some space"
+            return TrainingError(f"cannot write into {run.path}: {error.strerror}: {mend}.{stays}")
         return error
 
-    def resume(self, run: Run, manifest: Manifest, state: State, changes: Mapping[str, object] = {}) -> None:
+    def resume(self, run: Run, manifest: Manifest, state: State, changes: Mapping[str, Change] = {}) -> None:
         """Go back to a checkpoint of a run, so that `train` goes on from there.
 
         Args:
@@ -255,8 +259,9 @@ class Trainer:
             self._log(run, on_progress, evaluate)
         if _due(every.sample_steps, every.sample_seconds, step, seconds_before, self.seconds):
             self._draw_samples(run)
-        if _due(every.checkpoint_steps, every.checkpoint_seconds, step, seconds_before, self.seconds):
-            with _or_without("a checkpoint"):
+        due = _due(every.checkpoint_steps, every.checkpoint_seconds, step, seconds_before, self.seconds)
+        if due and not self._left_out:  # what led to numbers that are not finite is nothing to go back to
+            with _or_without(run.checkpoints):
                 self._save(run)
 
     def _play_or_leave_out(self) -> Report | None:
@@ -317,14 +322,14 @@ class Trainer:
             line["evaluation"] = self.monitor.measure(self.generator())
         before = {alarm.name for alarm in self.alarms}
         if self._read(line):
-            with _or_without("the best generator"):
+            with _or_without(run.best):
                 self.generator().save(run.best)
                 run.write_best(line)
         if before != {alarm.name for alarm in self.alarms}:
             line["alarms"] = [asdict(alarm) for alarm in self.alarms]
-            with _or_without("summary.json"):
+            with _or_without(run.path / "summary.json"):
                 self._write_summary(run, RUNNING)
-        with _or_without("log.jsonl"):
+        with _or_without(run.path / "log.jsonl"):
             run.append(line)
         on_progress(Progress(self.progress(), self.seconds, line, self.alarms))
 
@@ -350,7 +355,7 @@ class Trainer:
         items = self.generator().sample(count, self.game.seed, labels=labels)
         picture = pictures.samples(items, self.config.scale)
         path = run.sample_path(self.game.steps)
-        with _or_without("the pictures of samples"):
+        with _or_without(path.parent):
             path.parent.mkdir(exist_ok=True)
             pictures.save(picture, path)
 
@@ -360,7 +365,8 @@ class Trainer:
         pending = [list(line.values()) for line in self._pending]
         state["left_out"] = torch.tensor(self._left_out)
         state["log.pending"] = torch.tensor(pending, dtype=torch.float64).reshape(-1, len(NUMBERS))
-        checkpoint.save(run.checkpoints, state, self.game.steps, self.images, self.seconds, run.played)
+        recipe = run.played | {name: before for name, (before, _) in self._changes.items()}  # not yet in the log
+        checkpoint.save(run.checkpoints, state, self.game.steps, self.images, self.seconds, recipe)
         checkpoint.prune(run.checkpoints, self.intervals.keep_checkpoints, self.game.steps)
         self.generator().save(run.generator)
 
@@ -380,12 +386,12 @@ def _due(every_steps: int | None, every_seconds: float, step: int, before: float
 
 
 @contextmanager
-def _or_without(what: str) -> Iterator[None]:
-    """A file that a training can do without, for now: where it cannot be written, a warning says so."""
+def _or_without(path: Path) -> Iterator[Path]:
+    """Something that a training can do without, for now: where it cannot be written, a warning says so, once."""
     try:
-        yield
+        yield path
     except OSError as error:
         warnings.warn(
-            SparringWarning(f"cannot write {what}: {error.strerror or error}; the training goes on without"),
+            SparringWarning(f"cannot write {path}: {error.strerror or error}; the training goes on without"),
             stacklevel=3,
         )

@@ -3,7 +3,7 @@
 import signal
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from sparring import checkpoint
@@ -28,7 +28,8 @@ def train(data: str = "digits", *, recipe: str | None = None, out: str | Path | 
         settings: fields of `Recipe`, such as `objective="wasserstein"` or `steps=1000`.
 
     Returns:
-        The run; its `path` is what `sparring.load` takes.
+        The run; its `path` is what `sparring.load` takes. After SIGUSR1, by which clusters warn of their end, its
+        `summary().status` is "stopped", and `sparring.resume` goes on with it.
 
     Raises:
         UsageError: where something that is asked for cannot be done; no folder is made then.
@@ -106,7 +107,7 @@ def play_on(
         if further and trainer.reached:  # what ended it lies behind, and who goes on wants to
             trainer.goal, trainer.plateau, trainer.reached = None, None, ""
             resolved = replace(resolved, until=None, plateau_lines=None)
-        if reason := trainer.end():
+        if (reason := trainer.end()) and run.summary().status == "finished":  # else it was killed while it ended
             raise UsageError(
                 f"{path} is finished at step {trainer.game.steps}, since {reason}: to go further, give --steps, "
                 "--images or --minutes"
@@ -124,14 +125,14 @@ def _train(run: Run, recipe: Recipe, dataset: Dataset, trainer: Trainer, on_prog
         try:
             return trainer.train(run, on_progress)
         except DivergenceError as error:
-            manifest, state = checkpoint.load_latest(run.checkpoints)
+            manifest, state = checkpoint.load_oldest(run.checkpoints)  # the newest may be too near
             rate = recipe.learning_rate / 2
             warnings.warn(
                 SparringWarning(f"{error}. Gone back to step {manifest.step}, with the learning rate {rate:g}"),
                 stacklevel=2,
             )
             slower = replace(recipe, learning_rate=rate)
-            changes = changed(asdict(recipe), slower)
+            changes = changed(manifest.recipe, slower)
             run.write_recipe(slower)
             recipe, trainer = slower, build(slower, dataset)
             trainer.resume(run, manifest, state, changes)
@@ -139,7 +140,11 @@ def _train(run: Run, recipe: Recipe, dataset: Dataset, trainer: Trainer, on_prog
 
 
 def _unless_stopped(run: Run, outcome: Outcome) -> Run:
-    """The run; a signal that stopped it is passed on, now that everything is saved."""
-    if outcome.signal not in (None, signal.SIGUSR1):
+    """The run; a signal that stopped it is passed on, now that everything is saved.
+
+    But not SIGUSR1 where nobody else waits for it: it would end the process.
+    """
+    unheard = outcome.signal == signal.SIGUSR1 and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+    if outcome.signal is not None and not unheard:
         signal.raise_signal(outcome.signal)
     return run

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,20 +16,27 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Start:
-    """Starts the command in the test's folder."""
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts the command in the test's folder; what still runs after the test is killed."""
+    started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, code: str = MAIN, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*prefix, sys.executable, "-c", code, *arguments],
             cwd=tmp_path, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True,
         )  # fmt: skip
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def end(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     """Wait for it, and take what it printed."""
-    output, errors = process.communicate()
+    output, errors = process.communicate(timeout=600)
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,22 @@ def test_the_log_and_the_pictures_cannot_be_written(start: Start, tmp_path: Path
     ended = end(start("20000", *OPTIONS, "--steps", "120", "--set", "log_steps=1", code=LIMITED))
     assert ended.returncode == 0, ended.stderr
     assert "after 120 steps" in ended.stdout
-    assert ended.stderr.count("cannot write log.jsonl: File too large; the training goes on without") == 1
+    assert ended.stderr.count("cannot write run/log.jsonl: File too large; the training goes on without") == 1
     lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     assert 10 < len(lines) < 120
     assert [json.loads(line)["step"] for line in lines] == list(range(1, len(lines) + 1))
+
+
+def test_the_pictures_cannot_be_written(start: Start, tmp_path: Path) -> None:
+    """Fault 6: nor the best generator, and none of them matters to the training."""
+    assert end(start(*OPTIONS, "--steps", "60", "--set", "sample_steps=10")).returncode == 0
+    for name in ("samples", "best"):
+        shutil.rmtree(tmp_path / "run" / name)
+        (tmp_path / "run" / name).write_text("no folder")
+    ended = end(start("resume", "run", "--steps", "120"))
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("cannot write run/samples: ") == 1
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 120
 
 
 def test_a_checkpoint_cannot_be_written(start: Start, tmp_path: Path) -> None:
@@ -36,8 +49,8 @@ def test_a_checkpoint_cannot_be_written(start: Start, tmp_path: Path) -> None:
     assert end(start(*OPTIONS, "--steps", "60")).returncode == 0
     ended = end(start("9000", "resume", "run", "--steps", "120", code=LIMITED))
     assert ended.returncode == 1
-    assert "warning: cannot write a checkpoint: File too large; the training goes on without" in ended.stderr
-    assert "free some space; the last checkpoint in run/checkpoints stays" in ended.stderr
+    assert "warning: cannot write run/checkpoints: File too large; the training goes on without" in ended.stderr
+    assert "free some space, then go on with `sparring resume`" in ended.stderr
     assert "Traceback" not in ended.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["status"], summary["steps"]) == ("failed", 120)

@@ -38,13 +38,13 @@ def contents(run: Path) -> dict[str, bytes | list[dict[str, object]]]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     run = tmp_path_factory.mktemp("undisturbed") / "run"
-    settings = {"evaluation_steps": 40, "log_steps": 10, "sample_steps": 30, "checkpoint_steps": 25, "seed": 3}
+    settings = {"evaluation_steps": 40, "log_steps": 10, "sample_steps": 30, "checkpoint_steps": 30, "seed": 3}
     sparring.train("ring", width=8, batch_size=16, steps=STEPS, out=run, **settings)
     return dict(contents(run))
 
 
 OPTIONS = (
-    *TRAIN, "--steps", str(STEPS), "--seed", "3", "--set", "sample_steps=30", "--set", "checkpoint_steps=25",
+    *TRAIN, "--steps", str(STEPS), "--seed", "3", "--set", "sample_steps=30", "--set", "checkpoint_steps=30",
     "--out", "run",
 )  # fmt: skip
 
@@ -60,6 +60,22 @@ def killed(self, *args):
 Game.step = killed
 main()
 """
+
+KILL_AT_FILE = """
+import os, signal, sys
+from sparring.cli import main
+name, which, limit, count = sys.argv.pop(1), sys.argv.pop(1), int(sys.argv.pop(1)), 0
+operation = getattr(os, name)
+def counted(*args, **more):
+    global count
+    count += any(which in str(arg) for arg in args)
+    if count == limit:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return operation(*args, **more)
+setattr(os, name, counted)
+main()
+"""
+"""Killed before an operation on a path with something in it, the so many-th time."""
 
 KILL_AFTER_FILES = """
 import os, signal, sys
@@ -77,6 +93,7 @@ for name in ("replace", "rename", "fsync", "mkdir", "unlink", "rmdir"):
     setattr(os, name, counted(getattr(os, name)))
 main()
 """
+"""Killed before the so many-th operation on files of all."""
 
 
 @pytest.mark.parametrize("step", [0, 1, *random.Random(0).sample(range(2, STEPS), 3)])
@@ -87,16 +104,43 @@ def test_killed_at_a_step(step: int, start: Start, undisturbed: dict[str, object
     assert contents(tmp_path / "run") == undisturbed
 
 
-@pytest.mark.parametrize("count", random.Random(1).sample(range(20, 200), 6))
-def test_killed_between_file_operations(
-    count: int, start: Start, undisturbed: dict[str, object], tmp_path: Path
+FILES = (
+    ("mkdir", "step-000030", 1),
+    ("replace", "manifest.json", 2),
+    ("replace", "step-000060", 1),
+    ("replace", "step-000120", 2),  # saved a second time, the first one is set aside
+    ("replace", "step-000120", 3),
+    ("rmdir", "step-000000", 1),  # pruned
+    ("unlink", "model.safetensors", 2),
+    ("replace", "config.json", 3),
+    ("replace", "model.safetensors", 3),
+    ("replace", "step-000030.png", 1),
+    ("replace", "summary.json", 2),
+    ("replace", "curves.png", 1),
+    ("replace", "measured.json", 1),
+)
+
+
+@pytest.mark.parametrize(("operation", "which", "limit"), FILES)
+def test_killed_at_a_file(
+    operation: str, which: str, limit: int, start: Start, undisturbed: dict[str, object], tmp_path: Path
 ) -> None:
-    """Fault 2: in the middle of saving a checkpoint, a generator, a picture, the log, the summary."""
-    assert end(start(str(count), *OPTIONS, code=KILL_AFTER_FILES)).returncode == -signal.SIGKILL
+    """Fault 2: in the middle of saving a checkpoint, a generator, a picture, the summary; after its last step, too."""
+    ended = end(start(operation, which, str(limit), *OPTIONS, code=KILL_AT_FILE))
+    assert ended.returncode == -signal.SIGKILL
     go_on(start, tmp_path / "run")
     assert contents(tmp_path / "run") == undisturbed
     assert not list((tmp_path / "run").rglob(".*.tmp*"))
     assert not list((tmp_path / "run").rglob(".*.old"))
+
+
+@pytest.mark.parametrize("count", random.Random(1).sample(range(32, 170), 3))
+def test_killed_while_resuming(count: int, start: Start, undisturbed: dict[str, object], tmp_path: Path) -> None:
+    """Fault 2 again, by the number of operations; and a second time while it goes on."""
+    for arguments in ((str(count), *OPTIONS), (str(count % 29 + 1), "resume", "run")):
+        assert end(start(*arguments, code=KILL_AFTER_FILES)).returncode == -signal.SIGKILL
+    go_on(start, tmp_path / "run")
+    assert contents(tmp_path / "run") == undisturbed
 
 
 def go_on(start: Start, run: Path) -> None:
@@ -170,7 +214,7 @@ def test_damaged_checkpoints_are_named(damage: int, code: int, start: Start, tmp
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("learning_rate", 5e-4, "warning: the recipe was changed after step 100: learning_rate 0.002 → 0.0005"),
+        ("learning_rate", 5e-4, "warning: the recipe was changed after step 90: learning_rate 0.002 → 0.0005"),
         ("width", 16, "width was 8 and is 16, and a training cannot go on with another width"),
     ],
 )

@@ -25,6 +25,6 @@ def test_memory_does_not_suffice(start: Start, tmp_path: Path) -> None:
     ended = end(start("train", "--batch-size", "4096", "--steps", "5", "--out", "run", code=LITTLE))
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
-    message = "memory does not suffice for step 1 of the network 'conv' with width 32 and batches of 4096: lower"
+    message = "memory does not suffice for step 1 of the network 'conv' with width 32 and batches of 4096: train with"
     assert message in ended.stderr
     assert checkpoint.load_latest(tmp_path / "run" / "checkpoints")[0].step == 0
