@@ -156,7 +156,7 @@ COMPARISONS: dict[str, Callable[[], Comparison]] = {
 OTHERS = ("overhead", "arithmetic", "sampling", "start", "growth")
 
 
-def overhead(steps: int = 1000, rounds: int = 3) -> float:
+def overhead(steps: int = 2000, rounds: int = 3) -> float:
     """The time of a training, evaluations apart, over that of a loop without all that is around its steps, − 1."""
     settings = {"batch_size": BATCH, "conditional": False, "evaluation_share": 0.0, "steps": steps}
     recipe, dataset = resolve(recipe_for("digits", None, **settings))
@@ -188,20 +188,38 @@ def overhead(steps: int = 1000, rounds: int = 3) -> float:
 
 
 def arithmetic_rate() -> dict[str, float]:
-    """Multiply-adds of a step over its time, as a share of the rate of a large matrix product."""
+    """Multiply-adds that a step needs over its time, as a share of the rate of a large matrix product."""
     side = 2048
     left, right = torch.randn(2, side, side)
-    left @ right
-    best = min(_seconds(lambda: left @ right, 3) / 3 for _ in range(5))
-    peak = side**3 / best
-    shares = {}
-    for name, comparison in (("conv", one_stage()), ("dcgan-64", dcgan(64))):
-        step = comparison.theirs if name == "conv" else comparison.ours
-        with FlopCounterMode(display=False) as counter:
-            step()
-        multiply_adds = counter.get_total_flops() / 2
-        shares[name] = multiply_adds / min(_seconds(step, 3) / 3 for _ in range(5)) / peak
-    return shares
+    peak = side**3 / min(_seconds(lambda: left @ right, 3) / 3 for _ in range(10))
+    real = _images(64, 28)
+    conv, dcgan_networks = _conv(), (reference.generator(64), reference.discriminator(64))
+    game, other = _game(*conv), _game(*dcgan_networks)
+    steps = {"conv": lambda: game.step(real), "dcgan-64": lambda: other.step(_images(128, 64))}
+    needed = {
+        "conv": _needed(*conv, Stream(0, "latents").normal(64, LATENT_DIM)),
+        "dcgan-64": _needed(*dcgan_networks, Stream(0, "latents").normal(128, reference.LATENT_DIM, 1, 1)),
+    }
+    return {name: needed[name] / min(_seconds(step, 3) / 3 for _ in range(10)) / peak for name, step in steps.items()}
+
+
+def _needed(generator: nn.Module, discriminator: nn.Module, latents: Tensor) -> float:
+    """Multiply-adds of three passes through the generator and eight through the discriminator, one after the other.
+
+    The discriminator's update needs no slopes at its images, so that its first layer has two passes less.
+    """
+    first = next(module for module in discriminator.modules() if isinstance(module, nn.Conv2d))
+    inputs: list[Tensor] = []
+    hook = first.register_forward_pre_hook(lambda module, given: inputs.append(given[0]))
+    with FlopCounterMode(display=False) as of_generator:
+        fake = generator(latents)
+    with FlopCounterMode(display=False) as of_discriminator:
+        discriminator(fake)
+    hook.remove()
+    with FlopCounterMode(display=False) as of_first:
+        first(inputs[0])
+    counts = [counter.get_total_flops() / 2 for counter in (of_generator, of_discriminator, of_first)]
+    return float(3 * counts[0] + 8 * counts[1] - 2 * counts[2])
 
 
 def sampling() -> float:

@@ -66,9 +66,13 @@ class Stream:
     @contextmanager
     def as_default(self) -> Iterator[None]:
         """While it lasts, torch's own generator on the CPU (initialisation, dropout) draws from this stream."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(self._generator().integers(2**63)))
+        # Not torch.manual_seed, which seeds every device there may be, and takes as long as a small network's layer.
+        before = torch.default_generator.get_state()
+        torch.default_generator.manual_seed(int(self._generator().integers(2**63)))
+        try:
             yield
+        finally:
+            torch.default_generator.set_state(before)
 
     def _generator(self) -> np.random.Generator:
         purpose = int.from_bytes(hashlib.blake2b(self.purpose.encode(), digest_size=8).digest())
