@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from sparring import DataError, Items, UnknownNameError, UsageError, open_dataset
-from sparring.data import grid, ring
+from sparring.data import clustered, grid, ring
+from sparring.data.clusters import k_means, nearest
 from sparring.data.idx import FILES
 from sparring.seeding import Stream
 
@@ -36,6 +37,39 @@ def test_labels_go_with_their_items() -> None:
 def test_a_batch_may_be_larger_than_an_epoch() -> None:
     batch = Items(torch.arange(3.0)[:, None]).batch(9, Stream(0, "data", 1))
     assert sorted(batch.flatten().tolist()) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_k_means_finds_clusters_that_lie_apart() -> None:
+    """Well apart, but two first centers may be in one cluster: so there are more centers than clusters."""
+    middles = torch.tensor([[-8.0, 0.0], [8.0, 0.0], [0.0, 8.0]])
+    truth = Stream(0, "truth").integers(3, 300)
+    points = middles[truth] + Stream(0, "noise").normal(300, 2)
+    centers = k_means(points, 12, Stream(0, "centers"))
+    labels = nearest(points, centers)
+    for cluster in labels.unique():
+        members = points[labels == cluster]
+        assert len(truth[labels == cluster].unique()) == 1
+        assert torch.allclose(centers[cluster], members.mean(0), atol=1e-5)  # the fixed point of Lloyd's algorithm
+    assert torch.equal(labels, torch.cdist(points, centers).argmin(1))
+    assert len(k_means(points[:5], 12, Stream(0, "centers"))) == 5
+
+
+def test_clusters_label_the_held_out_images_too() -> None:
+    digits = open_dataset("digits")
+    parted = clustered(digits, 50, seed=3)
+    assert parted.train.items is digits.train.items
+    assert len(parted.train.class_shares) == 50
+    assert min(parted.train.class_shares) > 0
+    again = clustered(digits, 50, seed=3)
+    assert torch.equal(parted.train.item_labels, again.train.item_labels)
+    assert not torch.equal(parted.train.item_labels, clustered(digits, 50, seed=4).train.item_labels)
+    # Clusters of alike images hold alike digits: the commonest digit of its cluster is right for most held-out ones.
+    # (By chance it would be for a tenth.)
+    common = torch.stack([
+        torch.bincount(digits.train.item_labels[parted.train.item_labels == cluster], minlength=10).argmax()
+        for cluster in range(50)
+    ])  # fmt: skip
+    assert (common[parted.heldout.item_labels] == digits.heldout.item_labels).double().mean() > 0.7
 
 
 @pytest.mark.parametrize(("mixture", "num_modes", "sigma"), [(ring(), 8, 0.01), (grid(), 25, 0.05)])

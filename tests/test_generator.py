@@ -54,8 +54,24 @@ def test_classes() -> None:
         generator.generate(generator.latents(2))
 
 
+def test_clusters_are_no_labels() -> None:
+    """They are drawn as classes are, and nobody can ask for one as if it were a label of the data."""
+    config = dataclasses.replace(CONFIG, class_shares=(0.25, 0.75), clusters=True)
+    generator = Generator(config.build(), config)
+    assert config.num_labels == 0
+    drawn = generator.random_labels(5)
+    assert np.array_equal(generator.sample(5), generator.generate(generator.latents(5), drawn))
+    for rejection in (None, lambda samples: torch.zeros(len(samples))):
+        with pytest.raises(UsageError, match="without labels"):
+            generator.sample(5, labels=1, rejection=rejection)
+    start, end = generator.latents(2)
+    walk = generator.interpolate(start, end, steps=2)
+    largest = generator.generate(torch.stack([start, end]), torch.tensor([1, 1]))
+    assert np.abs(walk.astype(int) - largest.astype(int)).max() <= 1
+
+
 def test_labels_without_classes_are_refused(generator: Generator) -> None:
-    with pytest.raises(UsageError, match="without classes"):
+    with pytest.raises(UsageError, match="without labels"):
         generator.sample(5, labels=1)
 
 

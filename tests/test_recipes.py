@@ -97,6 +97,18 @@ def test_labels_are_used_where_there_are_some() -> None:
         resolve(recipe_for("ring", conditional=True))
 
 
+def test_clusters_stand_in_for_labels(tmp_path: Path) -> None:
+    assert resolve(recipe_for("digits"))[0].clusters == 1
+    assert resolve(recipe_for("digits", conditional=False))[0].clusters == 50
+    assert resolve(recipe_for("digits", "dcgan"))[0].clusters == 1
+    assert resolve(recipe_for("ring"))[0].clusters == 1
+    assert resolve(recipe_for("stacked-digits"))[0].clusters == 1
+    np.save(tmp_path / "few.npy", np.zeros((200, 28, 28), np.uint8))
+    assert resolve(recipe_for(str(tmp_path / "few.npy")))[0].clusters == 3
+    with pytest.raises(UsageError, match="no finite set of images"):
+        resolve(recipe_for("ring", clusters=8))
+
+
 def test_points_take_no_convolutions() -> None:
     with pytest.raises(UsageError, match="takes images"):
         resolve(recipe_for("ring", network="conv"))

@@ -102,7 +102,7 @@ def test_images_and_classes() -> None:
     with pytest.raises(UsageError, match="one label"):
         generator.sample(2, labels=[0, 1], rejection=log_ratio)
     without = dataclasses.replace(config, class_shares=())
-    with pytest.raises(UsageError, match="without classes"):
+    with pytest.raises(UsageError, match="without labels"):
         Generator(without.build(), without).sample(2, labels=0, rejection=log_ratio)
 
 

@@ -104,7 +104,10 @@ def test_with_and_without_labels(tmp_path: Path) -> None:
     with_labels = sparring.train("digits", steps=2, out=tmp_path / "with", **SMALL)
     assert sparring.load(with_labels.path).config.class_shares == pytest.approx((0.1,) * 10, abs=0.02)
     without = sparring.train("digits", steps=2, conditional=False, out=tmp_path / "without", **SMALL)
-    assert sparring.load(without.path).config.class_shares == ()
+    assert sparring.load(without.path).config.num_labels == 0
+    assert len(sparring.load(without.path).config.class_shares) == 50  # clusters
+    told_nothing = sparring.train("digits", steps=2, conditional=False, clusters=1, out=tmp_path / "nothing", **SMALL)
+    assert sparring.load(told_nothing.path).config.class_shares == ()
 
 
 def test_limits_by_images_and_minutes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from sparring.data import PRIORS, Dataset, Scaled, open_dataset, resized
+from sparring.data import PRIORS, Dataset, Items, Scaled, clustered, open_dataset, resized
 from sparring.errors import UnknownNameError, UsageError
 from sparring.game import Game
 from sparring.generator import Config
@@ -57,9 +57,11 @@ def resolve(recipe: Recipe) -> tuple[Recipe, Dataset]:
         )
     if recipe.conditional and not dataset.train.class_shares:
         raise UsageError(f"{recipe.data} has no labels: leave --conditional away")
+    conditional = bool(dataset.train.class_shares) if recipe.conditional is None else recipe.conditional
     recipe = replace(
         recipe,
-        conditional=bool(dataset.train.class_shares) if recipe.conditional is None else recipe.conditional,
+        conditional=conditional,
+        clusters=1 if conditional else _clusters(recipe, dataset),
         network=network.name,
         size=fitting[1] if are_images else None,
         width=recipe.width or network.width,
@@ -69,19 +71,34 @@ def resolve(recipe: Recipe) -> tuple[Recipe, Dataset]:
     return recipe, dataset
 
 
+def _clusters(recipe: Recipe, dataset: Dataset) -> int:
+    """How many there are to be, where labels are not told."""
+    train = dataset.train
+    can_be = isinstance(train, Items) and len(train.item_shape) == 3
+    if recipe.clusters is None:
+        return max(1, min(MAX_CLUSTERS, (train.num_items or 0) // ITEMS_A_CLUSTER)) if can_be else 1
+    if recipe.clusters > 1 and not can_be:
+        raise UsageError(f"{recipe.data} holds no finite set of images to part into clusters: leave clusters away")
+    return recipe.clusters
+
+
 def build(recipe: Recipe, dataset: Dataset) -> Trainer:
     """A trainer from a resolved recipe and its data: the only place where names become objects."""
     assert recipe.network is not None
     assert recipe.width is not None
     assert recipe.normalization is not None
     assert recipe.penalty_weight is not None
+    assert recipe.clusters is not None
+    if recipe.clusters > 1:
+        dataset = clustered(dataset, recipe.clusters, recipe.seed)
     config = Config(
         network=recipe.network,
         item_shape=dataset.train.item_shape,
         latent_dim=recipe.latent_dim,
         prior=recipe.prior,
         width=recipe.width,
-        class_shares=dataset.train.class_shares if recipe.conditional else (),
+        class_shares=dataset.train.class_shares if recipe.conditional or recipe.clusters > 1 else (),
+        clusters=recipe.clusters > 1,
         scale=dataset.scale,
     )
     device = recipe.device
@@ -151,12 +168,16 @@ def _goal(until: str, monitor: Monitor | None) -> Goal:
     return goal
 
 
+MAX_CLUSTERS, ITEMS_A_CLUSTER = 50, 50
+"""There are at most so many clusters, of so many items in the mean."""
+
 MIN_TRAIN, MIN_HELDOUT = 20, 2
 """Data with fewer items are not monitored."""
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda share: 1.0,
     "linear": lambda share: 1.0 - share,
+    "late": lambda share: min(1.0, 3.0 * (1.0 - share)),
     "cosine": lambda share: 0.5 * (1.0 + math.cos(math.pi * share)),
 }
 """The factor on the learning rates, as a function of the share of the training that is done."""

@@ -54,7 +54,7 @@ class Train:
     width: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """The networks' features next to the samples."""
     conditional: Annotated[bool | None, arg(metavar="{True,False}", help_behavior_hint="")] = None
-    """Whether the players are told the labels; yes where the data have some."""
+    """Whether the players are told the labels; yes where the data have some. Else they are told clusters."""
     seed: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Of everything random."""
     device: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None

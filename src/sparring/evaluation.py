@@ -36,10 +36,10 @@ from sparring.metrics import (
 )
 from sparring.metrics.classes import Classes
 from sparring.metrics.digit_classifier import NUM_CLASSES, classify
-from sparring.metrics.estimate import Features, bootstrap
+from sparring.metrics.estimate import bootstrap
 from sparring.run import open_run
 from sparring.seeding import Stream
-from sparring.types import Samples
+from sparring.types import Features, Samples
 
 DIVERGENCE_STEPS = 300
 MIN_SAMPLES = 50

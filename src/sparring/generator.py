@@ -40,6 +40,7 @@ class Config:
         prior: its name in `PRIORS`.
         width: the network's features next to the samples.
         class_shares: the share of each class in the training data; empty for a generator without classes.
+        clusters: whether the classes are clusters of the training data and not labels.
         scale: what one unit of the network's output is worth in the data's units; 1 for images.
 
     Raises:
@@ -53,6 +54,7 @@ class Config:
     prior: str
     width: int
     class_shares: tuple[float, ...] = ()
+    clusters: bool = False
     scale: float = 1.0
 
     def __post_init__(self) -> None:
@@ -68,6 +70,11 @@ class Config:
             raise UsageError(f"class_shares must be at most {MAX_CLASSES} numbers between 0 and 1")
         if self.item_shape != NETWORKS[self.network].fit(self.item_shape):
             raise UsageError(f"the network {self.network!r} cannot make items of {list(self.item_shape)}")
+
+    @property
+    def num_labels(self) -> int:
+        """How many labels can be asked for."""
+        return 0 if self.clusters else len(self.class_shares)
 
     def build(self) -> nn.Module:
         """A network of this kind with fresh weights."""
@@ -122,8 +129,11 @@ class Generator:
             uint8 images [n, H, W] or [n, H, W, C], or float32 points [n, dimensions].
 
         Raises:
-            UsageError: for a number out of range, or a rejection with a label to each sample.
+            UsageError: for a number out of range, labels where it was told none, or a rejection with a label to each
+                sample.
         """
+        if labels is not None and not self.config.num_labels:
+            raise UsageError("this generator was trained without labels: leave them away")
         if rejection is not None:
             return self._accepted(n, seed, labels, truncation, rejection)
         latents = self.latents(n, seed, truncation)
@@ -223,7 +233,7 @@ class Generator:
         if labels is None and classes:
             raise UsageError(f"this generator draws {classes} classes: give a label to each of the {n} latents")
         if labels is not None and not classes:
-            raise UsageError("this generator was trained without classes: leave the labels away")
+            raise UsageError("this generator was trained without labels: leave them away")
         if labels is not None and (len(labels) != n or labels.min() < 0 or labels.max() >= classes):
             raise UsageError(f"give {n} labels between 0 and {classes - 1}")
 
@@ -234,7 +244,7 @@ class Generator:
             start: float32 [latent_dim].
             end: float32 [latent_dim].
             steps: how many samples, the ends included, at least 2.
-            label: the class of all of them, where the generator has classes.
+            label: the class of all of them, where the generator has classes; its largest cluster if it has those.
 
         Returns:
             As `generate`.
@@ -248,6 +258,8 @@ class Generator:
         """
         if steps < 2:
             raise UsageError(f"an interpolation has at least 2 steps, not {steps}")
+        if label is None and self.config.clusters:
+            label = max(range(len(self.config.class_shares)), key=self.config.class_shares.__getitem__)
         labels = None if label is None else torch.full((steps,), label)
         return self.generate(spherical(start, end, torch.linspace(0, 1, steps)), labels)
 

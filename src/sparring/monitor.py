@@ -26,9 +26,9 @@ from sparring.metrics import (
     precision_recall,
     thumbnails_for,
 )
-from sparring.metrics.estimate import Z_95, Features
+from sparring.metrics.estimate import Z_95
 from sparring.seeding import Stream
-from sparring.types import AnyLogits, Labels, Latents, Samples
+from sparring.types import AnyLogits, Features, Labels, Latents, Samples
 
 NUM_SAMPLES = 500
 MAX_TRAIN = 100_000

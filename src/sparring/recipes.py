@@ -26,6 +26,8 @@ class Recipe:
         normalization: between the discriminator's layers: "batch" or "none"; None for "batch", unless the penalty
             is about single samples.
         conditional: whether both players are told the labels; None for yes where the data have labels.
+        clusters: where they are told no labels, into how many clusters to part the images, which stand in for labels;
+            1 for none, None for as many as suit the number of images.
         prior: what latents are drawn from: "gaussian" or "uniform" in [−1, 1].
         latent_dim: how many numbers a latent has.
         objective: a name in `OBJECTIVES`.
@@ -36,7 +38,8 @@ class Recipe:
         optimizer: "adam", "rmsprop" or "sgd".
         learning_rate: the generator's.
         learning_rate_ratio: the discriminator's learning rate over the generator's.
-        schedule: of the learning rates: "constant", "linear" or "cosine", to zero at the end of the training.
+        schedule: of the learning rates: "constant"; or "linear", "late" (in the last third) or "cosine", to zero at
+            the end of the training.
         beta1: of Adam; the momentum of SGD.
         beta2: of Adam; the smoothing constant of RMSprop.
         batch_size: real samples an update.
@@ -78,6 +81,7 @@ class Recipe:
     width: int | None = None
     normalization: str | None = None
     conditional: bool | None = None
+    clusters: int | None = 1
     prior: str = "gaussian"
     latent_dim: int = 64
     objective: str = "non_saturating"
@@ -133,8 +137,8 @@ class Recipe:
 
 
 AT_LEAST_ONE = (
-    "width", "latent_dim", "penalty_interval", "batch_size", "discriminator_steps", "generator_steps", "steps",
-    "images", "plateau_lines", "log_steps", "evaluation_steps", "sample_steps",
+    "width", "clusters", "latent_dim", "penalty_interval", "batch_size", "discriminator_steps", "generator_steps",
+    "steps", "images", "plateau_lines", "log_steps", "evaluation_steps", "sample_steps",
     "checkpoint_steps", "keep_checkpoints",
 )  # fmt: skip
 ABOVE_ZERO = (
@@ -146,7 +150,7 @@ CHOICES = {
     "normalization": ("batch", "none"),
     "prior": ("gaussian", "uniform"),
     "optimizer": ("adam", "rmsprop", "sgd"),
-    "schedule": ("constant", "linear", "cosine"),
+    "schedule": ("constant", "linear", "late", "cosine"),
     "device": ("auto", "cpu", "cuda"),
 }
 LIMITS = ("steps", "images", "minutes")
@@ -183,9 +187,9 @@ RECIPES: dict[str, Preset] = {
     for preset in (
         Preset(
             name="default",
-            summary="what works best here in two minutes: non-saturating, native size, labels, rates falling to zero",
+            summary="what works best here in two minutes: non-saturating, native size, labels or clusters",
             source="this project, docs/log.md",
-            recipe=Recipe(learning_rate=4e-3, learning_rate_ratio=0.25, beta2=0.99),
+            recipe=Recipe(clusters=None, learning_rate=4e-3, learning_rate_ratio=0.25, beta2=0.99, schedule="late"),
         ),
         Preset(
             name="points",
@@ -302,7 +306,8 @@ RECIPES: dict[str, Preset] = {
 
 
 FIXED = (
-    "size", "network", "width", "normalization", "conditional", "prior", "latent_dim", "optimizer", "seed",
+    "size", "network", "width", "normalization", "conditional", "clusters", "prior", "latent_dim",
+    "optimizer", "seed",
 )  # fmt: skip
 """Fields that a training cannot go on with others of."""
 

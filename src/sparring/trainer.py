@@ -350,7 +350,7 @@ class Trainer:
 
     def _draw_samples(self, run: Run) -> None:
         count = NUM_SAMPLES_POINTS if len(self.config.item_shape) == 1 else NUM_SAMPLES_IMAGES
-        classes = min(len(self.config.class_shares), 10)
+        classes = min(self.config.num_labels, 10)
         labels = [number * classes // count for number in range(count)] if classes else None  # one row a class
         items = self.generator().sample(count, self.game.seed, labels=labels)
         picture = pictures.samples(items, self.config.scale)

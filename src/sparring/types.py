@@ -23,3 +23,6 @@ Labels = Int[Tensor, "batch"]
 
 PerSample = Float[Tensor, "batch"]
 """A loss or a penalty, one value for each sample of the batch."""
+
+Features = Float[Tensor, "_ _"]
+"""What an extractor makes of samples: [n, d], d numbers each."""

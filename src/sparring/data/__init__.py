@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from sparring.data.clusters import clustered
 from sparring.data.digits import DIGITS
 from sparring.data.files import open_path
 from sparring.data.idx import FASHION_MNIST, MNIST
@@ -86,6 +87,7 @@ __all__ = [
     "Source",
     "Stacked",
     "Uniform",
+    "clustered",
     "grid",
     "open_dataset",
     "resized",

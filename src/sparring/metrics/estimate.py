@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from sparring.errors import DataError, UsageError
@@ -13,9 +12,6 @@ from sparring.seeding import Stream
 
 Z_95 = 1.959964
 """Half the width of a normal 95 % interval, in standard errors."""
-
-Features = Float[Tensor, "_ _"]
-"""What an extractor makes of samples: [n, d], d numbers each."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from torch import nn
 from sparring.data import Dataset
 from sparring.errors import DataError, UsageError
 from sparring.metrics.digit_classifier import digit_classifier
-from sparring.metrics.estimate import Features
 from sparring.seeding import Stream
-from sparring.types import Samples
+from sparring.types import Features, Samples
 
 NUM_RANDOM_FEATURES = 64
 THUMBNAIL_PIXELS = 14

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from sparring.errors import UsageError
-from sparring.metrics.estimate import Estimate, Features, check_features, mean_with_interval
+from sparring.metrics.estimate import Estimate, check_features, mean_with_interval
+from sparring.types import Features
 
 
 def precision_recall(real: Features, fake: Features, k: int = 3) -> tuple[Estimate, Estimate]:

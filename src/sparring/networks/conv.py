@@ -18,7 +18,10 @@ def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Sequential:
-    """A linear layer to the smallest image, then stages that double it; batch normalisation, ReLU, tanh."""
+    """A linear layer to the smallest image, then stages that double it; batch normalisation, ReLU, tanh.
+
+    All stages but the last end with a convolution that leaves the size as it is.
+    """
     channels, side, _ = item_shape
     stages = _num_stages(side)
     features, start = width * 2 ** (stages - 1), side // 2**stages
@@ -31,6 +34,9 @@ def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Seque
     for _ in range(stages - 1):
         stack += [
             nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(features // 2),
+            nn.ReLU(),
+            nn.Conv2d(features // 2, features // 2, 3, padding=1, bias=False),
             nn.BatchNorm2d(features // 2),
             nn.ReLU(),
         ]
