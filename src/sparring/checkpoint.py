@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from sparring.errors import CheckpointError, RunFolderError, SparringWarning, UsageError
-from sparring.files import read_json, write_atomically, write_json
+from sparring.files import parse_json, write_atomically, write_json
 
 FORMAT = 2
 """The version of the layout, raised when it changes; `_migrated` reads the older ones."""
@@ -105,20 +105,19 @@ def load(path: Path) -> tuple[Manifest, State]:
 
 def _manifest(path: Path) -> Manifest:
     file = path / "manifest.json"
-    file.read_bytes()  # an error of the disk is no damage
+    data = file.read_bytes()  # an error of the disk is no damage
     try:
-        written = read_json(file, dict)
-        if written.get("format") == 1:
-            return _migrated(read_json(file, _Manifest1))
+        written = parse_json(data, dict, str(file))
+        version = written.get("format")
+        if version == 1:
+            return _migrated(parse_json(data, _Manifest1, str(file)))
         if written.get("checksum") != checksum(written):
             raise CheckpointError(f"{path} is damaged: the checksum of manifest.json does not fit")
-        if written["format"] <= FORMAT:
-            return read_json(file, Manifest)
+        if not isinstance(version, int) or version <= FORMAT:
+            return parse_json(data, Manifest, str(file))
     except UsageError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    raise UsageError(
-        f"{path} has the format {written['format']}, and this sparring knows {FORMAT}: install a newer one"
-    )
+    raise UsageError(f"{path} has the format {version}, and this sparring knows {FORMAT}: install a newer one")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sparring.errors import UsageError
+from sparring.errors import DataError, UsageError
 
 T = TypeVar("T")
 
@@ -82,17 +82,61 @@ def read_json(path: Path, kind: type[T]) -> T:
     Raises:
         UsageError: if it cannot be read, or is not what it should be.
     """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    return parse_json(data, kind, str(path))
+
+
+def parse_json(data: bytes, kind: type[T], name: str) -> T:
+    """The same of bytes, which go by a name in messages.
+
+    Raises:
+        UsageError: if they are not what they should be.
+    """
     from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
     try:
         adapter = TypeAdapter(with_config(ConfigDict(extra="forbid"))(kind) if is_dataclass(kind) else kind)
-        return adapter.validate_json(path.read_bytes(), strict=True)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+        return adapter.validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UsageError(f"{path} is not a valid {kind.__name__}: {field}: {first['msg']}") from error
+        field = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise UsageError(f"{name} is not a valid {kind.__name__}: {field}: {first['msg']}") from error
+
+
+MAX_UNPACKED, MAX_RATIO = 2**30, 100
+
+
+def check_unpacked(path: Path, unpacked: int) -> None:
+    """Refuse an archive that would unpack to far more than it takes: over a gigabyte, and a hundred times its size.
+
+    Args:
+        path: the archive.
+        unpacked: what it says it holds, in bytes.
+
+    Raises:
+        DataError: naming the sizes.
+    """
+    packed = path.stat().st_size
+    if unpacked > max(MAX_UNPACKED, MAX_RATIO * packed):
+        raise DataError(
+            f"{path} takes {packed:,} bytes and would unpack to {unpacked:,}: unpack it yourself if you trust it"
+        )
+
+
+def check_within(path: Path, folder: Path) -> None:
+    """Refuse a link that leads out of a folder.
+
+    Raises:
+        DataError: naming both ends.
+    """
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            f"{str(path)!r} is a link to {str(path.resolve())!r}, outside of the folder: copy the file into it, or "
+            "give the folder that holds it"
+        )
 
 
 def _flush(path: Path) -> None:

@@ -21,8 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from sparring.errors import RunFolderError
-from sparring.files import clear_leftovers, read_json, write_atomically, write_json
+from sparring.errors import RunFolderError, UsageError
+from sparring.files import clear_leftovers, parse_json, read_json, write_atomically, write_json
 from sparring.health import Alarm
 from sparring.recipes import Recipe
 
@@ -106,7 +106,10 @@ class Run:
     def best_distance(self) -> float | None:
         """The distance of the best generator, or None where none was measured."""
         path = self.best / "measured.json"
-        return json.loads(path.read_text(encoding="utf-8"))["evaluation"]["distance"] if path.exists() else None
+        if not path.exists():
+            return None
+        distance: float | None = _checked(read_json(path, dict), str(path)).get("evaluation", {}).get("distance")
+        return distance
 
     def sample_path(self, step: int) -> Path:
         """The picture of samples at a step."""
@@ -173,9 +176,10 @@ class Run:
     def log(self) -> list[LogLine]:
         """The lines of the log."""
         path = self.path / "log.jsonl"
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]  # a power cut may have left half a line
-        return [json.loads(line) for line in whole.splitlines()]
+        data = path.read_bytes() if path.exists() else b""
+        whole = data[: max(0, data.rfind(b"\n"))]  # a power cut may have left half a line
+        lines = parse_json(b"[" + whole.replace(b"\n", b",\n") + b"]", list, str(path))
+        return [_checked(line, f"line {number} of {path}") for number, line in enumerate(lines, start=1)]
 
     def cut_log(self, step: int) -> None:
         """Drop the lines after a step, so that a resumed run writes each step once."""
@@ -194,6 +198,18 @@ class Run:
     def summary(self) -> Summary:
         """Read `summary.json`."""
         return read_json(self.path / "summary.json", Summary)
+
+
+def _checked(line: object, name: str) -> LogLine:
+    """A line of the log that has what every line has."""
+    if not isinstance(line, dict):
+        raise UsageError(f"{name} is no JSON object: it was not written by a training")
+    for each in ("step", "images", "seconds", "progress", "discriminator_loss", "generator_loss"):
+        if not isinstance(line.get(each), int | float):
+            raise UsageError(f"{name} has no number {each!r}: it was not written by a training")
+    if not isinstance(line.get("evaluation", {}), dict):
+        raise UsageError(f"the evaluation in {name} holds no figures: it was not written by a training")
+    return line
 
 
 def create(path: Path | None, name: str) -> Run:

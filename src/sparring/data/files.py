@@ -1,19 +1,18 @@
 """Data of one's own: an array file, a folder of idx files, a folder of images."""
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from sparring.data.idx import holds_idx, open_idx
+from sparring.data.images import read_folder
 from sparring.data.source import Dataset, Items
 from sparring.errors import DataError
+from sparring.files import check_unpacked, check_within
 
-IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 HELDOUT_SHARE = 0.1
 
 
@@ -32,9 +31,11 @@ def open_path(path: Path, size: int | None) -> Dataset:
             f"there is no file or folder {str(path)!r}, and no data set of that name (see `sparring list data`)"
         )
     if path.is_dir() and holds_idx(path):
+        for file in path.iterdir():
+            check_within(file, path)
         return open_idx(path, str(path))
     if path.is_dir():
-        return _split(str(path), _read_images(path, size or 28), None)
+        return _split(str(path), read_folder(path, size or 28), None)
     if path.suffix in {".npy", ".npz"}:
         return _split(str(path), *_read_arrays(path))
     raise DataError(f"{str(path)!r} is no data that can be read: give a .npy or .npz file, or a folder of images")
@@ -45,30 +46,25 @@ def _split(name: str, items: Tensor, labels: Tensor | None) -> Dataset:
         raise DataError(f"{name!r} holds {len(items)} items, and a training needs at least a few hundred")
     heldout = torch.arange(len(items)) % round(1 / HELDOUT_SHARE) == round(1 / HELDOUT_SHARE) - 1
     heldout[-1] = True  # never empty
+    try:
+        Items(items, labels)  # all of them, so that an error names the item's number in the file
+    except DataError as error:
+        raise DataError(f"{name!r}: {error}") from error
     train, held = (Items(items[part], None if labels is None else labels[part]) for part in (~heldout, heldout))
     scale = items.square().mean().sqrt().item() if items.is_floating_point() else 1.0
     return Dataset(name, train, held, scale or 1.0)
 
 
-def _read_images(folder: Path, size: int) -> Tensor:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
-    if not paths:
-        raise DataError(f"the folder {str(folder)!r} holds no images ({', '.join(sorted(IMAGE_ENDINGS))})")
-    images = []
-    for path in paths:
-        try:
-            with Image.open(path) as file:
-                images.append(ImageOps.fit(ImageOps.exif_transpose(file).convert("RGB"), (size, size)))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"cannot read the image {str(path)!r}: {error}. Mend or remove it") from error
-    return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2).contiguous()
-
-
 def _read_arrays(path: Path) -> tuple[Tensor, Tensor | None]:
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                check_unpacked(path, sum(member.file_size for member in file.infolist()))
         loaded = np.load(path, allow_pickle=False)
         arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded.items())
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except DataError:
+        raise
+    except Exception as error:  # on damaged files, numpy raises anything
         raise DataError(f"cannot read {str(path)!r}: {error}") from error
     named = next((arrays[name] for name in ("images", "points") if name in arrays), None)
     if named is None:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import http.client
+import math
 import os
 import struct
 import urllib.request
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from sparring.data.source import Dataset, Items, NamedSource
 from sparring.errors import DataError
-from sparring.files import write_atomically
+from sparring.files import check_unpacked, write_atomically
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -99,14 +100,17 @@ def open_idx(folder: Path, name: str) -> Dataset:
 
 
 def _read_idx(folder: Path, name: str) -> Tensor:
-    path = folder / name
+    path = folder / name if (folder / name).exists() else folder / f"{name}.gz"
     try:
-        data = path.read_bytes() if path.exists() else gzip.decompress((folder / f"{name}.gz").read_bytes())
-        zeros, kind, num_dimensions = struct.unpack(">HBB", data[:4])
-        shape = struct.unpack(f">{num_dimensions}I", data[4 : 4 + 4 * num_dimensions])
-        if zeros != 0 or kind != 8:
-            raise ValueError("it is not an idx file of bytes")
-        array = np.frombuffer(data, np.uint8, offset=4 + 4 * num_dimensions).reshape(shape)
+        with path.open("rb") if path.suffix != ".gz" else gzip.open(path) as file:
+            zeros, kind, num_dimensions = struct.unpack(">HBB", file.read(4))
+            if zeros != 0 or kind != 8:
+                raise ValueError("it is not an idx file of bytes")
+            shape = struct.unpack(f">{num_dimensions}I", file.read(4 * num_dimensions))
+            check_unpacked(path, math.prod(shape))
+            array = np.frombuffer(file.read(math.prod(shape) + 1), np.uint8).reshape(shape)
+    except DataError:
+        raise
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise DataError(
             f"cannot read {path}: {error}. Delete it, and it is fetched anew where that is known"

@@ -68,8 +68,13 @@ class Items(Source):
         self.items = items
         self.item_labels = item_labels
         if item_labels is not None:
-            if item_labels.min() < 0 or item_labels.max() >= MAX_CLASSES:
-                raise DataError(f"labels must lie between 0 and {MAX_CLASSES - 1}, and reach {item_labels.max()}")
+            wrong = ((item_labels < 0) | (item_labels >= MAX_CLASSES)).nonzero().flatten()
+            if len(wrong):
+                first = int(wrong[0])
+                raise DataError(
+                    f"labels must lie between 0 and {MAX_CLASSES - 1}, and item {first} has {item_labels[first]} "
+                    f"({len(wrong)} such items)"
+                )
             self.class_shares = tuple((torch.bincount(item_labels) / len(item_labels)).tolist())
         self.item_shape = tuple(items.shape[1:])
         self.num_items = len(items)

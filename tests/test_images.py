@@ -1,0 +1,201 @@
+"""Images of all kinds: what is converted and how, and what is left out."""
+
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sparring import DataError, open_dataset
+from sparring.data.images import read_folder, read_image
+from sparring.errors import SparringWarning
+
+RED, WHITE, GREY = (255, 0, 0), (255, 255, 255), (128, 128, 128)
+
+
+def plain(path: Path) -> None:
+    Image.new("RGB", (8, 8), RED).save(path)
+
+
+def cmyk(path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(path, quality=100)
+
+
+def sixteen_bits(path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 128 * 257, np.uint16)).save(path)
+
+
+def sixteen_bits_big_endian(path: Path) -> None:
+    Image.frombytes("I;16B", (8, 8), np.full((8, 8), 128 * 257, ">u2").tobytes()).save(path)
+
+
+def one_bit(path: Path) -> None:
+    Image.new("1", (8, 8), 1).save(path)
+
+
+def transparent(path: Path) -> None:
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(path)  # its hidden colour must not show
+
+
+def half_transparent_grey(path: Path) -> None:
+    Image.new("LA", (8, 8), (1, 128)).save(path)  # 1 · 128/255 + 255 · 127/255
+
+
+def palette(path: Path) -> None:
+    Image.new("RGB", (8, 8), RED).convert("P").save(path)
+
+
+def transparent_palette(path: Path) -> None:
+    Image.new("P", (8, 8), 0).save(path, transparency=0)
+
+
+def animated(path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, WHITE)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+KINDS: dict[str, tuple[str, Callable[[Path], None], tuple[int, int, int]]] = {
+    "rgb": ("a.png", plain, RED),
+    "cmyk": ("a.jpg", cmyk, RED),
+    "16 bits": ("a.png", sixteen_bits, GREY),
+    "16 bits, big endian": ("a.tif", sixteen_bits_big_endian, GREY),
+    "1 bit": ("a.png", one_bit, WHITE),
+    "transparent": ("a.png", transparent, WHITE),
+    "half transparent grey": ("a.png", half_transparent_grey, GREY),
+    "palette": ("a.gif", palette, RED),
+    "transparent palette": ("a.png", transparent_palette, WHITE),
+    "animated": ("a.gif", animated, RED),
+    "animated, webp": ("a.webp", animated, RED),
+    "another ending": ("a.jpg", lambda path: Image.new("RGB", (8, 8), RED).save(path, format="PNG"), RED),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_becomes_eight_bits_of_rgb(kind: str, tmp_path: Path) -> None:
+    name, make, colour = KINDS[kind]
+    make(tmp_path / name)
+    pixels = read_image(tmp_path / name, 4)
+    assert pixels.shape == (3, 4, 4)
+    assert pixels.dtype == torch.uint8
+    # JPEG and WebP round colours; nothing else here does.
+    expected = torch.tensor(colour)[:, None, None].expand(3, 4, 4)
+    assert (pixels.int() - expected).abs().max() <= (3 if name.endswith(("jpg", "webp")) else 1)
+
+
+def test_images_are_turned_upright_and_cropped_to_the_middle(tmp_path: Path) -> None:
+    image = Image.new("RGB", (12, 8), WHITE)
+    image.paste(RED, (2, 0, 6, 8))  # the left half of the middle square
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90° clockwise: the left becomes the top
+    image.save(tmp_path / "a.png", exif=exif)
+    pixels = read_image(tmp_path / "a.png", 8)
+    assert pixels[:, 0, 4].tolist() == list(RED)
+    assert pixels[:, 7, 4].tolist() == list(WHITE)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def truncated(path: Path) -> None:
+    Image.effect_noise((64, 64), 50).save(path)
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def text(path: Path) -> None:
+    path.write_text("no image")
+
+
+def another_format(path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(path, format="PPM")
+
+
+def floats(path: Path) -> None:
+    Image.new("F", (8, 8)).save(path, format="TIFF")
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(path: Path) -> None:
+    """20,000×20,000 pixels of black in 400 kB."""
+    rows = zlib.compressobj()
+    data = b"".join([rows.compress(bytes(20_001)) for _ in range(20_000)] + [rows.flush()])
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+
+
+BAD = {
+    "empty": (empty, "none of PNG, JPEG"),
+    "truncated": (truncated, "truncated"),
+    "text": (text, "none of PNG, JPEG"),
+    "another format": (another_format, "none of PNG, JPEG"),
+    "floats": (floats, "pixels are floats"),
+    "bomb": (bomb, r"20000×20000 pixels, more than 100,000,000|exceeds limit"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_image_is_left_out_listed_and_counted(fault: str, tmp_path: Path) -> None:
+    for number in range(10):
+        plain(tmp_path / f"{number}.png")
+    BAD[fault][0](tmp_path / "bad.png")
+    with pytest.warns(SparringWarning, match=rf"(?s)1 of the 11 images.*bad\.png: .*({BAD[fault][1]}).*left out"):
+        images = read_folder(tmp_path, 4)
+    assert len(images) == 10
+
+
+def test_too_many_bad_images_are_an_error(tmp_path: Path) -> None:
+    for number in range(100):
+        (plain if number < 88 else text)(tmp_path / f"{number:03}.png")
+    with pytest.raises(DataError, match=r"(?s)12 of the 100 images.*088\.png.*097\.png.*and 2 more.*Mend or remove"):
+        open_dataset(str(tmp_path))
+
+
+def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
+    """In a process of its own, whose largest memory is its own: 400 MB would be unpacked."""
+    bomb(tmp_path / "bomb.png")
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from sparring.data.images import read_image\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n    read_image(Path(sys.argv[1]), 4)\n"
+        "except ValueError:\n    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "bomb.png")]
+    grown = int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout)
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert grown * unit < 20e6
+
+
+def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    plain(folder / "a.png")
+    (folder / "within.png").symlink_to(folder / "a.png")
+    assert len(read_folder(folder, 4)) == 2
+    plain(tmp_path / "secret.png")
+    (folder / "out.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(DataError, match=r"out\.png.* is a link to .*secret\.png"):
+        read_folder(folder, 4)
+
+
+def test_links_in_a_loop_end(tmp_path: Path) -> None:
+    plain(tmp_path / "a.png")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
+    assert len(read_folder(tmp_path, 4)) == 1
+
+
+def test_names_of_any_kind(tmp_path: Path) -> None:
+    for name in ("with space.png", "new\nline.png", "ünïcode.PNG", "-n.png"):
+        plain(tmp_path / name)
+    assert len(read_folder(tmp_path, 4)) == 4
