@@ -142,6 +142,18 @@ def bad_npz(path: Path) -> None:
     path.write_bytes(b"PK broken")
 
 
+def label_of_row_4(path: Path) -> None:
+    labels = np.zeros(9, int)
+    labels[4] = 1000
+    np.savez(path, images=np.zeros((9, 8, 8), np.uint8), labels=labels)
+
+
+def mixed_shapes(path: Path) -> None:
+    images = np.empty(9, object)
+    images[:] = [np.zeros((8 + number % 2, 8), np.uint8) for number in range(9)]
+    np.savez(path, images=images)
+
+
 BAD_FILES = {
     "missing": ("x.npz", lambda path: None, "no file or folder"),
     "broken": ("x.npz", bad_npz, "cannot read"),
@@ -151,6 +163,8 @@ BAD_FILES = {
     "not finite": ("x.npy", lambda path: np.save(path, np.array([[0.0, 1], [np.nan, 1]] * 9)), "row 1"),
     "labels of text": ("x.npz", lambda p: np.savez(p, images=np.zeros((9, 8, 8), np.uint8), labels=["a"] * 9), "whole"),
     "labels too few": ("x.npz", lambda p: np.savez(p, images=np.zeros((9, 8, 8), np.uint8), labels=[1] * 8), "9 items"),
+    "labels too large": ("x.npz", label_of_row_4, "x.npz': labels must lie .* item 4 has 1000"),
+    "mixed shapes": ("x.npz", mixed_shapes, "cannot read"),
     "one dimension": ("x.npy", lambda path: np.save(path, np.zeros((9, 1))), "2 or more dimensions"),
     "unknown names": ("x.npz", lambda path: np.savez(path, pictures=np.zeros(3)), "but pictures"),
     "text": ("x.txt", lambda path: path.write_text("a"), "no data that can be read"),
