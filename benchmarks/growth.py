@@ -84,7 +84,13 @@ def _measure(size: Size, path: Path, seconds: float) -> Cost:
     array = np.load(path, mmap_mode="r+")
     array._mmap.madvise(mmap.MADV_RANDOM)  # else each item brings its neighbours along: a thousand times as slow
     items = Items(torch.from_numpy(array))
-    settings = {"batch_size": size.batch, "width": size.width, "evaluation_share": 0.0, "conditional": False}
+    settings = {
+        "batch_size": size.batch,
+        "width": size.width,
+        "evaluation_share": 0.0,
+        "conditional": False,
+        "clusters": 1,
+    }
     recipe, _ = resolve(recipe_for("digits", None, **settings))
     dataset = Dataset("black", items, items)
     Path("/proc/self/clear_refs").write_text("5")  # forget the most that was held before

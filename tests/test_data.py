@@ -44,14 +44,14 @@ def test_k_means_finds_clusters_that_lie_apart() -> None:
     middles = torch.tensor([[-8.0, 0.0], [8.0, 0.0], [0.0, 8.0]])
     truth = Stream(0, "truth").integers(3, 300)
     points = middles[truth] + Stream(0, "noise").normal(300, 2)
-    centers = k_means(points, 12, Stream(0, "centers"))
+    centers = k_means(points, 12)
     labels = nearest(points, centers)
     for cluster in labels.unique():
         members = points[labels == cluster]
         assert len(truth[labels == cluster].unique()) == 1
         assert torch.allclose(centers[cluster], members.mean(0), atol=1e-5)  # the fixed point of Lloyd's algorithm
     assert torch.equal(labels, torch.cdist(points, centers).argmin(1))
-    assert len(k_means(points[:5], 12, Stream(0, "centers"))) == 5
+    assert len(k_means(points[:5], 12)) == 5
 
 
 def test_clusters_label_the_held_out_images_too() -> None:

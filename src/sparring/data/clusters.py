@@ -14,6 +14,7 @@ SIDE = 14
 """Images are alike if they are so once averaged down to this side, in pixels."""
 
 NUM_FITTED, NUM_ROUNDS = 10_000, 15
+"""How many images, at most, the centers are fitted to, and for how many rounds."""
 
 
 def clustered(dataset: Dataset, clusters: int, seed: int) -> Dataset:
@@ -38,23 +39,23 @@ def clustered(dataset: Dataset, clusters: int, seed: int) -> Dataset:
     train, heldout = dataset.train, dataset.heldout
     assert isinstance(train, Items)
     assert isinstance(heldout, Items)
-    features = _features(train)
-    centers = k_means(features, clusters, Stream(seed, "clusters"))
-    return replace(
-        dataset,
-        train=Items(train.items, nearest(features, centers)),
-        heldout=Items(heldout.items, nearest(_features(heldout), centers)),
-    )
+    order = Stream(seed, "clusters").permutation(len(train.items))
+    centers = k_means(_features(train.items[order[:NUM_FITTED]]), clusters)
+
+    def labelled(images: Items) -> Items:
+        parts = torch.split(images.items, NUM_FITTED)
+        return Items(images.items, torch.cat([nearest(_features(part), centers) for part in parts]))
+
+    return replace(dataset, train=labelled(train), heldout=labelled(heldout))
 
 
-def k_means(points: Features, clusters: int, stream: Stream) -> Tensor:
-    """Centers of clusters, float32 [clusters, features], from points drawn at random; fewer where there are fewer.
+def k_means(points: Features, clusters: int) -> Tensor:
+    """Centers of clusters, float32 [clusters, features], which start from the first points; fewer if there are fewer.
 
     A center that is nearest to no point stays where it is.
 
     Source: Lloyd 1982, "Least squares quantization in PCM", IEEE Transactions on Information Theory 28(2), 129–137.
     """
-    points = points[stream.permutation(len(points))[:NUM_FITTED]]
     centers = points[:clusters]
     for _ in range(NUM_ROUNDS):
         labels = nearest(points, centers)
@@ -70,8 +71,5 @@ def nearest(points: Features, centers: Tensor) -> Labels:
     return (centers.square().sum(1) - 2 * points @ centers.T).argmin(1)
 
 
-def _features(images: Items) -> Features:
-    side = min(SIDE, *images.item_shape[1:])
-    return torch.cat(
-        [adaptive_avg_pool2d(to_float(part), side).flatten(1) for part in torch.split(images.items, 10_000)]
-    )
+def _features(images: Tensor) -> Features:
+    return adaptive_avg_pool2d(to_float(images), min(SIDE, *images.shape[2:])).flatten(1)
