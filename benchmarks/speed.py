@@ -153,7 +153,7 @@ COMPARISONS: dict[str, Callable[[], Comparison]] = {
 }
 
 
-OTHERS = ("overhead", "arithmetic", "sampling", "start", "growth")
+OTHERS = ("overhead", "arithmetic", "sampling", "start", "saving", "growth")
 
 
 def overhead(steps: int = 2000, rounds: int = 3) -> float:
@@ -263,6 +263,15 @@ def start_up() -> float:
     return statistics.median(once() for _ in range(3))
 
 
+def saving() -> float:
+    """The share of the training time that a checkpoint every minute takes."""
+    trainer = build(*resolve(recipe_for("digits", None, steps=5, evaluation_share=0.0)))
+    with TemporaryDirectory() as folder:
+        run = create(Path(folder) / "run", "saving")
+        trainer.train(run)
+        return _seconds(lambda: trainer._save(run), 10) / 10 / 60
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -288,6 +297,8 @@ def main() -> None:
         )
     if "start" in arguments.only:
         print(f"From `sparring train` to its first update: {start_up():.1f} s (required: ≤ 5)")
+    if "saving" in arguments.only:
+        print(f"A checkpoint every minute takes {saving():.2%} of the training (required: ≤ 2 %)")
     if "growth" in arguments.only:
         growth.print_table()
 
