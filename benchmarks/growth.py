@@ -89,7 +89,7 @@ def _measure(size: Size, path: Path, seconds: float) -> Cost:
         "width": size.width,
         "evaluation_share": 0.0,
         "conditional": False,
-        "clusters": 1,
+        "num_clusters": 1,
     }
     recipe, _ = resolve(recipe_for("digits", None, **settings))
     dataset = Dataset("black", items, items)

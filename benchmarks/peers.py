@@ -131,7 +131,7 @@ def train_sparring(seconds: float) -> Feed:
     from sparring.build import build, resolve  # which the other environments don't have
     from sparring.recipes import recipe_for
 
-    recipe, dataset = resolve(recipe_for("digits", conditional=False, clusters=1, device="cpu"))
+    recipe, dataset = resolve(recipe_for("digits", conditional=False, num_clusters=1, device="cpu"))
     trainer = build(recipe, dataset)
     feed = Feed(seconds, recipe.batch_size, dataset.train.item_shape[-1])
     for real in feed:

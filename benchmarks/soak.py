@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,12 @@ def last_step(run: Path) -> int:
 
 def contents(run: Path, steps: int) -> dict[str, str]:
     """The SHA-256 of all that a training leaves, without its times."""
-    paths = [*run.glob("samples/*"), *run.glob("generator/*"), *run.glob(f"checkpoints/step-{steps:06d}/state*")]
+    paths = [
+        *run.glob("samples/*"),
+        *run.glob("generator/*"),
+        *run.glob("best/*.safetensors"),
+        *run.glob(f"checkpoints/step-{steps:06d}/state*"),
+    ]
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     for line in log:
         line.pop("seconds")
@@ -90,11 +96,14 @@ def soak(out: Path, minutes: float, seed: int) -> bool:
     while disturbed.poll() is None or calm.poll() is None:
         time.sleep(1)
         if calm.poll() is None:
-            watched.append((last_step(out / "calm"), held(calm.pid)))
+            with suppress(OSError, KeyError):  # it may just be ending
+                watched.append((last_step(out / "calm"), held(calm.pid)))
         if disturbed.poll() is None and time.monotonic() > next_kill:
             number = chance.choice([signal.SIGKILL] * 3 + [signal.SIGTERM])
             disturbed.send_signal(number)
             disturbed.communicate()
+            if disturbed.returncode == 0:
+                continue  # it was faster
             kills[number] += 1
             reached = last_step(out / "disturbed")
             disturbed = start("resume", str(out / "disturbed"))

@@ -56,7 +56,7 @@ def test_classes() -> None:
 
 def test_clusters_are_no_labels() -> None:
     """They are drawn as classes are, and nobody can ask for one as if it were a label of the data."""
-    config = dataclasses.replace(CONFIG, class_shares=(0.25, 0.75), clusters=True)
+    config = dataclasses.replace(CONFIG, class_shares=(0.25, 0.75), classes_are_clusters=True)
     generator = Generator(config.build(), config)
     assert config.num_labels == 0
     drawn = generator.random_labels(5)

@@ -98,15 +98,20 @@ def test_labels_are_used_where_there_are_some() -> None:
 
 
 def test_clusters_stand_in_for_labels(tmp_path: Path) -> None:
-    assert resolve(recipe_for("digits"))[0].clusters == 1
-    assert resolve(recipe_for("digits", conditional=False))[0].clusters == 50
-    assert resolve(recipe_for("digits", "dcgan"))[0].clusters == 1
-    assert resolve(recipe_for("ring"))[0].clusters == 1
-    assert resolve(recipe_for("stacked-digits"))[0].clusters == 1
+    assert resolve(recipe_for("digits"))[0].num_clusters == 1
+    assert resolve(recipe_for("digits", conditional=False))[0].num_clusters == 50
+    assert resolve(recipe_for("digits", "dcgan"))[0].num_clusters == 1
+    assert resolve(recipe_for("ring"))[0].num_clusters == 1
+    assert resolve(recipe_for("stacked-digits"))[0].num_clusters == 1
     np.save(tmp_path / "few.npy", np.zeros((200, 28, 28), np.uint8))
-    assert resolve(recipe_for(str(tmp_path / "few.npy")))[0].clusters == 3
+    assert resolve(recipe_for(str(tmp_path / "few.npy")))[0].num_clusters == 3
+    for num_clusters in (1001, 201):
+        with pytest.raises(UsageError, match="at most"):
+            resolve(recipe_for(str(tmp_path / "few.npy"), num_clusters=num_clusters))
+    with pytest.raises(UsageError, match="add --conditional False"):
+        resolve(recipe_for("digits", num_clusters=20))
     with pytest.raises(UsageError, match="no finite set of images"):
-        resolve(recipe_for("ring", clusters=8))
+        resolve(recipe_for("ring", num_clusters=8))
 
 
 def test_points_take_no_convolutions() -> None:

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -106,8 +107,20 @@ def test_with_and_without_labels(tmp_path: Path) -> None:
     without = sparring.train("digits", steps=2, conditional=False, out=tmp_path / "without", **SMALL)
     assert sparring.load(without.path).config.num_labels == 0
     assert len(sparring.load(without.path).config.class_shares) == 50  # clusters
-    told_nothing = sparring.train("digits", steps=2, conditional=False, clusters=1, out=tmp_path / "nothing", **SMALL)
+    options = SMALL | {"conditional": False, "num_clusters": 1}
+    told_nothing = sparring.train("digits", steps=2, out=tmp_path / "nothing", **options)
     assert sparring.load(told_nothing.path).config.class_shares == ()
+
+
+def test_other_images_have_other_clusters(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (200, 28, 28), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    data = str(tmp_path / "images.npy")
+    run = sparring.train(data, steps=2, evaluation_share=0.0, out=tmp_path / "run", **SMALL)
+    assert sparring.resume(run.path, steps=4).summary().steps == 4
+    np.save(tmp_path / "images.npy", images[:-20])
+    with pytest.raises(sparring.UsageError, match="not those that the run began with"):
+        sparring.resume(run.path, steps=6)
 
 
 def test_limits_by_images_and_minutes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from sparring.data import PRIORS, Dataset, Items, Scaled, clustered, open_dataset, resized
+from sparring.data import MAX_CLASSES, PRIORS, Dataset, Items, Scaled, clustered, open_dataset, resized
 from sparring.errors import UnknownNameError, UsageError
 from sparring.game import Game
 from sparring.generator import Config
@@ -61,7 +61,7 @@ def resolve(recipe: Recipe) -> tuple[Recipe, Dataset]:
     recipe = replace(
         recipe,
         conditional=conditional,
-        clusters=1 if conditional else _clusters(recipe, dataset),
+        num_clusters=_num_clusters(recipe, dataset, conditional),
         network=network.name,
         size=fitting[1] if are_images else None,
         width=recipe.width or network.width,
@@ -71,15 +71,19 @@ def resolve(recipe: Recipe) -> tuple[Recipe, Dataset]:
     return recipe, dataset
 
 
-def _clusters(recipe: Recipe, dataset: Dataset) -> int:
-    """How many there are to be, where labels are not told."""
-    train = dataset.train
-    can_be = isinstance(train, Items) and len(train.item_shape) == 3
-    if recipe.clusters is None:
-        return max(1, min(MAX_CLUSTERS, (train.num_items or 0) // ITEMS_A_CLUSTER)) if can_be else 1
-    if recipe.clusters > 1 and not can_be:
-        raise UsageError(f"{recipe.data} holds no finite set of images to part into clusters: leave clusters away")
-    return recipe.clusters
+def _num_clusters(recipe: Recipe, dataset: Dataset, conditional: bool) -> int:
+    """How many clusters stand in for labels."""
+    train, asked = dataset.train, recipe.num_clusters
+    images = train.num_items if isinstance(train, Items) and len(train.item_shape) == 3 else None
+    if asked is None:
+        return 1 if conditional else max(1, min(MAX_CLUSTERS, (images or 0) // ITEMS_A_CLUSTER))
+    if asked > 1 and conditional:
+        raise UsageError("clusters stand in for labels, and the labels are told: add --conditional False")
+    if asked > 1 and images is None:
+        raise UsageError(f"{recipe.data} holds no finite set of images to part into clusters: leave num_clusters away")
+    if asked > min(MAX_CLASSES, images or asked):
+        raise UsageError(f"{recipe.data} can be parted into at most {min(MAX_CLASSES, images or asked)} clusters")
+    return asked
 
 
 def build(recipe: Recipe, dataset: Dataset) -> Trainer:
@@ -88,17 +92,17 @@ def build(recipe: Recipe, dataset: Dataset) -> Trainer:
     assert recipe.width is not None
     assert recipe.normalization is not None
     assert recipe.penalty_weight is not None
-    assert recipe.clusters is not None
-    if recipe.clusters > 1:
-        dataset = clustered(dataset, recipe.clusters, recipe.seed)
+    assert recipe.num_clusters is not None
+    if recipe.num_clusters > 1:
+        dataset = clustered(dataset, recipe.num_clusters, recipe.seed)
     config = Config(
         network=recipe.network,
         item_shape=dataset.train.item_shape,
         latent_dim=recipe.latent_dim,
         prior=recipe.prior,
         width=recipe.width,
-        class_shares=dataset.train.class_shares if recipe.conditional or recipe.clusters > 1 else (),
-        clusters=recipe.clusters > 1,
+        class_shares=dataset.train.class_shares if recipe.conditional or recipe.num_clusters > 1 else (),
+        classes_are_clusters=recipe.num_clusters > 1,
         scale=dataset.scale,
     )
     device = recipe.device

@@ -54,7 +54,7 @@ class Train:
     width: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """The networks' features next to the samples."""
     conditional: Annotated[bool | None, arg(metavar="{True,False}", help_behavior_hint="")] = None
-    """Whether the players are told the labels; yes where the data have some. Else they are told clusters."""
+    """Whether the players are told the labels; yes where the data have some."""
     seed: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Of everything random."""
     device: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
@@ -94,7 +94,7 @@ class Sample:
     seed: Annotated[int, arg(metavar="N")] = 0
     """The same seed gives the same samples."""
     label: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
-    """The class of all samples, where the generator has classes."""
+    """The label of all samples, where the generator was told labels."""
     truncation: Annotated[float | None, arg(metavar="T", help_behavior_hint="")] = None
     """The largest magnitude of a latent number: smaller is more typical and less varied."""
 

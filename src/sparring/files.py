@@ -132,9 +132,10 @@ def check_within(path: Path, folder: Path) -> None:
     Raises:
         DataError: naming both ends.
     """
-    if not path.resolve().is_relative_to(folder.resolve()):
+    target = os.path.realpath(path)  # which, unlike resolve(), bears with links in a loop
+    if not Path(target).is_relative_to(os.path.realpath(folder)):
         raise DataError(
-            f"{str(path)!r} is a link to {str(path.resolve())!r}, outside of the folder: copy the file into it, or "
+            f"{str(path)!r} is a link to {target!r}, outside of the folder: copy the file into it, or "
             "give the folder that holds it"
         )
 

@@ -40,7 +40,7 @@ class Config:
         prior: its name in `PRIORS`.
         width: the network's features next to the samples.
         class_shares: the share of each class in the training data; empty for a generator without classes.
-        clusters: whether the classes are clusters of the training data and not labels.
+        classes_are_clusters: whether the classes are clusters of the training data and not labels.
         scale: what one unit of the network's output is worth in the data's units; 1 for images.
 
     Raises:
@@ -54,7 +54,7 @@ class Config:
     prior: str
     width: int
     class_shares: tuple[float, ...] = ()
-    clusters: bool = False
+    classes_are_clusters: bool = False
     scale: float = 1.0
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class Config:
     @property
     def num_labels(self) -> int:
         """How many labels can be asked for."""
-        return 0 if self.clusters else len(self.class_shares)
+        return 0 if self.classes_are_clusters else len(self.class_shares)
 
     def build(self) -> nn.Module:
         """A network of this kind with fresh weights."""
@@ -258,7 +258,9 @@ class Generator:
         """
         if steps < 2:
             raise UsageError(f"an interpolation has at least 2 steps, not {steps}")
-        if label is None and self.config.clusters:
+        if label is not None and not self.config.num_labels:
+            raise UsageError("this generator was trained without labels: leave them away")
+        if label is None and self.config.classes_are_clusters:
             label = max(range(len(self.config.class_shares)), key=self.config.class_shares.__getitem__)
         labels = None if label is None else torch.full((steps,), label)
         return self.generate(spherical(start, end, torch.linspace(0, 1, steps)), labels)

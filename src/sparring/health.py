@@ -29,7 +29,8 @@ GOOD_COVERAGE = 0.5
 """Where samples cover more of the data than this, how the discriminator stands is no sickness."""
 SOME_PRECISION = 0.25
 LARGEST_LOSS = 60.0
-LARGEST_GROWTH = 6.0
+LARGEST_GROWTH, GROWTH_STEPS = 6.0, 1000
+"""Weights may grow so far in so many steps."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,9 @@ def _divergence(lines: Sequence[Line]) -> dict[str, float]:
     line = lines[-1]
     loss = max(abs(line[name]) for name in ("discriminator_loss", "generator_loss", "penalty"))
     growth = max(line.get("generator_growth", 1.0), line.get("discriminator_growth", 1.0))
-    return {"excess": max(loss / LARGEST_LOSS, growth / LARGEST_GROWTH), "loss": loss, "growth": growth}
+    # Steps in random directions lengthen weights as √step; before a batch normalisation nothing else holds them.
+    largest = LARGEST_GROWTH * max(1.0, line["step"] / GROWTH_STEPS) ** 0.5
+    return {"excess": max(loss / LARGEST_LOSS, growth / largest), "loss": loss, "growth": growth}
 
 
 def _oscillation(lines: Sequence[Line]) -> dict[str, float]:

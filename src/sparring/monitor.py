@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import final
 
 import torch
@@ -144,8 +143,7 @@ class Monitor:
                 generated ones, (train − heldout) / (train − generated), and its standard error
                 (Karras et al. 2020, "Training generative adversarial networks with limited data", arXiv:2006.06676,
                 equation 1); where it has a meaning.
-            generator_growth, discriminator_growth: the norm of all weights over what it was at first; but for those
-                right before a batch normalisation.
+            generator_growth, discriminator_growth: the norm of all weights over what it was at first.
             modes, high_quality, reverse_kl: for mixtures.
         """
         start = time.perf_counter()
@@ -310,16 +308,8 @@ def _missing(real_shares: Tensor, fake_shares: Tensor) -> float:
 
 
 def _norm(module: nn.Module) -> float:
-    """Of all its weights together, but for those whose scale batch normalisation takes out again.
-
-    Steps turn these and so make them longer, without bound and without harm.
-    """
-    layers = [each for each in module.modules() if next(each.parameters(recurse=False), None) is not None]
-    normalised = [
-        layer.weight for layer, after in pairwise(layers) if isinstance(after, nn.BatchNorm1d | nn.BatchNorm2d)
-    ]
-    counted = [each for each in module.parameters() if not any(each is weight for weight in normalised)]
-    return torch.nn.utils.get_total_norm(counted).item()
+    """Of all its weights together."""
+    return torch.nn.utils.get_total_norm(list(module.parameters())).item()
 
 
 def _compare_logits(train: AnyLogits, heldout: AnyLogits, fake: AnyLogits) -> dict[str, float]:

@@ -26,8 +26,8 @@ class Recipe:
         normalization: between the discriminator's layers: "batch" or "none"; None for "batch", unless the penalty
             is about single samples.
         conditional: whether both players are told the labels; None for yes where the data have labels.
-        clusters: where they are told no labels, into how many clusters to part the images, which stand in for labels;
-            1 for none, None for as many as suit the number of images.
+        num_clusters: into how many clusters to part the images, which stand in for labels that are not told; 1 for
+            none, None for as many as suit the number of images.
         prior: what latents are drawn from: "gaussian" or "uniform" in [−1, 1].
         latent_dim: how many numbers a latent has.
         objective: a name in `OBJECTIVES`.
@@ -81,7 +81,7 @@ class Recipe:
     width: int | None = None
     normalization: str | None = None
     conditional: bool | None = None
-    clusters: int | None = 1
+    num_clusters: int | None = 1
     prior: str = "gaussian"
     latent_dim: int = 64
     objective: str = "non_saturating"
@@ -137,7 +137,7 @@ class Recipe:
 
 
 AT_LEAST_ONE = (
-    "width", "clusters", "latent_dim", "penalty_interval", "batch_size", "discriminator_steps", "generator_steps",
+    "width", "num_clusters", "latent_dim", "penalty_interval", "batch_size", "discriminator_steps", "generator_steps",
     "steps", "images", "plateau_lines", "log_steps", "evaluation_steps", "sample_steps",
     "checkpoint_steps", "keep_checkpoints",
 )  # fmt: skip
@@ -189,7 +189,7 @@ RECIPES: dict[str, Preset] = {
             name="default",
             summary="what works best here in two minutes: non-saturating, native size, labels or clusters",
             source="this project, docs/log.md",
-            recipe=Recipe(clusters=None, learning_rate=4e-3, learning_rate_ratio=0.25, beta2=0.99, schedule="late"),
+            recipe=Recipe(num_clusters=None, learning_rate=4e-3, learning_rate_ratio=0.25, beta2=0.99, schedule="late"),
         ),
         Preset(
             name="points",
@@ -306,7 +306,7 @@ RECIPES: dict[str, Preset] = {
 
 
 FIXED = (
-    "size", "network", "width", "normalization", "conditional", "clusters", "prior", "latent_dim",
+    "size", "network", "width", "normalization", "conditional", "num_clusters", "prior", "latent_dim",
     "optimizer", "seed",
 )  # fmt: skip
 """Fields that a training cannot go on with others of."""

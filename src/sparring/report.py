@@ -82,8 +82,8 @@ def _what_was_trained(run: Run) -> str:
     size = f" at {recipe.size}×{recipe.size} pixels" if recipe.size else ""
     penalty = "" if recipe.penalty == "none" else f", penalty {recipe.penalty}"
     labels = ", told the labels" if recipe.conditional else ""
-    if recipe.clusters is not None and recipe.clusters > 1:
-        labels = f", told {recipe.clusters} clusters in place of labels"
+    if recipe.num_clusters is not None and recipe.num_clusters > 1:
+        labels = f", told {recipe.num_clusters} clusters in place of labels"
     return (
         f"A GAN of the family {recipe.network} (width {recipe.width}) learnt to imitate {recipe.data}{size}{labels}; "
         f"objective {recipe.objective}{penalty}, batches of {recipe.batch_size}, seed {recipe.seed}."

@@ -30,6 +30,12 @@ LogLine = dict[str, Any]
 """One line of `log.jsonl`: numbers by name, `step` among them; `evaluation`, the figures of a monitor, where it
 measured; `alarms`, all that stand, where one came or went."""
 
+LOGGED = (
+    "step", "images", "seconds", "progress", "discriminator_loss", "generator_loss", "penalty", "real_probability",
+    "fake_probability", "discriminator_gradient_norm", "generator_gradient_norm",
+)  # fmt: skip
+"""The numbers that every line of the log has."""
+
 Status = Literal["running", "finished", "stopped", "failed"]
 
 
@@ -204,11 +210,15 @@ def _checked(line: object, name: str) -> LogLine:
     """A line of the log that has what every line has."""
     if not isinstance(line, dict):
         raise UsageError(f"{name} is no JSON object: it was not written by a training")
-    for each in ("step", "images", "seconds", "progress", "discriminator_loss", "generator_loss"):
-        if not isinstance(line.get(each), int | float):
+    evaluation, alarms = line.get("evaluation", {"seconds": 0.0}), line.get("alarms", [])
+    numbers = {each: line.get(each) for each in LOGGED} | (evaluation if isinstance(evaluation, dict) else {})
+    for each, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"{name} has no number {each!r}: it was not written by a training")
-    if not isinstance(line.get("evaluation", {}), dict):
+    if not isinstance(evaluation, dict) or "seconds" not in evaluation:
         raise UsageError(f"the evaluation in {name} holds no figures: it was not written by a training")
+    if not isinstance(alarms, list) or not all(isinstance(each, dict) and "name" in each for each in alarms):
+        raise UsageError(f"the alarms in {name} have no names: it was not written by a training")
     return line
 
 

@@ -10,6 +10,8 @@ from sparring import checkpoint
 from sparring.build import build, resolve
 from sparring.data import Dataset
 from sparring.errors import DivergenceError, SparringWarning, UsageError
+from sparring.files import read_json
+from sparring.generator import Config
 from sparring.recipes import Recipe, changed, recipe_for
 from sparring.run import Run, create, open_run
 from sparring.trainer import Outcome, Progress, Trainer
@@ -99,6 +101,7 @@ def play_on(
     try:
         run.clear_leftovers()
         manifest, state = checkpoint.load_latest(run.checkpoints)
+        _check_clusters(run, trainer)
         changes = changed(manifest.recipe, run.recipe())
         if changes:
             listed = ", ".join(f"{name} {before} → {now}" for name, (before, now) in changes.items())
@@ -117,6 +120,16 @@ def play_on(
         return run, _train(run, resolved, dataset, trainer, on_progress)
     finally:
         run.unlock()
+
+
+def _check_clusters(run: Run, trainer: Trainer) -> None:
+    """Refuse to go on with other clusters than before: they come from the data, and their numbers mean something."""
+    path = run.generator / "config.json"
+    if trainer.config.classes_are_clusters and path.exists() and read_json(path, Config) != trainer.config:
+        raise UsageError(
+            f"the images of {run.recipe().data} are not those that the run began with, nor are their clusters: bring "
+            "them back, or start a new run"
+        )
 
 
 def _train(run: Run, recipe: Recipe, dataset: Dataset, trainer: Trainer, on_progress: OnProgress) -> Outcome:

@@ -98,7 +98,7 @@ def _sha256(path: Path) -> str:
 
 
 def runs(folder: Path) -> tuple[list[Path], Load]:
-    """The JSON of a run's folder, as `sparring resume` and `sparring diagnose` read it."""
+    """The JSON of a run's folder."""
     run = sparring.train("ring", steps=40, width=4, evaluation_steps=10, log_steps=10, out=folder / "run")
     files = [run.path / name for name in ("recipe.json", "summary.json", "log.jsonl", "best/measured.json")]
     return files, lambda: (run.recipe(), run.summary(), run.log(), run.best_distance())
@@ -173,7 +173,7 @@ def fuzz(name: str, count: int, seed: int) -> tuple[list[str], int]:
                     load()
                 except SparringError:
                     pass
-                except BaseException as error:
+                except Exception as error:
                     where = traceback.extract_tb(error.__traceback__)[-1]
                     faults.append(f"{name} {number} {path.name}: {type(error).__name__}: {error} ({where})"[:400])
         return faults, _memory() - memory
@@ -182,6 +182,7 @@ def fuzz(name: str, count: int, seed: int) -> tuple[list[str], int]:
 
 
 def _memory() -> int:
+    """The most that this process has held, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

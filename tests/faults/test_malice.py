@@ -5,6 +5,7 @@ import json
 import pickle
 import struct
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_a_header_that_claims_more_than_there_is(tmp_path: Path) -> None:
 
 
 def test_archives_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
-    """Two gigabytes of zeros in two megabytes; they are refused by what they say they hold, and never unpacked."""
+    """They say that they hold two gigabytes, and are refused by that; nothing is unpacked."""
     with gzip.open(tmp_path / f"{FILES[0]}.gz", "wb", compresslevel=1) as file:
         file.write(struct.pack(">HBB3I", 0, 8, 3, 2**21, 32, 32))
         for _ in range(64):
@@ -95,3 +96,11 @@ def test_archives_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None
         (tmp_path / name).write_bytes(struct.pack(">HBB1I", 0, 8, 1, 0))
     with pytest.raises(DataError, match=r"would unpack to 2,147,483,648: unpack it yourself"):
         sparring.open_dataset(str(tmp_path))
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("images.npy", "w", force_zip64=True) as member,
+    ):
+        for _ in range(1100):
+            member.write(bytes(2**20))
+    with pytest.raises(DataError, match=r"would unpack to 1,153,433,600"):
+        sparring.open_dataset(str(tmp_path / "bomb.npz"))

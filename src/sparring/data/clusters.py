@@ -13,6 +13,7 @@ from sparring.types import Features, Labels
 SIDE = 14
 """Images are alike if they are so once averaged down to this side, in pixels."""
 
+NUM_AT_ONCE = 500
 NUM_FITTED, NUM_ROUNDS = 10_000, 15
 """How many images, at most, the centers are fitted to, and for how many rounds."""
 
@@ -72,4 +73,6 @@ def nearest(points: Features, centers: Tensor) -> Labels:
 
 
 def _features(images: Tensor) -> Features:
-    return adaptive_avg_pool2d(to_float(images), min(SIDE, *images.shape[2:])).flatten(1)
+    side = min(SIDE, *images.shape[2:])
+    parts = torch.split(images, NUM_AT_ONCE)  # as floats they take four times the memory
+    return torch.cat([adaptive_avg_pool2d(to_float(part), side).flatten(1) for part in parts])

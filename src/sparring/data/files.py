@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparring.data.idx import holds_idx, open_idx
+from sparring.data.idx import FILES, holds_idx, open_idx
 from sparring.data.images import read_folder
 from sparring.data.source import Dataset, Items
 from sparring.errors import DataError
@@ -31,8 +31,9 @@ def open_path(path: Path, size: int | None) -> Dataset:
             f"there is no file or folder {str(path)!r}, and no data set of that name (see `sparring list data`)"
         )
     if path.is_dir() and holds_idx(path):
-        for file in path.iterdir():
-            check_within(file, path)
+        for name in FILES:
+            check_within(path / name, path)
+            check_within(path / f"{name}.gz", path)
         return open_idx(path, str(path))
     if path.is_dir():
         return _split(str(path), read_folder(path, size or 28), None)

@@ -37,10 +37,11 @@ def read_folder(folder: Path, size: int) -> Tensor:
         DataError: if there are no images, if more than a tenth of them cannot be read, or if a link leads out of the
             folder.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    everything = sorted(folder.rglob("*"))
+    paths = [path for path in everything if path.suffix.lower() in ENDINGS and not path.is_dir()]
     if not paths:
         raise DataError(f"the folder {str(folder)!r} holds no images ({', '.join(sorted(ENDINGS))})")
-    for path in paths:
+    for path in everything:
         check_within(path, folder)
     images, faults = [], []
     for path in paths:
@@ -85,10 +86,10 @@ def read_image(path: Path, size: int) -> Tensor:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("its pixels are floats, and their range is unknown")
-    if image.mode.startswith("I"):  # grey of 16 bits, which convert() would clip at 255
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+    if image.mode in ("F", "I"):
+        raise ValueError("its pixels have 32 bits, and their range is unknown")
+    if image.mode.startswith("I;16"):  # which convert() would clip at 255
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
