@@ -17,9 +17,10 @@ from sparring.networks import NETWORKS
 from sparring.objectives import OBJECTIVES
 from sparring.penalties import PENALTIES
 from sparring.recipes import Recipe
+from sparring.run import COUNTERS, NUMBERS
 from sparring.seeding import Stream
 from sparring.stopping import Goal, Limits, Plateau
-from sparring.trainer import COUNTERS, NUMBERS, Intervals, Trainer
+from sparring.trainer import Intervals, Trainer
 
 
 def resolve(recipe: Recipe) -> tuple[Recipe, Dataset]:

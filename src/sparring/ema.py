@@ -18,7 +18,7 @@ class Average:
     numbers are copied.
 
     Args:
-        module: what to average; its copy starts from the present weights.
+        module: what to average, on the device where it stays; its copy starts from the present weights.
         decay: β after the warm-up, in [0, 1).
 
     Source: Yazıcı et al. 2018, "The unusual effectiveness of averaging in GAN training", arXiv:1806.04498, eq. 4.
@@ -36,15 +36,16 @@ class Average:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
-        self._live = module
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        live, averaged = module.state_dict(), self.module.state_dict()
+        floating = [name for name, value in live.items() if value.is_floating_point()]
+        self._live, self._averaged = [live[name] for name in floating], [averaged[name] for name in floating]
+        self._copied = [(averaged[name], live[name]) for name in live.keys() - set(floating)]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the module's present weights, after its update number `step`."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        live, averaged = self._live.state_dict(), self.module.state_dict()
-        floating = [name for name, value in averaged.items() if value.is_floating_point()]
-        torch._foreach_lerp_([averaged[name] for name in floating], [live[name] for name in floating], weight)
-        for name in averaged.keys() - set(floating):
-            averaged[name].copy_(live[name])
+        torch._foreach_lerp_(self._averaged, self._live, weight)
+        for averaged, live in self._copied:
+            averaged.copy_(live)

@@ -15,6 +15,7 @@
 A game knows networks, losses and penalties. It knows no file, no schedule and no screen: those are the trainer's.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -62,9 +63,10 @@ class Report:
 class _Update:
     """A player's gradients, and the numbers that a report wants of the loss they belong to."""
 
+    parameters: list[nn.Parameter]
     gradients: tuple[Tensor, ...]
     gradient_norm: Tensor
-    loss: Tensor
+    loss: float
     at_samples: Samples | None
     """The loss's gradient at the samples that were asked about."""
 
@@ -209,13 +211,13 @@ class Game:
             generator_update = self._differentiate(self.generator, loss, fake.new_zeros(()), {"fake": fake})
             if turn == 0 and self.simultaneous:
                 self._update_discriminator(discriminator_update, self.discriminator_steps - 1)
-            self._apply(generator_update, self.generator, self.generator_optimizer)  # 8. its update
+            self._apply(generator_update, self.generator_optimizer)  # 8. its update
 
         probability = self.objective.probability
         return Report(
             step=self.steps + 1,
-            discriminator_loss=discriminator_update.loss.item(),
-            generator_loss=generator_update.loss.item(),
+            discriminator_loss=discriminator_update.loss,
+            generator_loss=generator_update.loss,
             penalty=penalty.item(),
             real_probability=probability(judge(real).detach()).mean().item(),
             fake_probability=probability(judge(judged).detach()).mean().item(),
@@ -299,10 +301,10 @@ class Game:
             loss + penalty, [*parameters, *samples], retain_graph=False, allow_unused=True, materialize_grads=True
         )
         gradients = both[: len(parameters)]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if not torch.isfinite(loss + penalty + norm):
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        if not math.isfinite((value := loss.item()) + penalty.item() + norm.item()):
             raise self._divergence(player, seen | {"loss": loss, "penalty": penalty}, gradients, norm)
-        return _Update(gradients, norm, loss, None if at is None else both[-1])
+        return _Update(parameters, gradients, norm, value, None if at is None else both[-1])
 
     def _divergence(
         self, player: nn.Module, seen: dict[str, Tensor], gradients: tuple[Tensor, ...], norm: Tensor
@@ -323,17 +325,17 @@ class Game:
             "Try a smaller learning rate, a penalty, or clip_gradients"
         )
 
-    def _apply(self, update: _Update, player: nn.Module, optimizer: Optimizer) -> None:
-        parameters = [parameter for parameter in player.parameters() if parameter.requires_grad]
-        for parameter, gradient in zip(parameters, update.gradients, strict=True):
+    def _apply(self, update: _Update, optimizer: Optimizer) -> None:
+        for parameter, gradient in zip(update.parameters, update.gradients, strict=True):
             parameter.grad = _laid_out_as(parameter, gradient)
         if self.clip_gradients is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.clip_gradients, update.gradient_norm)
+            torch.nn.utils.clip_grads_with_norm_(update.parameters, self.clip_gradients, update.gradient_norm)
         optimizer.step()
-        optimizer.zero_grad()
+        for parameter in update.parameters:
+            parameter.grad = None
 
     def _update_discriminator(self, update: _Update, turn: int) -> None:
-        self._apply(update, self.discriminator, self.discriminator_optimizer)
+        self._apply(update, self.discriminator_optimizer)
         for penalty in self._due(turn).values():
             penalty.project(self.discriminator)
 

@@ -30,11 +30,14 @@ LogLine = dict[str, Any]
 """One line of `log.jsonl`: numbers by name, `step` among them; `evaluation`, the figures of a monitor, where it
 measured; `alarms`, all that stand, where one came or went."""
 
-LOGGED = (
-    "step", "images", "seconds", "progress", "discriminator_loss", "generator_loss", "penalty", "real_probability",
-    "fake_probability", "discriminator_gradient_norm", "generator_gradient_norm",
+COUNTERS = ("step", "images", "seconds", "progress")
+"""The numbers that every line of the log begins with."""
+
+NUMBERS = (
+    "discriminator_loss", "generator_loss", "penalty", "real_probability", "fake_probability",
+    "discriminator_gradient_norm", "generator_gradient_norm",
 )  # fmt: skip
-"""The numbers that every line of the log has."""
+"""What follows them: what `Game.step` reports, each the mean since the line before."""
 
 Status = Literal["running", "finished", "stopped", "failed"]
 
@@ -211,7 +214,8 @@ def _checked(line: object, name: str) -> LogLine:
     if not isinstance(line, dict):
         raise UsageError(f"{name} is no JSON object: it was not written by a training")
     evaluation, alarms = line.get("evaluation", {"seconds": 0.0}), line.get("alarms", [])
-    numbers = {each: line.get(each) for each in LOGGED} | (evaluation if isinstance(evaluation, dict) else {})
+    figures = evaluation if isinstance(evaluation, dict) else {}
+    numbers = {each: line.get(each) for each in (*COUNTERS, *NUMBERS)} | figures
     for each, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"{name} has no number {each!r}: it was not written by a training")

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,13 @@ from sparring.generator import Config, Generator
 from sparring.health import Alarm, Doctor, not_finite
 from sparring.monitor import Monitor
 from sparring.recipes import Change
-from sparring.run import LogLine, Run, Status, Summary
+from sparring.run import COUNTERS, NUMBERS, LogLine, Run, Status, Summary
 from sparring.seeding import Stream
 from sparring.stopping import Goal, Limits, Plateau, signals_received
 
 NUM_SAMPLES_IMAGES, NUM_SAMPLES_POINTS = 100, 2500
-NUMBERS = [field.name for field in fields(Report) if field.name != "step"]
-"""What of a report goes into the log."""
 MAX_LEFT_OUT = 3
 """So many updates in a row whose numbers are not finite end a training."""
-COUNTERS = ("step", "images", "seconds", "progress")
-"""What comes before it."""
 
 
 @dataclass(frozen=True)
@@ -313,8 +309,8 @@ class Trainer:
             return
         count = len(self._pending)
         means = {name: sum(line[name] for line in self._pending) / count for name in self._pending[0]}
-        line: LogLine = {"step": self.game.steps, "images": self.images, "seconds": round(self.seconds, 3)}
-        line |= {"progress": round(self.progress(), 4)} | means
+        counters = self.game.steps, self.images, round(self.seconds, 3), round(self.progress(), 4)
+        line: LogLine = dict(zip(COUNTERS, counters, strict=True)) | means
         self._pending.clear()
         if self._changes:
             line["changed"], self._changes = self._changes, {}
