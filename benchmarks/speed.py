@@ -156,7 +156,7 @@ COMPARISONS: dict[str, Callable[[], Comparison]] = {
 OTHERS = ("overhead", "arithmetic", "sampling", "start", "saving", "growth")
 
 
-def overhead(steps: int = 2000, rounds: int = 3) -> float:
+def overhead(steps: int = 6000, rounds: int = 3) -> float:
     """The time of a training, evaluations apart, over that of a loop without all that is around its steps, − 1."""
     settings = {"batch_size": BATCH, "conditional": False, "num_clusters": 1, "evaluation_share": 0.0, "steps": steps}
     recipe, dataset = resolve(recipe_for("digits", None, **settings))

@@ -12,7 +12,7 @@ import sparring
 # The floors of the house: a module imports from lower floors only. Rooms within networks/ and data/ are one family.
 FLOORS: list[set[str]] = [
     {"errors", "types"},
-    {"seeding", "files", "judge"},
+    {"seeding", "files", "judge", "distributed"},
     {"objectives", "penalties", "ema", "networks", "data", "pictures", "stopping"},
     {"theory", "metrics", "recipes", "rejection", "health", "one_stage"},
     {"game", "checkpoint", "run", "generator", "samples"},

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from sparring.data import MAX_CLASSES, PRIORS, Dataset, Items, Scaled, clustered, open_dataset, resized
+from sparring.distributed import count, synchronized
 from sparring.errors import UnknownNameError, UsageError
 from sparring.game import Game
 from sparring.generator import Config
@@ -55,6 +56,10 @@ def resolve(recipe: Recipe) -> tuple[Recipe, Dataset]:
         raise UsageError(
             f"{recipe.data} has {dataset.train.num_items} items to train on, fewer than a batch of "
             f"{recipe.batch_size}: lower --batch-size"
+        )
+    if recipe.batch_size % count():
+        raise UsageError(
+            f"a batch of {recipe.batch_size} cannot be shared by {count()} processes evenly: give another --batch-size"
         )
     if recipe.conditional and not dataset.train.class_shares:
         raise UsageError(f"{recipe.data} has no labels: leave --conditional away")
@@ -116,13 +121,14 @@ def build(recipe: Recipe, dataset: Dataset) -> Trainer:
         discriminator = NETWORKS[recipe.network].discriminator(
             config.item_shape, recipe.width, recipe.normalization, len(config.class_shares)
         )
-    for player in (generator, discriminator):
+    for player in (synchronized(generator), synchronized(discriminator)):
         convert_conv2d_weight_memory_format(player.to(device), torch.channels_last)  # in which they are faster
+    penalty = PENALTIES[recipe.penalty](recipe.penalty_weight, recipe.penalty_interval)
     game = Game(
         generator,
         discriminator,
         objective=recipe.objective,
-        penalties=[PENALTIES[recipe.penalty](recipe.penalty_weight, recipe.penalty_interval)],
+        penalties=[] if recipe.penalty == "none" else [penalty],
         prior=PRIORS[recipe.prior]((recipe.latent_dim,)),
         generator_optimizer=_optimizer(recipe, generator, recipe.learning_rate),
         discriminator_optimizer=_optimizer(recipe, discriminator, recipe.learning_rate * recipe.learning_rate_ratio),

@@ -5,6 +5,7 @@ answers at once.
 """
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -17,9 +18,12 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
-from sparring.errors import SparringError, SparringWarning, UnknownNameError, UsageError
+from sparring.errors import ProcessError, SparringError, SparringWarning, UnknownNameError, UsageError
 
 Set = UseAppendAction[tuple[str, ...]]
+
+PROCESS = int(os.environ.get("RANK", "0"))
+"""Which of the processes this is, where `torchrun` started several."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Train:
     """Whether the players are told the labels; yes where the data have some."""
     seed: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Of everything random."""
+    processes: Annotated[int, arg(metavar="N", help_behavior_hint="")] = 1
+    """Of this machine that share each batch, as under `torchrun`."""
     device: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """auto, cpu or cuda."""
     out: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="")] = None
@@ -79,6 +85,10 @@ class Resume:
     """The iteration at which to stop."""
     images: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """The number of real samples at which to stop."""
+    processes: Annotated[int, arg(metavar="N", help_behavior_hint="")] = 1
+    """Of this machine that share each batch; any number can go on with any run, equal up to rounding."""
+    exact: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
+    """Refuse to go on with another number of processes than before, so that every bit stays what it would have been."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +183,13 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = partial(_show_warning, warnings.showwarning)
-            code = _run(command)
+            if isinstance(command, Train | Resume) and command.processes > 1 and "RANK" not in os.environ:
+                code = _launch(command.processes, sys.argv[1:] if arguments is None else arguments)
+            else:
+                code = _run(command)
     except SparringError as error:
-        print(f"sparring: {error}", file=sys.stderr)
+        if not (PROCESS and isinstance(error, ProcessError)):  # the one that failed says why
+            print(f"sparring: {f'process {PROCESS}: ' if PROCESS else ''}{error}", file=sys.stderr)
         code = error.exit_code
     except OSError as error:
         print(f"sparring: {error}", file=sys.stderr)
@@ -189,8 +203,16 @@ def _show_warning(show: Callable[..., None], message: Warning | str, *details: A
     if not isinstance(message, SparringWarning):
         show(message, *details, **others)
         return
+    if PROCESS:
+        return  # the first one warns
     with suppress(OSError):  # the disk that standard error goes to may be what is full
         print(f"sparring: warning: {message}", file=sys.stderr, flush=True)
+
+
+def _launch(processes: int, arguments: list[str]) -> int:
+    from sparring.distributed import launch
+
+    return launch(processes, "-m", "sparring", *arguments)
 
 
 def _run(command: Train | Resume | Sample | Evaluate | Diagnose | List | Bench) -> int:
@@ -215,7 +237,7 @@ def _train(command: Train) -> int:
     from sparring.recipes import recipe_for
 
     given = {name: value for name, value in asdict(command).items() if value is not None}
-    for name in ("data", "recipe", "out", "dry_run", "set"):
+    for name in ("data", "recipe", "out", "dry_run", "set", "processes"):
         given.pop(name, None)
     settings = _settings(command.set)
     if twice := sorted(given.keys() & settings.keys()):
@@ -230,21 +252,29 @@ def _train(command: Train) -> int:
         print(f"{dataset.train.num_items or 'endless'} items of {list(dataset.train.item_shape)}", file=sys.stderr)
         return 0
 
-    from sparring.display import show_end, show_training
     from sparring.training import play
 
-    with show_training() as on_progress:
-        run, outcome = play(recipe, command.out, on_progress)
-    return show_end(run, outcome)
+    return _show(partial(play, recipe, command.out))
 
 
 def _resume(command: Resume) -> int:
-    from sparring.display import show_end, show_training
     from sparring.training import play_on
 
+    limits = command.steps, command.images, command.minutes
+    return _show(partial(play_on, command.run, *limits, exact=command.exact))
+
+
+def _show(train: Callable[..., Any]) -> int:
+    """Show a training while it lasts, and how it ended; of several processes the first one does."""
+    if PROCESS:
+        _, outcome = train()
+        return int(outcome.exit_code)
+    from sparring.display import show_end, show_training
+
     with show_training() as on_progress:
-        run, outcome = play_on(command.run, command.steps, command.images, command.minutes, on_progress)
-    return show_end(run, outcome)
+        run, outcome = train(on_progress=on_progress)
+    show_end(run, outcome)
+    return int(outcome.exit_code)
 
 
 def _sample(command: Sample) -> int:

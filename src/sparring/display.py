@@ -78,12 +78,8 @@ def _alarm_lines(alarm: Alarm) -> list[Text]:
     return [*lines, *([Text(f"    seen   {numbers}")] if numbers else []), Text(f"    try    {alarm.advice}")]
 
 
-def show_end(run: Run, outcome: Outcome) -> int:
-    """Say where the run lies and what to do with it.
-
-    Returns:
-        The exit code: 0, or 128 and the signal's number where one ended the training; after SIGUSR1 it is 0.
-    """
+def show_end(run: Run, outcome: Outcome) -> None:
+    """Say where the run lies and what to do with it."""
     summary = run.summary()
     console = _console()
     rate = summary.images / max(summary.seconds, 1e-9)
@@ -100,8 +96,6 @@ def show_end(run: Run, outcome: Outcome) -> int:
     console.print(f"  go on   sparring resume {path}" + ("" if outcome.signal else f" --steps {2 * summary.steps}"))
     if outcome.signal == signal.SIGUSR1:
         console.print(f"resume me: sparring resume {path}")
-        return 0
-    return 0 if outcome.signal is None else 128 + outcome.signal
 
 
 @contextmanager

@@ -7,7 +7,8 @@
     │   └── RunFolderError               a run's folder that is taken, unwritable, or not a run
     ├── CheckpointError                  what a training saved is damaged; the command exits with 1
     └── TrainingError                    the training itself failed; the command exits with 1
-        └── DivergenceError              a loss is no longer a finite number
+        ├── DivergenceError              a loss is no longer a finite number
+        └── ProcessError                 one of several processes ended, or cannot be reached
 
     SparringWarning (a UserWarning)      something went wrong that the training goes on without
 
@@ -65,6 +66,19 @@ class CheckpointError(SparringError):
 
 class TrainingError(SparringError):
     """The training itself failed."""
+
+
+class ProcessError(TrainingError):
+    """One of several processes of a training ended, or cannot be reached.
+
+    Args:
+        message: what happened.
+        exit_code: that of the other process, where it is known.
+    """
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class DivergenceError(TrainingError):

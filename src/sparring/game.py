@@ -13,6 +13,7 @@
     9. repeat from 2 until a stop condition holds
 
 A game knows networks, losses and penalties. It knows no file, no schedule and no screen: those are the trainer's.
+Where several processes play it, each on its part of the batch, the gradients are averaged (`sparring.distributed`).
 """
 
 import math
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparring import distributed
 from sparring.data import Gaussian, Source
 from sparring.errors import DivergenceError, UnknownNameError, UsageError
 from sparring.judge import Judge
@@ -64,9 +66,10 @@ class _Update:
     """A player's gradients, and the numbers that a report wants of the loss they belong to."""
 
     parameters: list[nn.Parameter]
-    gradients: tuple[Tensor, ...]
+    gradients: list[Tensor]
     gradient_norm: Tensor
     loss: float
+    penalty: float
     at_samples: Samples | None
     """The loss's gradient at the samples that were asked about."""
 
@@ -178,7 +181,7 @@ class Game:
         players = self.generator, self.discriminator
         buffers = [(buffer, buffer.clone()) for player in players for buffer in player.buffers()]
         try:
-            with Stream(self.seed, "modules", self.steps).as_default():
+            with self._stream("modules", self.steps).as_default():
                 report = self._play(batches, classes)
         except DivergenceError:
             for buffer, before in buffers:  # statistics of a batch may not be finite either
@@ -213,21 +216,28 @@ class Game:
                 self._update_discriminator(discriminator_update, self.discriminator_steps - 1)
             self._apply(generator_update, self.generator_optimizer)  # 8. its update
 
-        probability = self.objective.probability
+        seen = judge(real).detach(), judge(judged).detach()
+        real_probability, fake_probability = distributed.mean(
+            [self.objective.probability(each).mean() for each in seen]
+        )
         return Report(
             step=self.steps + 1,
             discriminator_loss=discriminator_update.loss,
             generator_loss=generator_update.loss,
-            penalty=penalty.item(),
-            real_probability=probability(judge(real).detach()).mean().item(),
-            fake_probability=probability(judge(judged).detach()).mean().item(),
+            penalty=discriminator_update.penalty,
+            real_probability=real_probability.item(),
+            fake_probability=fake_probability.item(),
             discriminator_gradient_norm=discriminator_update.gradient_norm.item(),
             generator_gradient_norm=generator_update.gradient_norm.item(),
         )
 
+    def _stream(self, purpose: str, step: int) -> Stream:
+        """This process's part of the game's random numbers."""
+        return Stream(self.seed, purpose, step).shared(distributed.rank(), distributed.count())
+
     def generate(self, size: int, turn: int, labels: Labels | None = None) -> Samples:
         """Samples [size, ...] of the present generator, from the latents of a turn within this iteration."""
-        stream = Stream(self.seed, f"latents/{turn}", self.steps)
+        stream = self._stream(f"latents/{turn}", self.steps)
         parameter = next(self.generator.parameters())
         latents = self.prior.batch(size, stream).to(parameter)
         fake: Tensor = self.generator(latents) if labels is None else self.generator(latents, labels)
@@ -264,7 +274,7 @@ class Game:
     def _penalty(self, judge: Judge, real: Samples, judged: Samples, turn: int) -> Tensor:
         total = real.new_zeros(())
         for number, penalty in self._due(turn).items():
-            stream = Stream(self.seed, f"penalty/{number}", self._update_number(turn))
+            stream = self._stream(f"penalty/{number}", self._update_number(turn))
             total = total + penalty.interval * penalty(judge, real, judged, stream).mean()
         return self.penalty_factor * total
 
@@ -300,14 +310,14 @@ class Game:
         both = torch.autograd.grad(
             loss + penalty, [*parameters, *samples], retain_graph=False, allow_unused=True, materialize_grads=True
         )
-        gradients = both[: len(parameters)]
+        *gradients, loss, penalty = distributed.mean([*both[: len(parameters)], loss, penalty])
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        if not math.isfinite((value := loss.item()) + penalty.item() + norm.item()):
+        if not math.isfinite(loss.item() + penalty.item() + norm.item()):
             raise self._divergence(player, seen | {"loss": loss, "penalty": penalty}, gradients, norm)
-        return _Update(parameters, gradients, norm, value, None if at is None else both[-1])
+        return _Update(parameters, gradients, norm, loss.item(), penalty.item(), None if at is None else both[-1])
 
     def _divergence(
-        self, player: nn.Module, seen: dict[str, Tensor], gradients: tuple[Tensor, ...], norm: Tensor
+        self, player: nn.Module, seen: dict[str, Tensor], gradients: list[Tensor], norm: Tensor
     ) -> DivergenceError:
         """Names the first tensor, in the order of their making, that is not finite."""
         names = [name for name, parameter in player.named_parameters() if parameter.requires_grad]

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from sparring.distributed import deviation
 from sparring.errors import UsageError
 from sparring.judge import Score, gradients
 from sparring.seeding import Stream
@@ -195,7 +196,7 @@ class Dragan(Penalty):
 
     def __call__(self, discriminator: Score, real: Samples, fake: Samples, stream: Stream) -> PerSample:
         """λ (‖∇D(x̂)‖ − 1)², [batch]."""
-        perturbation = 0.5 * real.std() * stream.part("perturbation").uniform(*real.shape).to(real)
+        perturbation = 0.5 * deviation(real) * stream.part("perturbation").uniform(*real.shape).to(real)
         mix = stream.part("mix").uniform(len(real), *[1] * (real.ndim - 1)).to(real)
         return self.weight * _distance_from_slope_one(discriminator, real + mix * perturbation)
 

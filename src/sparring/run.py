@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from sparring.distributed import count
 from sparring.errors import RunFolderError, UsageError
 from sparring.files import clear_leftovers, parse_json, read_json, write_atomically, write_json
 from sparring.health import Alarm
@@ -49,10 +50,12 @@ class RecipeFile:
     Args:
         recipe: the recipe, nothing left open.
         versions: of sparring, Python, torch and numpy.
+        processes: how many play it together.
     """
 
     recipe: Recipe
     versions: dict[str, str]
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,10 @@ class Run:
         self.path = path
         self.played: dict[str, Any] = {}
         self._lock: IO[str] | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        """Another process gets it without the lock."""
+        return vars(self) | {"_lock": None}
 
     @property
     def checkpoints(self) -> Path:
@@ -159,12 +166,16 @@ class Run:
     def write_recipe(self, recipe: Recipe) -> None:
         """Write `recipe.json`."""
         versions = {"python": sys.version.split()[0]} | {name: version(name) for name in ("sparring", "torch", "numpy")}
-        write_json(self.path / "recipe.json", asdict(RecipeFile(recipe, versions)))
+        write_json(self.path / "recipe.json", asdict(RecipeFile(recipe, versions, count())))
         self.played = asdict(recipe)
 
     def recipe(self) -> Recipe:
         """Read `recipe.json`."""
         return read_json(self.path / "recipe.json", RecipeFile).recipe
+
+    def processes(self) -> int:
+        """How many processes played it together."""
+        return read_json(self.path / "recipe.json", RecipeFile).processes
 
     def append(self, line: LogLine) -> None:
         """Add a line to the log; the whole of it or nothing.

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from sparring import checkpoint, pictures
+from sparring import checkpoint, distributed, pictures
 from sparring.checkpoint import Manifest, State
 from sparring.data import Source
 from sparring.ema import Average
-from sparring.errors import DivergenceError, SparringWarning, TrainingError
+from sparring.errors import DivergenceError, ProcessError, SparringWarning, TrainingError
 from sparring.game import Game, Report
 from sparring.generator import Config, Generator
 from sparring.health import Alarm, Doctor, not_finite
@@ -67,6 +67,11 @@ class Outcome:
     reason: str
     signal: int | None = None
 
+    @property
+    def exit_code(self) -> int:
+        """0, or 128 and the number of the signal that stopped it; but 0 after SIGUSR1, by which clusters warn."""
+        return 0 if self.signal in (None, signal.SIGUSR1) else 128 + self.signal
+
 
 RUNNING = Outcome("running", "it has not ended")
 
@@ -91,13 +96,14 @@ class Progress:
 class Trainer:
     """Plays a game on data until a limit is reached, and keeps what comes of it in a run's folder.
 
-    To go on with a run, call `resume` before `train`.
+    To go on with a run, call `resume` before `train`. Of several processes the first one has the run, measures, writes
+    and decides by the clock; the others play along, without one.
 
     Args:
         game: the game.
         data: what the real samples are drawn from.
         config: what the generator is, for saving it.
-        batch_size: real samples an update.
+        batch_size: real samples an update, all processes together.
         limits: when to stop.
         schedule: the factor on both learning rates as a function of the share of the training that is done.
         penalty_final: the share of the penalties' weights that is left at the end.
@@ -147,11 +153,11 @@ class Trainer:
         self.reached = ""  # why the plateau or the goal ended it, where one did
         self._device = next(game.generator.parameters()).device
 
-    def train(self, run: Run, on_progress: Callable[[Progress], None] = lambda progress: None) -> Outcome:
+    def train(self, run: Run | None, on_progress: Callable[[Progress], None] = lambda progress: None) -> Outcome:
         """Play until a limit, a plateau, or SIGINT, SIGTERM or SIGUSR1; then save.
 
         Args:
-            run: the folder, locked by this process.
+            run: the folder, locked by this process; None in all processes but the first.
             on_progress: called after each line of the log.
 
         Returns:
@@ -159,47 +165,73 @@ class Trainer:
 
         Raises:
             DivergenceError: if losses or gradients of three steps in a row are not finite. The last checkpoint stays.
+            ProcessError: if another process ended or cannot be reached. The last checkpoint stays.
             TrainingError: if memory does not suffice, or the end cannot be saved. The last checkpoint stays.
         """
         torch.set_flush_denormal(True)
         try:
             with signals_received() as received:
-                self._write_summary(run, RUNNING)
-                if self.monitor:
-                    self.monitor.prepare()
-                if self.game.steps == 0:
-                    self._draw_samples(run)
-                    self._save(run)
-                reason = self.end()
-                while not received and not reason:
-                    self._iterate(run, on_progress)
-                    reason = self.end()
-                outcome = Outcome("finished", reason)
-                if received:
-                    outcome = Outcome("stopped", f"{signal.Signals(received[0]).name} was received", received[0])
-                else:
-                    self._log(run, on_progress)
-                self._save(run)
-                self._draw_samples(run)
-                if log := run.log():
-                    with _or_without(run.path / "curves.png") as path:
-                        pictures.save(pictures.curves(log), path)
-                self._write_summary(run, outcome)
+                if run is not None:
+                    self._begin(run)
+                outcome = self._agreed(received)
+                while outcome == RUNNING:
+                    seconds_before = self.seconds
+                    self._iterate()
+                    if run is not None:
+                        self._record(run, on_progress, seconds_before)
+                    outcome = self._agreed(received)
+                if run is not None:
+                    self._finish(run, on_progress, outcome)
                 return outcome
         except BaseException as error:
-            if isinstance(error, DivergenceError):
-                others = [alarm for alarm in self.alarms if alarm.name != "divergence"]
-                self.alarms = [*others, not_finite(self.game.steps + 1, str(error))]
             mended = self._explained(error, run)
-            with suppress(OSError):  # the disk may be what failed
-                self._write_summary(run, Outcome("failed", str(mended) or type(mended).__name__))
+            if run is not None:
+                if isinstance(error, DivergenceError):
+                    others = [alarm for alarm in self.alarms if alarm.name != "divergence"]
+                    self.alarms = [*others, not_finite(self.game.steps + 1, str(error))]
+                with suppress(OSError):  # the disk may be what failed
+                    self._write_summary(run, Outcome("failed", str(mended) or type(mended).__name__))
             if mended is error:
                 raise
             raise mended from error
 
-    def _explained(self, error: BaseException, run: Run) -> BaseException:
-        """What to do where memory or the disk does not suffice."""
+    def _agreed(self, received: list[int]) -> Outcome:
+        """Whether and why to stop: the same in all processes, whichever received a signal or has the clock."""
+        number, self.seconds, reached = distributed.largest(
+            [max(received, default=0), self.seconds, bool(self.reached)]
+        )
+        if number:
+            name = signal.Signals(int(number)).name
+            return Outcome("stopped", f"{name} was received", int(number))
+        self.reached = self.reached or ("the first process says so" if reached else "")
+        reason = self.end()
+        return Outcome("finished", reason) if reason else RUNNING
+
+    def _begin(self, run: Run) -> None:
+        self._write_summary(run, RUNNING)
+        if self.monitor:
+            self.monitor.prepare()
+        if self.game.steps == 0:
+            self._draw_samples(run)
+            self._save(run)
+
+    def _finish(self, run: Run, on_progress: Callable[[Progress], None], outcome: Outcome) -> None:
+        if outcome.status == "finished":
+            self._log(run, on_progress)
+        self._save(run)
+        self._draw_samples(run)
+        if log := run.log():
+            with _or_without(run.path / "curves.png") as path:
+                pictures.save(pictures.curves(log), path)
+        self._write_summary(run, outcome)
+
+    def _explained(self, error: BaseException, run: Run | None) -> BaseException:
+        """What to do where memory, the disk or another process fails."""
+        if run is None:
+            return error
         stays = f" The last checkpoint stays in {run.checkpoints}." if checkpoint.saved(run.checkpoints) else ""
+        if isinstance(error, ProcessError):
+            return ProcessError(f"{error}: go on with `sparring resume {run.path}`.{stays}")
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             return TrainingError(
                 f"memory does not suffice for step {self.game.steps + 1} of the network {self.config.network!r} with "
@@ -211,11 +243,11 @@ class Trainer:
             return TrainingError(f"cannot write into {run.path}: {error.strerror}: {mend}.{stays}")
         return error
 
-    def resume(self, run: Run, manifest: Manifest, state: State, changes: Mapping[str, Change] = {}) -> None:
+    def resume(self, run: Run | None, manifest: Manifest, state: State, changes: Mapping[str, Change] = {}) -> None:
         """Go back to a checkpoint of a run, so that `train` goes on from there.
 
         Args:
-            run: the folder, locked by this process.
+            run: the folder, locked by this process; None in all processes but the first.
             manifest: of the checkpoint.
             state: of the checkpoint.
             changes: to the recipe since then, for the log.
@@ -227,6 +259,8 @@ class Trainer:
         self.images, self.seconds = manifest.images, manifest.seconds
         self._left_out = 0 if changes else int(state.get("left_out", 0))
         self._pending = [dict(zip(NUMBERS, line, strict=True)) for line in state["log.pending"].tolist()]
+        if run is None:
+            return
         run.cut_log(manifest.step)
         for line in run.log():
             self._read(line)
@@ -237,8 +271,7 @@ class Trainer:
         """The averaged generator as it is now."""
         return Generator(self.average.module, self.config)
 
-    def _iterate(self, run: Run, on_progress: Callable[[Progress], None]) -> None:
-        seconds_before = self.seconds
+    def _iterate(self) -> None:
         start = time.perf_counter()
         self._follow_schedules()
         report = self._play_or_leave_out()
@@ -246,8 +279,10 @@ class Trainer:
         if report is not None:
             self.average.update(self.game.steps)
             self._pending.append({name: getattr(report, name) for name in NUMBERS})
-        self.seconds += time.perf_counter() - start  # what follows is not training
+        self.seconds += time.perf_counter() - start
 
+    def _record(self, run: Run, on_progress: Callable[[Progress], None], seconds_before: float) -> None:
+        """What is not training: measuring, logging, drawing, saving."""
         every = self.intervals
         step = self.game.steps
         evaluate = self.monitor is not None and self.monitor.is_due(step, self.seconds, self.progress())
@@ -277,11 +312,13 @@ class Trainer:
     def _play(self) -> Report:
         first = self.game.steps * self.game.discriminator_steps
         steps = range(first, first + self.game.discriminator_steps)
-        streams = [Stream(self.game.seed, "data", step) for step in steps]
-        real = [self.data.batch(self.batch_size, stream).to(self._device) for stream in streams]
+        part = distributed.rank(), distributed.count()
+        streams = [Stream(self.game.seed, "data", step).shared(*part) for step in steps]
+        size = self.batch_size // distributed.count()
+        real = [self.data.batch(size, stream).to(self._device) for stream in streams]
         if not self.config.class_shares:
             return self.game.step(real)
-        labels = [self.data.labels(self.batch_size, stream) for stream in streams]
+        labels = [self.data.labels(size, stream) for stream in streams]
         return self.game.step(real, [batch.to(self._device) for batch in labels if batch is not None])
 
     def _follow_schedules(self) -> None:

@@ -1,18 +1,20 @@
 """`train` and `resume`: from a recipe to a run, in one call."""
 
+import os
 import signal
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from sparring import checkpoint
+from sparring import checkpoint, distributed
 from sparring.build import build, resolve
+from sparring.checkpoint import Manifest, State
 from sparring.data import Dataset
 from sparring.errors import DivergenceError, SparringWarning, UsageError
 from sparring.files import read_json
 from sparring.generator import Config
-from sparring.recipes import Recipe, changed, recipe_for
+from sparring.recipes import Change, Recipe, changed, recipe_for
 from sparring.run import Run, create, open_run
 from sparring.trainer import Outcome, Progress, Trainer
 
@@ -48,7 +50,12 @@ def train(data: str = "digits", *, recipe: str | None = None, out: str | Path | 
 
 
 def resume(
-    path: str | Path, *, steps: int | None = None, images: int | None = None, minutes: float | None = None
+    path: str | Path,
+    *,
+    steps: int | None = None,
+    images: int | None = None,
+    minutes: float | None = None,
+    exact: bool = False,
 ) -> Run:
     """Go on with a run that was stopped, to where its recipe ends or further.
 
@@ -57,6 +64,7 @@ def resume(
         steps: the iteration at which to stop, in place of the recipe's limits; likewise the next two.
         images: the number of real samples.
         minutes: the training time, counted from the run's beginning.
+        exact: refuse to go on with another number of processes, which sums in another order.
 
     Raises:
         UsageError: if there is no such run, or nothing left to do.
@@ -67,19 +75,43 @@ def resume(
         >>> sparring.resume(run.path, steps=8).summary().steps
         8
     """
-    return _unless_stopped(*play_on(Path(path), steps, images, minutes))
+    return _unless_stopped(*play_on(Path(path), steps, images, minutes, exact=exact))
 
 
 def play(recipe: Recipe, out: Path | None, on_progress: OnProgress = lambda progress: None) -> tuple[Run, Outcome]:
     """Train by a recipe, and tell how it ended as well."""
-    recipe, dataset = resolve(recipe)
-    trainer = build(recipe, dataset)
+    with distributed.joined():
+        if (path := _restarted(out)) is not None:
+            return play_on(path, None, None, None, on_progress)
+        recipe, dataset = _resolved(recipe)
+        trainer = build(recipe, dataset)
+        run = distributed.by_the_first(lambda: _begun(out, recipe))
+        try:
+            return run, _train(run, recipe, dataset, trainer, on_progress)
+        finally:
+            run.unlock()
+
+
+def _restarted(out: Path | None) -> Path | None:
+    """The run that `torchrun` starts again, if it does."""
+    if out is None and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")):
+        raise UsageError("torchrun --max-restarts must find the run again: give --out")
+    if out is None or not int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):
+        return None
+    return out if distributed.by_the_first((out / "recipe.json").exists) else None
+
+
+def _resolved(recipe: Recipe) -> tuple[Recipe, Dataset]:
+    """By the first process first, so that what is wrong is said once."""
+    opened: list[tuple[Recipe, Dataset]] = []
+    distributed.by_the_first(lambda: opened.append(resolve(recipe)))
+    return opened[0] if opened else resolve(recipe)
+
+
+def _begun(out: Path | None, recipe: Recipe) -> Run:
     run = create(out, Path(recipe.data).stem)
     run.write_recipe(recipe)
-    try:
-        return run, _train(run, recipe, dataset, trainer, on_progress)
-    finally:
-        run.unlock()
+    return run
 
 
 def play_on(
@@ -88,38 +120,67 @@ def play_on(
     images: int | None,
     minutes: float | None,
     on_progress: OnProgress = lambda progress: None,
+    *,
+    exact: bool = False,
 ) -> tuple[Run, Outcome]:
     """Resume a run, and tell how it ended as well."""
+    with distributed.joined():
+        run, recipe = distributed.by_the_first(lambda: _opened(path))
+        try:
+            further = (steps, images, minutes) != (None, None, None)
+            if further:
+                recipe = replace(recipe, steps=steps, images=images, minutes=minutes)
+            resolved, dataset = _resolved(recipe)
+            trainer = build(resolved, dataset)
+            manifest, state, changes = distributed.by_the_first(lambda: _last_state(run, trainer, exact))
+            trainer.resume(_where_first(run), manifest, state, changes)
+            if further and trainer.reached:  # what ended it lies behind, and who goes on wants to
+                trainer.goal, trainer.plateau, trainer.reached = None, None, ""
+                resolved = replace(resolved, until=None, plateau_lines=None)
+            distributed.by_the_first(lambda: _begin_again(run, trainer, resolved))
+            return run, _train(run, resolved, dataset, trainer, on_progress)
+        finally:
+            run.unlock()
+
+
+def _opened(path: Path) -> tuple[Run, Recipe]:
     run = open_run(path)
     recipe = run.recipe()
-    further = (steps, images, minutes) != (None, None, None)
-    if further:
-        recipe = replace(recipe, steps=steps, images=images, minutes=minutes)
-    resolved, dataset = resolve(recipe)
-    trainer = build(resolved, dataset)
     run.lock()
-    try:
-        run.clear_leftovers()
-        manifest, state = checkpoint.load_latest(run.checkpoints)
-        _check_clusters(run, trainer)
-        changes = changed(manifest.recipe, run.recipe())
-        if changes:
-            listed = ", ".join(f"{name} {before} → {now}" for name, (before, now) in changes.items())
-            warnings.warn(SparringWarning(f"the recipe was changed after step {manifest.step}: {listed}"), stacklevel=2)
-        trainer.resume(run, manifest, state, changes)
-        if further and trainer.reached:  # what ended it lies behind, and who goes on wants to
-            trainer.goal, trainer.plateau, trainer.reached = None, None, ""
-            resolved = replace(resolved, until=None, plateau_lines=None)
-        if (reason := trainer.end()) and run.summary().status == "finished":  # else it was killed while it ended
-            raise UsageError(
-                f"{path} is finished at step {trainer.game.steps}, since {reason}: to go further, give --steps, "
-                "--images or --minutes"
-            )
-        run.write_recipe(resolved)
-        (run.path / "card.json").unlink(missing_ok=True)  # it was of another generator
-        return run, _train(run, resolved, dataset, trainer, on_progress)
-    finally:
-        run.unlock()
+    return run, recipe
+
+
+def _last_state(run: Run, trainer: Trainer, exact: bool) -> tuple[Manifest, State, dict[str, Change]]:
+    """What to go on from, and what was changed in the recipe since."""
+    before, now = run.processes(), distributed.count()
+    if before != now:
+        rounding = f"the run was played by {before} processes and is now by {now}, so that sums are rounded otherwise"
+        if exact:
+            raise UsageError(f"{rounding}: leave --exact away, or give --processes {before}")
+        warnings.warn(SparringWarning(rounding), stacklevel=2)
+    run.clear_leftovers()
+    manifest, state = checkpoint.load_latest(run.checkpoints)
+    _check_clusters(run, trainer)
+    changes = changed(manifest.recipe, run.recipe())
+    if changes:
+        listed = ", ".join(f"{name} {before} → {now}" for name, (before, now) in changes.items())
+        warnings.warn(SparringWarning(f"the recipe was changed after step {manifest.step}: {listed}"), stacklevel=2)
+    return manifest, state, changes
+
+
+def _begin_again(run: Run, trainer: Trainer, recipe: Recipe) -> None:
+    if (reason := trainer.end()) and run.summary().status == "finished":  # else it was killed while it ended
+        raise UsageError(
+            f"{run.path} is finished at step {trainer.game.steps}, since {reason}: to go further, give --steps, "
+            "--images or --minutes"
+        )
+    run.write_recipe(recipe)
+    (run.path / "card.json").unlink(missing_ok=True)  # it was of another generator
+
+
+def _where_first(run: Run) -> Run | None:
+    """The run in the process that writes; nothing in the others."""
+    return run if distributed.rank() == 0 else None
 
 
 def _check_clusters(run: Run, trainer: Trainer) -> None:
@@ -136,9 +197,10 @@ def _train(run: Run, recipe: Recipe, dataset: Dataset, trainer: Trainer, on_prog
     """Train; where it diverges, again from the last checkpoint with half of the learning rate, at most three times."""
     for _ in range(MAX_ROLLBACKS):
         try:
-            return trainer.train(run, on_progress)
+            return trainer.train(_where_first(run), on_progress)
         except DivergenceError as error:
-            manifest, state = checkpoint.load_oldest(run.checkpoints)  # the newest may be too near
+            # The newest may be too near.
+            manifest, state = distributed.by_the_first(lambda: checkpoint.load_oldest(run.checkpoints))
             rate = recipe.learning_rate / 2
             warnings.warn(
                 SparringWarning(f"{error}. Gone back to step {manifest.step}, with the learning rate {rate:g}"),
@@ -146,10 +208,11 @@ def _train(run: Run, recipe: Recipe, dataset: Dataset, trainer: Trainer, on_prog
             )
             slower = replace(recipe, learning_rate=rate)
             changes = changed(manifest.recipe, slower)
-            run.write_recipe(slower)
+            if distributed.rank() == 0:
+                run.write_recipe(slower)
             recipe, trainer = slower, build(slower, dataset)
-            trainer.resume(run, manifest, state, changes)
-    return trainer.train(run, on_progress)
+            trainer.resume(_where_first(run), manifest, state, changes)
+    return trainer.train(_where_first(run), on_progress)
 
 
 def _unless_stopped(run: Run, outcome: Outcome) -> Run:

@@ -15,17 +15,22 @@ MAIN = "from sparring.cli import main; main()"
 Start = Callable[..., subprocess.Popen[str]]
 
 
+def begin(folder: Path, *arguments: str, code: str = MAIN, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """The command in a process of its own, in a folder."""
+    return subprocess.Popen(
+        [*prefix, sys.executable, "-c", code, *arguments],
+        cwd=folder, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts the command in the test's folder; what still runs after the test is killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, code: str = MAIN, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*prefix, sys.executable, "-c", code, *arguments],
-            cwd=tmp_path, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
+        process = begin(tmp_path, *arguments, code=code, prefix=prefix)
         started.append(process)
         return process
 

@@ -89,7 +89,8 @@ class Items(Source):
         return None if self.item_labels is None else self.item_labels[self._indices(size, stream)]
 
     def _indices(self, size: int, stream: Stream) -> Tensor:
-        start, stop, n = stream.step * size, (stream.step + 1) * size, len(self.items)
+        start, n = (stream.step * stream.count + stream.rank) * size, len(self.items)
+        stop = start + size
         pieces = []
         for epoch in range(start // n, (stop - 1) // n + 1):
             order = self._epoch_order(stream.at(epoch))

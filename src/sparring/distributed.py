@@ -1,0 +1,239 @@
+"""Several processes, one training: the few collective operations that it takes.
+
+Each process plays the same step on its own rows of the same global batch (`seeding.Stream.shared`), and the gradients
+are averaged by one operation for each player, before anything looks at them. So every process makes the same update,
+and nothing wraps the networks: penalties differentiate twice, players are frozen, as if one process played.
+
+Where batch normalisation stands, its statistics are those of the global batch (`synchronized`).
+
+The processes are those of `torch.distributed`. Alone, where it is not initialised, each of these functions is the
+identity.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from sparring.errors import ProcessError
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(minutes=5)
+"""So long a process waits for another, which may be measuring or saving, before it takes it for dead."""
+
+
+def launch(processes: int, *arguments: str) -> int:
+    """Run a Python command in several processes of this machine, by torchrun's own launcher.
+
+    They share the cores. A signal goes on to them all.
+
+    Args:
+        processes: how many, at least 2.
+        arguments: of the Python interpreter.
+
+    Returns:
+        The exit code: of the process that failed first, or of a signal.
+    """
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)  # the processes say what happens to them
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=str(os.getpid()),
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        max_restarts=0,
+        signals_to_handle="SIGTERM,SIGINT,SIGUSR1",
+    )
+    try:
+        elastic_launch(config, sys.executable)(*arguments)
+    except ChildFailedError as error:
+        first = min(error.failures.values(), key=lambda failure: failure.timestamp)
+        return 1 if first.exitcode < 0 else first.exitcode
+    except SignalException as error:
+        return 0 if error.sigval == signal.SIGUSR1 else 128 + error.sigval
+    return 0
+
+
+def rank() -> int:
+    """The number of this process, from 0; the first one writes."""
+    return dist.get_rank() if count() > 1 else 0
+
+
+def count() -> int:
+    """How many processes play one game."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """While it lasts, this process plays with those that `torchrun` started beside it, if it did."""
+    if count() > 1 or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    with _reaching_others():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        # The launcher's store outlives a restart, and would give out the addresses of processes that have died.
+        store, rank, processes = next(dist.rendezvous("env://", timeout=PATIENCE))  # type: ignore[attr-defined]
+        store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)  # type: ignore[attr-defined]
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=processes, timeout=PATIENCE)
+    try:
+        yield
+        with _reaching_others():
+            dist.barrier()  # the first one may still be saving
+    finally:
+        with suppress(RuntimeError):  # where another one died
+            dist.destroy_process_group()
+
+
+def mean(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The mean of each tensor over the processes, by one operation for them all."""
+    if count() == 1 or not tensors:
+        return list(tensors)
+    flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
+    _add_up(flat)
+    parts = torch.split(flat / count(), [tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def deviation(values: Tensor) -> Tensor:
+    """The standard deviation of all numbers of a batch, whose rows the processes hold equal parts of.
+
+    Example:
+        >>> deviation(torch.tensor([[1.0, 3.0]])).item() == torch.tensor([1.0, 3.0]).std().item()
+        True
+    """
+    if count() == 1:
+        return values.std()
+    (center,) = mean([values.mean()])
+    (variance,) = mean([(values - center).square().mean()])
+    n = values.numel() * count()
+    return (variance * n / (n - 1)).sqrt()
+
+
+def largest(numbers: Sequence[float]) -> list[float]:
+    """Of each number the largest that a process has, so that all decide alike."""
+    if count() == 1:
+        return list(numbers)
+    shared = torch.tensor(numbers, dtype=torch.float64, device=_device())
+    with _reaching_others():
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
+    return cast(list[float], shared.tolist())
+
+
+def by_the_first(make: Callable[[], T]) -> T:
+    """What the first process makes, in all of them.
+
+    Raises:
+        ProcessError: in the others, if the first one failed; there its own error is raised.
+    """
+    if count() == 1:
+        return make()
+    made: list[Any] = [None, None]  # and the exit code where it failed
+    try:
+        if rank() == 0:
+            made[0] = make()
+    except BaseException as error:
+        made[1] = getattr(error, "exit_code", 1)
+        raise
+    finally:
+        with _reaching_others():
+            dist.broadcast_object_list(made, device=_device())
+    if made[1] is not None:
+        raise ProcessError("the first process failed, and says why", made[1])
+    return cast(T, made[0])
+
+
+def synchronized(network: nn.Module) -> nn.Module:
+    """The network, its batch normalisation by the statistics of the global batch where several processes play.
+
+    Its parameters and buffers stay, under the same names.
+    """
+    if count() == 1:
+        return network
+    for name, child in network.named_children():
+        if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer = _SynchronizedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+            layer._parameters, layer._buffers = child._parameters, child._buffers
+            setattr(network, name, layer)
+        else:
+            synchronized(child)
+    return network
+
+
+class _SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation whose mean and variance are those of all processes' rows together.
+
+    torch.nn.SyncBatchNorm does it on CUDA alone.
+    """
+
+    def _check_input_dim(self, samples: Tensor) -> None:
+        """Any shape [batch, features, ...]."""
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """The normalised batch."""
+        if not self.training:
+            return super().forward(samples)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        each = [0, *range(2, samples.ndim)]
+        moments: Tensor = _Sum.apply(torch.stack([samples.mean(each), samples.square().mean(each)]))  # type: ignore[no-untyped-call]
+        mean, square = moments / count()
+        variance = (square - mean.square()).clamp_min(0)
+        n = samples.numel() // samples.shape[1] * count()
+        momentum = 0.1 if self.momentum is None else self.momentum
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * n / (n - 1), momentum)
+        shape = (1, -1, *[1] * (samples.ndim - 2))
+        scale = torch.rsqrt(variance + self.eps) * self.weight
+        return torch.addcmul((self.bias - mean * scale).view(shape), samples, scale.view(shape))
+
+
+class _Sum(torch.autograd.Function):
+    """Σ over the processes, whose slope is the sum of the slopes there."""
+
+    @staticmethod
+    def forward(ctx: object, values: Tensor) -> Tensor:
+        total = values.clone()
+        _add_up(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: object, *slopes: Tensor) -> Any:
+        return _Sum.apply(slopes[0])  # type: ignore[no-untyped-call]
+
+
+def _add_up(values: Tensor) -> None:
+    with _reaching_others():
+        dist.all_reduce(values)
+
+
+@contextmanager
+def _reaching_others() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessError(f"another process of this training ended, or cannot be reached ({error})") from error
+
+
+def _device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")

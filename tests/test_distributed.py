@@ -1,0 +1,184 @@
+"""Several processes play the game that one process plays."""
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import sparring
+from sparring import distributed
+from sparring.build import build, resolve
+from sparring.data import Items, Source
+from sparring.ema import Average
+from sparring.objectives import OBJECTIVES
+from sparring.penalties import PENALTIES
+from sparring.recipes import recipe_for
+from sparring.seeding import Stream
+
+STEPS, BATCH = 30, 8
+CASES = [(objective, penalty) for objective in OBJECTIVES for penalty in PENALTIES]
+
+
+def games() -> dict[tuple[str, str], list[Tensor]]:
+    """The weights after every game in float64: normalised generators, and discriminators where the penalty permits."""
+    return {case: weights(*case) for case in CASES}
+
+
+def weights(objective: str, penalty: str) -> list[Tensor]:
+    torch.set_default_dtype(torch.float64)
+    normalized = not PENALTIES[penalty].per_sample
+    with Stream(0, "networks").as_default():
+        generator = nn.Sequential(nn.Linear(4, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Unflatten(1, (6, 2, 2)),
+                                  nn.ConvTranspose2d(6, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.Tanh(),
+                                  nn.ConvTranspose2d(4, 1, 4, 2, 1))  # fmt: skip
+        discriminator = nn.Sequential(nn.Conv2d(1, 4, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(4, 6, 4, 2, 1),
+                                      nn.BatchNorm2d(6) if normalized else nn.Identity(), nn.LeakyReLU(0.2),
+                                      nn.Flatten(), nn.Linear(24, 1))  # fmt: skip
+    game = sparring.Game(
+        distributed.synchronized(generator),
+        distributed.synchronized(discriminator),
+        objective=objective,
+        penalties=[PENALTIES[penalty]()],
+        generator_optimizer=torch.optim.SGD(generator.parameters(), 0.05),
+        discriminator_optimizer=torch.optim.SGD(discriminator.parameters(), 0.05),
+        discriminator_steps=2 if objective == "wasserstein" else 1,
+        simultaneous=objective == "relativistic",
+        clip_gradients=5.0,
+    )
+    images = Items(Stream(1, "images").uniform(20, 1, 8, 8))
+    part = distributed.rank(), distributed.count()
+    size = BATCH // distributed.count()
+    for _ in range(STEPS):
+        real = images.batch(size, Stream(0, "data", game.steps).shared(*part)).double()
+        game.step([real] * game.discriminator_steps)
+    torch.set_default_dtype(torch.float32)
+    return [*game.state().values()]
+
+
+class Doubled(Source):
+    """Another source's items in float64."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.item_shape, self.num_items, self.class_shares = source.item_shape, source.num_items, source.class_shares
+
+    def batch(self, size: int, stream: Stream) -> Tensor:
+        return self.source.batch(size, stream).double()
+
+    def labels(self, size: int, stream: Stream) -> Tensor | None:
+        return self.source.labels(size, stream)
+
+
+def trainings() -> list[Tensor]:
+    """The states of the digits' default with clusters and with labels, after ten steps in float64."""
+    states = []
+    for conditional in (False, True):
+        settings = {"conditional": conditional, "width": 8, "steps": 10, "evaluation_share": 0.0}
+        trainer = build(*resolve(recipe_for("digits", None, **settings)))
+        for player in (trainer.game.generator, trainer.game.discriminator):
+            player.double()
+        trainer.average = Average(trainer.game.generator, 0.9)
+        trainer.data = Doubled(trainer.data)
+        while not trainer.end():
+            trainer._iterate()
+        states += [*trainer.game.state().values(), *trainer.average.module.state_dict().values()]
+    return states
+
+
+def helpers() -> list[object]:
+    """What the collective operations give."""
+    rank, count = distributed.rank(), distributed.count()
+    rows = torch.arange(12.0).reshape(4, 3)[rank * 4 // count : (rank + 1) * 4 // count]
+    largest = distributed.largest([float(-rank), 3.0 if rank == count - 1 else 0.0])
+    first = distributed.by_the_first(lambda: {"made by": distributed.rank()})
+    try:
+        distributed.by_the_first(lambda: 1 // 0)
+        failed = ""
+    except (ZeroDivisionError, sparring.ProcessError) as error:
+        failed = type(error).__name__
+    return [distributed.deviation(rows).item(), *distributed.mean([rows.sum(0)]), largest, first, rank, failed]
+
+
+@contextmanager
+def _free_port() -> Iterator[int]:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        yield listening.getsockname()[1]
+
+
+def play(task: str, processes: int, folder: Path) -> list[object]:
+    """What each process makes of a task."""
+    with _free_port() as port:
+        pass
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
+    code = (
+        f"import pickle, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import test_distributed as tests\nfrom sparring import distributed\n"
+        f"with distributed.joined():\n"
+        f"    made = tests.{task}()\n    pickle.dump(made, open({str(folder)!r} + f'/{{distributed.rank()}}', 'wb'))"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(processes)
+    ]
+    errors = [process.communicate()[1].decode() for process in started]
+    assert not any(process.returncode for process in started), "\n".join(errors)
+    return [pickle.loads((folder / str(rank)).read_bytes()) for rank in range(processes)]
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[tuple[str, str], list[Tensor]]:
+    return games()
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_every_game_of_several_processes_is_that_of_one(
+    processes: int, alone: dict[tuple[str, str], list[Tensor]], tmp_path: Path
+) -> None:
+    for played in play("games", processes, tmp_path):
+        assert isinstance(played, dict)
+        for case in CASES:
+            for mine, theirs in zip(played[case], alone[case], strict=True):
+                torch.testing.assert_close(
+                    mine, theirs, rtol=0, atol=1e-10, msg=lambda text, case=case: f"{case} {text}"
+                )
+
+
+def test_a_training_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
+    expected = trainings()
+    first, second = play("trainings", 2, tmp_path)
+    assert isinstance(first, list)
+    assert isinstance(second, list)
+    for mine, other, alone in zip(first, second, expected, strict=True):
+        assert torch.equal(mine, other)
+        torch.testing.assert_close(mine, alone, rtol=0, atol=1e-10)
+
+
+def test_the_collective_operations(tmp_path: Path) -> None:
+    deviation = torch.arange(12.0).std().item()
+    for rank, made in enumerate(play("helpers", 2, tmp_path)):
+        assert isinstance(made, list)
+        assert made[0] == pytest.approx(deviation)
+        assert made[1].tolist() == [9.0, 11.0, 13.0]
+        assert made[2] == [0.0, 3.0]
+        assert made[3] == {"made by": 0}
+        assert made[4] == rank
+        assert made[5] == ("ZeroDivisionError" if rank == 0 else "ProcessError")
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparring.build.count", lambda: 3)
+    with pytest.raises(sparring.UsageError, match="batch of 64 cannot be shared by 3 processes"):
+        resolve(recipe_for("digits", None, batch_size=64))
