@@ -42,15 +42,17 @@ def weights(objective: str, penalty: str) -> list[Tensor]:
         discriminator = nn.Sequential(nn.Conv2d(1, 4, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(4, 6, 4, 2, 1),
                                       nn.BatchNorm2d(6) if normalized else nn.Identity(), nn.LeakyReLU(0.2),
                                       nn.Flatten(), nn.Linear(24, 1))  # fmt: skip
+    for player in (generator, discriminator):
+        distributed.synchronize(player)
     game = sparring.Game(
-        distributed.synchronized(generator),
-        distributed.synchronized(discriminator),
+        generator,
+        discriminator,
         objective=objective,
         penalties=[PENALTIES[penalty]()],
         generator_optimizer=torch.optim.SGD(generator.parameters(), 0.05),
         discriminator_optimizer=torch.optim.SGD(discriminator.parameters(), 0.05),
         discriminator_steps=2 if objective == "wasserstein" else 1,
-        simultaneous=objective == "relativistic",
+        simultaneous=objective in ("relativistic", "hinge"),
         clip_gradients=5.0,
     )
     images = Items(Stream(1, "images").uniform(20, 1, 8, 8))
@@ -93,7 +95,7 @@ def trainings() -> list[Tensor]:
     return states
 
 
-def helpers() -> list[object]:
+def operations() -> list[object]:
     """What the collective operations give."""
     rank, count = distributed.rank(), distributed.count()
     rows = torch.arange(12.0).reshape(4, 3)[rank * 4 // count : (rank + 1) * 4 // count]
@@ -168,7 +170,7 @@ def test_a_training_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
 
 def test_the_collective_operations(tmp_path: Path) -> None:
     deviation = torch.arange(12.0).std().item()
-    for rank, made in enumerate(play("helpers", 2, tmp_path)):
+    for rank, made in enumerate(play("operations", 2, tmp_path)):
         assert isinstance(made, list)
         assert made[0] == pytest.approx(deviation)
         assert made[1].tolist() == [9.0, 11.0, 13.0]

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from sparring.data import MAX_CLASSES, PRIORS, Dataset, Items, Scaled, clustered, open_dataset, resized
-from sparring.distributed import count, synchronized
+from sparring.distributed import count, synchronize
 from sparring.errors import UnknownNameError, UsageError
 from sparring.game import Game
 from sparring.generator import Config
@@ -121,7 +121,8 @@ def build(recipe: Recipe, dataset: Dataset) -> Trainer:
         discriminator = NETWORKS[recipe.network].discriminator(
             config.item_shape, recipe.width, recipe.normalization, len(config.class_shares)
         )
-    for player in (synchronized(generator), synchronized(discriminator)):
+    for player in (generator, discriminator):
+        synchronize(player)
         convert_conv2d_weight_memory_format(player.to(device), torch.channels_last)  # in which they are faster
     penalty = PENALTIES[recipe.penalty](recipe.penalty_weight, recipe.penalty_interval)
     game = Game(

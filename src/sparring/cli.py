@@ -22,7 +22,7 @@ from sparring.errors import ProcessError, SparringError, SparringWarning, Unknow
 
 Set = UseAppendAction[tuple[str, ...]]
 
-PROCESS = int(os.environ.get("RANK", "0"))
+PROCESS = int(os.environ["RANK"]) if {"RANK", "WORLD_SIZE"} <= os.environ.keys() else 0
 """Which of the processes this is, where `torchrun` started several."""
 
 
@@ -183,10 +183,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = partial(_show_warning, warnings.showwarning)
-            if isinstance(command, Train | Resume) and command.processes > 1 and "RANK" not in os.environ:
-                code = _launch(command.processes, sys.argv[1:] if arguments is None else arguments)
-            else:
-                code = _run(command)
+            code = _run(command, sys.argv[1:] if arguments is None else arguments)
     except SparringError as error:
         if not (PROCESS and isinstance(error, ProcessError)):  # the one that failed says why
             print(f"sparring: {f'process {PROCESS}: ' if PROCESS else ''}{error}", file=sys.stderr)
@@ -209,18 +206,28 @@ def _show_warning(show: Callable[..., None], message: Warning | str, *details: A
         print(f"sparring: warning: {message}", file=sys.stderr, flush=True)
 
 
+def _is_launched(processes: int) -> bool:
+    """Whether this is one of several processes already, or the only one."""
+    if processes < 1:
+        raise UsageError(f"--processes must be at least 1, and is {processes}")
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if 1 < started != processes > 1:
+        raise UsageError(f"torchrun started {started} processes: leave --processes {processes} away")
+    return started > 1 or processes == 1
+
+
 def _launch(processes: int, arguments: list[str]) -> int:
     from sparring.distributed import launch
 
-    return launch(processes, "-m", "sparring", *arguments)
+    return launch(processes, "-P", "-m", "sparring", *arguments)
 
 
-def _run(command: Train | Resume | Sample | Evaluate | Diagnose | List | Bench) -> int:
+def _run(command: Train | Resume | Sample | Evaluate | Diagnose | List | Bench, arguments: list[str]) -> int:
     match command:
         case Train():
-            return _train(command)
+            return _train(command, arguments)
         case Resume():
-            return _resume(command)
+            return _resume(command, arguments)
         case Sample():
             return _sample(command)
         case Evaluate():
@@ -233,7 +240,7 @@ def _run(command: Train | Resume | Sample | Evaluate | Diagnose | List | Bench) 
             return _bench(command)
 
 
-def _train(command: Train) -> int:
+def _train(command: Train, arguments: list[str]) -> int:
     from sparring.recipes import recipe_for
 
     given = {name: value for name, value in asdict(command).items() if value is not None}
@@ -252,12 +259,16 @@ def _train(command: Train) -> int:
         print(f"{dataset.train.num_items or 'endless'} items of {list(dataset.train.item_shape)}", file=sys.stderr)
         return 0
 
+    if not _is_launched(command.processes):
+        return _launch(command.processes, arguments)
     from sparring.training import play
 
     return _show(partial(play, recipe, command.out))
 
 
-def _resume(command: Resume) -> int:
+def _resume(command: Resume, arguments: list[str]) -> int:
+    if not _is_launched(command.processes):
+        return _launch(command.processes, arguments)
     from sparring.training import play_on
 
     limits = command.steps, command.images, command.minutes

@@ -4,7 +4,7 @@ Each process plays the same step on its own rows of the same global batch (`seed
 are averaged by one operation for each player, before anything looks at them. So every process makes the same update,
 and nothing wraps the networks: penalties differentiate twice, players are frozen, as if one process played.
 
-Where batch normalisation stands, its statistics are those of the global batch (`synchronized`).
+Where batch normalisation stands, its statistics are those of the global batch (`synchronize`).
 
 The processes are those of `torch.distributed`. Alone, where it is not initialised, each of these functions is the
 identity.
@@ -17,18 +17,21 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from sparring.errors import ProcessError
+from sparring.errors import ProcessError, UsageError
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(minutes=5)
-"""So long a process waits for another, which may be measuring or saving, before it takes it for dead."""
+PATIENCE = timedelta(minutes=30)
+"""So long a process waits for another, which may be reading data, measuring or saving, before it takes it for dead."""
+SAVING_SECONDS = 300
+"""So long a process that was told to stop has for it."""
 
 
 def launch(processes: int, *arguments: str) -> int:
@@ -42,27 +45,38 @@ def launch(processes: int, *arguments: str) -> int:
 
     Returns:
         The exit code: of the process that failed first, or of a signal.
+
+    Raises:
+        ProcessError: if a signal ended one of them alone.
     """
-    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed").setLevel(logging.ERROR)  # the processes say what happens to them
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the processes say what happens to them
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVING_SECONDS))
+    folder = TemporaryDirectory()
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=processes,
+        logs_specs=DefaultLogsSpecs(log_dir=folder.name),
         run_id=str(os.getpid()),
         rdzv_backend="c10d",
         rdzv_endpoint="127.0.0.1:0",
         max_restarts=0,
-        signals_to_handle="SIGTERM,SIGINT,SIGUSR1",
+        signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
     )
     try:
-        elastic_launch(config, sys.executable)(*arguments)
+        with folder:
+            elastic_launch(config, sys.executable)(*arguments)
     except ChildFailedError as error:
-        first = min(error.failures.values(), key=lambda failure: failure.timestamp)
+        for rank, failure in error.failures.items():
+            if failure.exitcode < 0 and -failure.exitcode != signal.SIGTERM:  # by which the launcher ends the others
+                name = signal.Signals(-failure.exitcode).name
+                raise ProcessError(f"process {rank} was ended by {name}: go on with `sparring resume`") from None
+        first = min(error.failures.values(), key=lambda failure: (failure.timestamp, -failure.exitcode))
         return 1 if first.exitcode < 0 else first.exitcode
     except SignalException as error:
         return 0 if error.sigval == signal.SIGUSR1 else 128 + error.sigval
@@ -82,12 +96,12 @@ def count() -> int:
 @contextmanager
 def joined() -> Iterator[None]:
     """While it lasts, this process plays with those that `torchrun` started beside it, if it did."""
-    if count() > 1 or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if count() > 1 or not {"RANK", "WORLD_SIZE"} <= os.environ.keys() or os.environ["WORLD_SIZE"] == "1":
         yield
         return
+    if (local := int(os.environ.get("LOCAL_RANK", "0"))) < torch.cuda.device_count():
+        torch.cuda.set_device(local)
     with _reaching_others():
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         # The launcher's store outlives a restart, and would give out the addresses of processes that have died.
         store, rank, processes = next(dist.rendezvous("env://", timeout=PATIENCE))  # type: ignore[attr-defined]
         store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)  # type: ignore[attr-defined]
@@ -109,7 +123,7 @@ def mean(tensors: Sequence[Tensor]) -> list[Tensor]:
     flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
     _add_up(flat)
     parts = torch.split(flat / count(), [tensor.numel() for tensor in tensors])
-    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+    return [part.view(tensor.shape).to(tensor.dtype) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def deviation(values: Tensor) -> Tensor:
@@ -131,7 +145,7 @@ def largest(numbers: Sequence[float]) -> list[float]:
     """Of each number the largest that a process has, so that all decide alike."""
     if count() == 1:
         return list(numbers)
-    shared = torch.tensor(numbers, dtype=torch.float64, device=_device())
+    shared = torch.tensor(numbers, dtype=torch.float64)
     with _reaching_others():
         dist.all_reduce(shared, dist.ReduceOp.MAX)
     return cast(list[float], shared.tolist())
@@ -146,35 +160,47 @@ def by_the_first(make: Callable[[], T]) -> T:
     if count() == 1:
         return make()
     made: list[Any] = [None, None]  # and the exit code where it failed
-    try:
-        if rank() == 0:
+    if rank() == 0:
+        try:
             made[0] = make()
-    except BaseException as error:
-        made[1] = getattr(error, "exit_code", 1)
-        raise
-    finally:
-        with _reaching_others():
-            dist.broadcast_object_list(made, device=_device())
+        except BaseException as error:
+            made[1] = getattr(error, "exit_code", 1)
+            with suppress(ProcessError):
+                _give_out(made)
+            raise
+    _give_out(made)
     if made[1] is not None:
         raise ProcessError("the first process failed, and says why", made[1])
     return cast(T, made[0])
 
 
-def synchronized(network: nn.Module) -> nn.Module:
-    """The network, its batch normalisation by the statistics of the global batch where several processes play.
+def start_alike(network: nn.Module) -> None:
+    """Give all processes the weights and buffers that the first one has."""
+    if count() > 1:
+        with _reaching_others(), torch.no_grad():
+            for value in network.state_dict().values():
+                dist.broadcast(value, 0)
+
+
+def synchronize(network: nn.Module) -> None:
+    """Make a network's batch normalisation go by the statistics of the global batch, where several processes play.
 
     Its parameters and buffers stay, under the same names.
+
+    Raises:
+        UsageError: for a layer without weights or running statistics of its own.
     """
     if count() == 1:
-        return network
+        return
     for name, child in network.named_children():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
-            layer = _SynchronizedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+            if not (child.affine and child.track_running_stats and child.momentum is not None):
+                raise UsageError(f"cannot synchronize the layer {name!r}: {child}")
+            layer = _SynchronizedBatchNorm(child.num_features, child.eps, child.momentum)
             layer._parameters, layer._buffers = child._parameters, child._buffers
-            setattr(network, name, layer)
+            setattr(network, name, layer.train(child.training))
         else:
-            synchronized(child)
-    return network
+            synchronize(child)
 
 
 class _SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -193,19 +219,18 @@ class _SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
+        assert self.momentum is not None
         each = [0, *range(2, samples.ndim)]
-        moments: Tensor = _Sum.apply(torch.stack([samples.mean(each), samples.square().mean(each)]))  # type: ignore[no-untyped-call]
-        mean, square = moments / count()
-        variance = (square - mean.square()).clamp_min(0)
+        shape = (1, -1, *[1] * (samples.ndim - 2))
+        mean = _mean(samples.mean(each)).view(shape)
+        variance = _mean((samples - mean).square().mean(each)).view(shape)
         n = samples.numel() // samples.shape[1] * count()
-        momentum = 0.1 if self.momentum is None else self.momentum
         with torch.no_grad():
             self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, momentum)
-            self.running_var.lerp_(variance * n / (n - 1), momentum)
-        shape = (1, -1, *[1] * (samples.ndim - 2))
-        scale = torch.rsqrt(variance + self.eps) * self.weight
-        return torch.addcmul((self.bias - mean * scale).view(shape), samples, scale.view(shape))
+            self.running_mean.lerp_(mean.flatten(), self.momentum)
+            self.running_var.lerp_(variance.flatten() * n / (n - 1), self.momentum)
+        scale = torch.rsqrt(variance + self.eps) * self.weight.view(shape)
+        return torch.addcmul(self.bias.view(shape) - mean * scale, samples, scale)
 
 
 class _Sum(torch.autograd.Function):
@@ -222,9 +247,20 @@ class _Sum(torch.autograd.Function):
         return _Sum.apply(slopes[0])  # type: ignore[no-untyped-call]
 
 
+def _mean(values: Tensor) -> Tensor:
+    """Over the processes, with a graph."""
+    total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
+    return total / count()
+
+
 def _add_up(values: Tensor) -> None:
     with _reaching_others():
         dist.all_reduce(values)
+
+
+def _give_out(made: list[Any]) -> None:
+    with _reaching_others():
+        dist.broadcast_object_list(made, device=torch.device("cpu"))
 
 
 @contextmanager
@@ -233,7 +269,3 @@ def _reaching_others() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise ProcessError(f"another process of this training ended, or cannot be reached ({error})") from error
-
-
-def _device() -> torch.device:
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")

@@ -70,8 +70,8 @@ class _Update:
     gradient_norm: Tensor
     loss: float
     penalty: float
-    at_samples: Samples | None
-    """The loss's gradient at the samples that were asked about."""
+    slopes: tuple[Tensor, ...]
+    """The loss's gradients at what else was asked about."""
 
 
 class Game:
@@ -149,6 +149,8 @@ class Game:
         with Stream(seed, "penalties").as_default():
             for penalty in self.penalties:
                 penalty.prepare(discriminator)
+        for player in (generator, discriminator):
+            distributed.start_alike(player)
         self.generator_optimizer = generator_optimizer or _adam(generator)
         self.discriminator_optimizer = discriminator_optimizer or _adam(discriminator)
 
@@ -160,7 +162,8 @@ class Game:
 
         Args:
             real: a batch of real samples [batch, ...]; or a sequence of `discriminator_steps` batches of one size,
-                one for each update of the discriminator. A single batch serves them all.
+                one for each update of the discriminator. A single batch serves them all. Of several processes each
+                gives its part of the batch, all of one size.
             labels: the classes of the real samples [batch], in the same form; or None.
 
         Returns:
@@ -260,7 +263,8 @@ class Game:
     def _is_one_stage(self, fake: Samples, labels: Labels | None) -> bool:
         """Whether one pass through the discriminator serves both players (`sparring.one_stage`)."""
         if self.simultaneous and self._judges_each_alone is None:
-            self._judges_each_alone = judges_each_alone(self.discriminator, fake, labels)
+            (couples,) = distributed.largest([not judges_each_alone(self.discriminator, fake, labels)])
+            self._judges_each_alone = not couples
         return self.simultaneous and bool(self._judges_each_alone)
 
     def _generator_losses(self, real: Samples, fake: Samples, labels: Labels | None) -> PerSample:
@@ -297,24 +301,22 @@ class Game:
         if penalty.requires_grad:  # it may depend on the generated samples too, and the generator ignores that
             slopes = judge.slopes(judged)
             return self._differentiate(self.discriminator, loss, penalty, seen), slopes
-        update = self._differentiate(self.discriminator, loss, penalty, seen, at=judge.inputs(judged))
-        assert update.at_samples is not None
-        return update, logit_slopes(self.objective, judge(real), judge(judged), update.at_samples)
+        update = self._differentiate(self.discriminator, loss, penalty, seen, at=(judge(judged), judge.inputs(judged)))
+        at_samples = logit_slopes(*update.slopes)
+        (nowhere,) = distributed.largest([at_samples is None])  # all go the same way
+        return update, None if nowhere else at_samples
 
     def _differentiate(
-        self, player: nn.Module, loss: Tensor, penalty: Tensor, seen: dict[str, Tensor], at: Samples | None = None
+        self, player: nn.Module, loss: Tensor, penalty: Tensor, seen: dict[str, Tensor], at: tuple[Tensor, ...] = ()
     ) -> _Update:
         # Only the player's own gradients are computed: the other one is frozen without being told so.
         parameters = [parameter for parameter in player.parameters() if parameter.requires_grad]
-        samples = [] if at is None else [at]
-        both = torch.autograd.grad(
-            loss + penalty, [*parameters, *samples], retain_graph=False, allow_unused=True, materialize_grads=True
-        )
+        both = torch.autograd.grad(loss + penalty, [*parameters, *at], allow_unused=True, materialize_grads=True)
         *gradients, loss, penalty = distributed.mean([*both[: len(parameters)], loss, penalty])
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         if not math.isfinite(loss.item() + penalty.item() + norm.item()):
             raise self._divergence(player, seen | {"loss": loss, "penalty": penalty}, gradients, norm)
-        return _Update(parameters, gradients, norm, loss.item(), penalty.item(), None if at is None else both[-1])
+        return _Update(parameters, gradients, norm, loss.item(), penalty.item(), both[len(parameters) :])
 
     def _divergence(
         self, player: nn.Module, seen: dict[str, Tensor], gradients: list[Tensor], norm: Tensor

@@ -24,7 +24,7 @@ SMALLEST_SLOPE = 1e-20
 
 
 def judges_each_alone(discriminator: nn.Module, samples: Samples, labels: Labels | None = None) -> bool:
-    """Whether a discriminator's logit of a sample depends on that sample alone, tried on samples.
+    """Whether a discriminator's logit of a sample depends on that sample alone, tried on two samples or more.
 
     Example:
         >>> judges_each_alone(nn.Linear(2, 1), torch.randn(4, 2))
@@ -36,27 +36,20 @@ def judges_each_alone(discriminator: nn.Module, samples: Samples, labels: Labels
     samples = samples.detach().requires_grad_()
     logits = judge(samples) if labels is None else judge(samples, labels)
     (slopes,) = torch.autograd.grad(logits.flatten()[0], samples)
-    return not slopes[1:].any()
+    return len(samples) > 1 and not slopes[1:].any()
 
 
-def logit_slopes(
-    objective: Objective, real_logits: Logits, fake_logits: Logits, loss_slopes: Samples
-) -> Samples | None:
+def logit_slopes(by_logits: Logits, by_samples: Samples) -> Samples | None:
     """∂b/∂x at generated samples, from the backward pass of the discriminator's loss.
 
     Args:
-        objective: the game.
-        real_logits: [batch].
-        fake_logits: [batch], of the generated samples.
-        loss_slopes: ∂L_D/∂x at them [batch, ...], L_D being the mean of the discriminator's losses.
+        by_logits: ∂L_D/∂b, [batch], L_D being the mean of the discriminator's losses.
+        by_samples: ∂L_D/∂x, [batch, ...].
 
     Returns:
         [batch, ...]; None where some ∂L_D/∂b vanishes, as a hinge's does.
     """
-    real_logits, fake_logits = real_logits.detach(), fake_logits.detach().requires_grad_()
-    loss = objective.discriminator(real_logits, fake_logits).mean()
-    (by_logits,) = torch.autograd.grad(loss, fake_logits)
-    return None if by_logits.abs().min() < SMALLEST_SLOPE else loss_slopes / _for_each(by_logits, loss_slopes)
+    return None if by_logits.abs().min() < SMALLEST_SLOPE else by_samples / _for_each(by_logits, by_samples)
 
 
 def generator_loss(

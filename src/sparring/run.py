@@ -51,11 +51,13 @@ class RecipeFile:
         recipe: the recipe, nothing left open.
         versions: of sparring, Python, torch and numpy.
         processes: how many play it together.
+        launch: by which start of `torchrun`; nothing where there was none.
     """
 
     recipe: Recipe
     versions: dict[str, str]
     processes: int = 1
+    launch: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,12 +168,18 @@ class Run:
     def write_recipe(self, recipe: Recipe) -> None:
         """Write `recipe.json`."""
         versions = {"python": sys.version.split()[0]} | {name: version(name) for name in ("sparring", "torch", "numpy")}
-        write_json(self.path / "recipe.json", asdict(RecipeFile(recipe, versions, count())))
+        write_json(self.path / "recipe.json", asdict(RecipeFile(recipe, versions, count(), launch())))
         self.played = asdict(recipe)
 
     def recipe(self) -> Recipe:
         """Read `recipe.json`."""
         return read_json(self.path / "recipe.json", RecipeFile).recipe
+
+    def is_of_this_launch(self, recipe: Recipe) -> bool:
+        """Whether the same start of `torchrun` began it."""
+        file = read_json(self.path / "recipe.json", RecipeFile)
+        named = launch() not in ("", "none")  # without a rendezvous no start has a name: the recipe must do
+        return file.launch == launch() and (named or file.recipe == recipe)
 
     def processes(self) -> int:
         """How many processes played it together."""
@@ -235,6 +243,11 @@ def _checked(line: object, name: str) -> LogLine:
     if not isinstance(alarms, list) or not all(isinstance(each, dict) and "name" in each for each in alarms):
         raise UsageError(f"the alarms in {name} have no names: it was not written by a training")
     return line
+
+
+def launch() -> str:
+    """What `torchrun` calls this start of it and its restarts; nothing where it started none."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "")
 
 
 def create(path: Path | None, name: str) -> Run:

@@ -1,9 +1,11 @@
 """When to stop: step nine of the nine."""
 
 import math
+import os
 import re
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +15,8 @@ from typing import Any
 
 from sparring.errors import UsageError
 
+ECHO_SECONDS = 5.0
+"""Within which a signal that comes again to one of several processes is the same one."""
 WINDOW = 8
 """Evaluations that the search for a plateau of a metric compares with as many before them."""
 
@@ -149,6 +153,7 @@ def signals_received() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received  # only the main thread may handle signals
         return
+    echo_until = math.inf  # what launchers pass on, clusters may have sent to each process too
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
 
     def restore() -> None:
@@ -156,8 +161,13 @@ def signals_received() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        restore()
+        nonlocal echo_until
+        if not received:
+            received.append(number)
+            echo_until = time.monotonic() + (ECHO_SECONDS if "TORCHELASTIC_RUN_ID" in os.environ else 0.0)
+        elif time.monotonic() >= echo_until:
+            restore()
+            signal.raise_signal(number)
 
     for number in before:
         signal.signal(number, stop)

@@ -197,9 +197,8 @@ class Trainer:
 
     def _agreed(self, received: list[int]) -> Outcome:
         """Whether and why to stop: the same in all processes, whichever received a signal or has the clock."""
-        number, self.seconds, reached = distributed.largest(
-            [max(received, default=0), self.seconds, bool(self.reached)]
-        )
+        seconds = self.seconds if distributed.rank() == 0 else 0.0  # by the clock of the first
+        number, self.seconds, reached = distributed.largest([max(received, default=0), seconds, bool(self.reached)])
         if number:
             name = signal.Signals(int(number)).name
             return Outcome("stopped", f"{name} was received", int(number))
@@ -209,11 +208,11 @@ class Trainer:
 
     def _begin(self, run: Run) -> None:
         self._write_summary(run, RUNNING)
-        if self.monitor:
-            self.monitor.prepare()
         if self.game.steps == 0:
             self._draw_samples(run)
             self._save(run)
+        if self.monitor:
+            self.monitor.prepare()
 
     def _finish(self, run: Run, on_progress: Callable[[Progress], None], outcome: Outcome) -> None:
         if outcome.status == "finished":

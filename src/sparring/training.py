@@ -81,9 +81,12 @@ def resume(
 def play(recipe: Recipe, out: Path | None, on_progress: OnProgress = lambda progress: None) -> tuple[Run, Outcome]:
     """Train by a recipe, and tell how it ended as well."""
     with distributed.joined():
-        if (path := _restarted(out)) is not None:
-            return play_on(path, None, None, None, on_progress)
         recipe, dataset = _resolved(recipe)
+        again, ended = distributed.by_the_first(lambda: _restarted(out, recipe))
+        if again and ended:
+            return again, ended
+        if again:
+            return play_on(again.path, None, None, None, on_progress)
         trainer = build(recipe, dataset)
         run = distributed.by_the_first(lambda: _begun(out, recipe))
         try:
@@ -92,13 +95,15 @@ def play(recipe: Recipe, out: Path | None, on_progress: OnProgress = lambda prog
             run.unlock()
 
 
-def _restarted(out: Path | None) -> Path | None:
-    """The run that `torchrun` starts again, if it does."""
+def _restarted(out: Path | None, recipe: Recipe) -> tuple[Run | None, Outcome | None]:
+    """The run that `torchrun` starts again, if it does; and how it ended, if only a process failed after that."""
     if out is None and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")):
         raise UsageError("torchrun --max-restarts must find the run again: give --out")
-    if out is None or not int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):
-        return None
-    return out if distributed.by_the_first((out / "recipe.json").exists) else None
+    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    if out is None or not again or not (out / "recipe.json").exists() or not Run(out).is_of_this_launch(recipe):
+        return None, None
+    summary = Run(out).summary()
+    return Run(out), Outcome("finished", summary.reason) if summary.status == "finished" else None
 
 
 def _resolved(recipe: Recipe) -> tuple[Recipe, Dataset]:

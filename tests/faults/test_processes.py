@@ -1,5 +1,6 @@
 """Faults 10 to 12: several processes train together, and one dies, is told to stop, or is no longer there."""
 
+import os
 import signal
 import subprocess
 import time
@@ -77,6 +78,16 @@ def test_torchrun_starts_it_again(rank: int, start: Start, undisturbed: dict[str
     assert contents(tmp_path / "run") == undisturbed
 
 
+def test_a_restart_takes_no_other_run_over(start: Start, tmp_path: Path) -> None:
+    """What stood in the folder before is refused the second time as it is the first."""
+    assert end(start(*OPTIONS)).returncode == 0
+    before = contents(tmp_path / "run")
+    ended = torchrun(start, tmp_path, rank=0, name="SIGKILL", restarts=1)
+    assert ended.returncode == 1
+    assert ended.stderr.count("run is not empty") == 2
+    assert contents(tmp_path / "run") == before
+
+
 def test_a_restart_must_find_the_run(start: Start, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text("from sparring.cli import main; main()")
@@ -103,7 +114,7 @@ def test_one_is_told_to_stop(name: str, start: Start, undisturbed: dict[str, obj
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
 def test_all_are_told_to_stop(name: str, start: Start, tmp_path: Path) -> None:
-    """Faults 8 and 9, of several: a signal to the command goes on to its processes."""
+    """Faults 8 and 9, of several: clusters signal each process, and the command passes on what it gets as well."""
     number = getattr(signal, name)
     endless = [option if option != str(STEPS) else "1000000" for option in OPTIONS]
     process = start(*endless, "--processes", "2")
@@ -111,7 +122,11 @@ def test_all_are_told_to_stop(name: str, start: Start, tmp_path: Path) -> None:
     while not (log.exists() and log.stat().st_size):  # the first line of the log
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    process.send_signal(number)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [int(child) for child in children if b"--processes" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    assert len(workers) == 2
+    for worker in [process.pid, *workers]:
+        os.kill(worker, number)
     ended = end(process)
     assert ended.returncode == (0 if name == "SIGUSR1" else 128 + number), ended.stderr
     assert Run(tmp_path / "run").summary().status == "stopped"
