@@ -158,15 +158,15 @@ def _next_steps(run: Run, summary: Summary, log: list[LogLine]) -> Iterable[str]
 
 
 def _samples(run: Run) -> Iterable[str]:
-    paths = sorted((run.path / "samples").glob("step-*.png"), key=lambda path: int(path.stem.removeprefix("step-")))
+    paths = list(run.sample_paths().items())
     if not paths:
         return
     last = len(paths) - 1
     chosen = sorted({round(last * number / max(1, NUM_PICTURES - 1)) for number in range(NUM_PICTURES)})
     yield "<h2>Samples over time</h2><p class='quiet'>Always the same latents.</p><div class='strip'>"
     for index in chosen:
-        step = int(paths[index].stem.removeprefix("step-"))
-        yield f"<figure>{_embedded(Image.open(paths[index]))}<figcaption>step {step:,}</figcaption></figure>"
+        step, path = paths[index]
+        yield f"<figure>{_embedded(Image.open(path))}<figcaption>step {step:,}</figcaption></figure>"
     yield "</div>"
 
 

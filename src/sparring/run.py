@@ -15,6 +15,7 @@ summary.json          status, steps, images, seconds, metrics, health
 import fcntl
 import json
 import os
+import re
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -132,6 +133,11 @@ class Run:
     def sample_path(self, step: int) -> Path:
         """The picture of samples at a step."""
         return self.path / "samples" / f"step-{step:06d}.png"
+
+    def sample_paths(self) -> dict[int, Path]:
+        """The pictures of samples that there are by their steps, earliest first."""
+        matches = ((re.fullmatch(r"step-(\d+)\.png", path.name), path) for path in self.path.glob("samples/*"))
+        return dict(sorted((int(match[1]), path) for match, path in matches if match))
 
     def lock(self) -> None:
         """Keep other processes from writing here, until this one ends or unlocks.

@@ -208,6 +208,7 @@ class Trainer:
 
     def _begin(self, run: Run) -> None:
         self._write_summary(run, RUNNING)
+        self._drop_samples(run)
         if self.game.steps == 0:
             self._draw_samples(run)
             self._save(run)
@@ -390,6 +391,13 @@ class Trainer:
         with _or_without(path.parent):
             path.parent.mkdir(exist_ok=True)
             pictures.save(picture, path)
+
+    def _drop_samples(self, run: Run) -> None:
+        """Those that an undisturbed training would not have: of steps that come again, and of where it stopped."""
+        now, every = self.game.steps, self.intervals.sample_steps
+        for step, path in run.sample_paths().items():
+            if step > now or (step == now and every is not None and step % every):
+                path.unlink()
 
     def _save(self, run: Run) -> None:
         state = self.game.state()
