@@ -1,5 +1,6 @@
 """Several processes play the game that one process plays."""
 
+import gc
 import os
 import pickle
 import socket
@@ -109,6 +110,13 @@ def operations() -> list[object]:
     return [distributed.deviation(rows).item(), *distributed.mean([rows.sum(0)]), largest, first, rank, failed]
 
 
+def threads_of_groups() -> list[str]:
+    """The names of the threads that a process group has in this process."""
+    gc.collect()
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    return [name for name in names if "gloo" in name]
+
+
 @contextmanager
 def _free_port() -> Iterator[int]:
     with socket.socket() as listening:
@@ -117,7 +125,7 @@ def _free_port() -> Iterator[int]:
 
 
 def play(task: str, processes: int, folder: Path) -> list[object]:
-    """What each process makes of a task."""
+    """What each process makes of a task; no thread is left that could run into the interpreter's end."""
     with _free_port() as port:
         pass
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
@@ -125,7 +133,8 @@ def play(task: str, processes: int, folder: Path) -> list[object]:
         f"import pickle, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import test_distributed as tests\nfrom sparring import distributed\n"
         f"with distributed.joined():\n"
-        f"    made = tests.{task}()\n    pickle.dump(made, open({str(folder)!r} + f'/{{distributed.rank()}}', 'wb'))"
+        f"    made = tests.{task}()\n    pickle.dump(made, open({str(folder)!r} + f'/{{distributed.rank()}}', 'wb'))\n"
+        "assert not tests.threads_of_groups()"
     )
     started = [
         subprocess.Popen(

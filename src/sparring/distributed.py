@@ -10,6 +10,7 @@ The processes are those of `torch.distributed`. Alone, where it is not initialis
 identity.
 """
 
+import importlib
 import logging
 import os
 import signal
@@ -101,6 +102,9 @@ def joined() -> Iterator[None]:
         return
     if (local := int(os.environ.get("LOCAL_RANK", "0"))) < torch.cuda.device_count():
         torch.cuda.set_device(local)
+    # Imported later, as optimisers do, it would keep the group for ever as a default argument; and threads of a group
+    # that lives until Python ends abort the process now and then.
+    importlib.import_module("torch.distributed.nn")
     with _reaching_others():
         # The launcher's store outlives a restart, and would give out the addresses of processes that have died.
         store, rank, processes = next(dist.rendezvous("env://", timeout=PATIENCE))  # type: ignore[attr-defined]
