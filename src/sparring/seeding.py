@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.random.bit_generator import ISeedSequence
 from torch import Tensor
 
 
@@ -83,7 +84,7 @@ class Stream:
         """While it lasts, torch's own generator on the CPU (initialisation, dropout) draws from this stream."""
         # Not torch.manual_seed, which seeds every device there may be, and takes as long as a small network's layer.
         before = torch.default_generator.get_state()
-        torch.default_generator.manual_seed(int(self._generator().integers(2**63, size=self.count)[self.rank]))
+        torch.default_generator.manual_seed(self._bits().random_raw(self.count)[self.rank].item() >> 1)
         try:
             yield
         finally:
@@ -96,8 +97,22 @@ class Stream:
         return torch.from_numpy(drawn[self.rank * shape[0] : (self.rank + 1) * shape[0]])
 
     def _generator(self) -> np.random.Generator:
+        return np.random.Generator(self._bits())
+
+    def _bits(self) -> np.random.Philox:
         purpose = int.from_bytes(hashlib.blake2b(self.purpose.encode(), digest_size=8).digest())
         key = np.array([self.seed, purpose], dtype=np.uint64)
         # The step is a high word of the counter: streams of neighbouring steps are 2**128 blocks apart.
         counter = np.array([0, 0, self.step, 0], dtype=np.uint64)
-        return np.random.Generator(np.random.Philox(key=key, counter=counter))
+        return np.random.Philox(_Key(key), counter=counter)  # type: ignore[arg-type]  # the stubs know no ISeedSequence
+
+
+class _Key(ISeedSequence):
+    """A key for Philox in the place of a seed: given as `key`, numpy would draw a seed from the system as well."""
+
+    def __init__(self, words: np.ndarray) -> None:
+        self._words = words
+
+    def generate_state(self, n_words: int, dtype: object = np.uint32) -> np.ndarray:
+        """The key, which are the words that Philox asks for."""
+        return self._words
