@@ -13,7 +13,7 @@ import sparring
 FLOORS: list[set[str]] = [
     {"errors", "types"},
     {"seeding", "files", "judge", "distributed"},
-    {"objectives", "penalties", "ema", "networks", "data", "pictures", "stopping"},
+    {"objectives", "penalties", "augment", "ema", "networks", "data", "pictures", "stopping"},
     {"theory", "metrics", "recipes", "rejection", "health", "one_stage"},
     {"game", "checkpoint", "run", "generator", "samples"},
     {"monitor"},

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from sparring.augment import differentiable
 from sparring.data import MAX_CLASSES, PRIORS, Dataset, Items, Scaled, clustered, open_dataset, resized
 from sparring.distributed import count, synchronize
 from sparring.errors import UnknownNameError, UsageError
@@ -61,6 +63,8 @@ def resolve(recipe: Recipe) -> tuple[Recipe, Dataset]:
         raise UsageError(
             f"a batch of {recipe.batch_size} cannot be shared by {count()} processes evenly: give another --batch-size"
         )
+    if recipe.augment and not are_images:
+        raise UsageError(f"only images can be augmented, and {recipe.data} holds none: leave augment away")
     if recipe.conditional and not dataset.train.class_shares:
         raise UsageError(f"{recipe.data} has no labels: leave --conditional away")
     conditional = bool(dataset.train.class_shares) if recipe.conditional is None else recipe.conditional
@@ -137,6 +141,7 @@ def build(recipe: Recipe, dataset: Dataset) -> Trainer:
         generator_steps=recipe.generator_steps,
         clip_gradients=recipe.clip_gradients,
         simultaneous=recipe.simultaneous,
+        augment=partial(differentiable, probability=recipe.augment) if recipe.augment else None,
         seed=recipe.seed,
     )
     monitor = _monitor(recipe, dataset, game)

@@ -17,7 +17,7 @@ Where several processes play it, each on its part of the batch, the gradients ar
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -91,6 +91,8 @@ class Game:
         generator_steps: updates of the generator in each iteration, at least 1.
         clip_gradients: the largest norm that a player's gradient may have, or None.
         simultaneous: compute both players' gradients before either moves, instead of one after the other.
+        augment: alters real and generated samples at random before the discriminator sees them, such as
+            `sparring.augment.differentiable`; or None.
         seed: of the latents and the penalties' random points.
 
     Attributes:
@@ -125,6 +127,7 @@ class Game:
         generator_steps: int = 1,
         clip_gradients: float | None = None,
         simultaneous: bool = False,
+        augment: Callable[[Samples, Stream], Samples] | None = None,
         seed: int = 0,
     ) -> None:
         if isinstance(objective, str) and objective not in OBJECTIVES:
@@ -142,6 +145,7 @@ class Game:
         self.generator_steps = generator_steps
         self.clip_gradients = clip_gradients
         self.simultaneous = simultaneous
+        self.augment = augment
         self.seed = seed
         self.steps = 0
         self.penalty_factor = 1.0
@@ -196,8 +200,9 @@ class Game:
     def _play(self, batches: Sequence[Samples], classes: Sequence[Labels | None]) -> Report:
         for turn, (real, labels) in enumerate(zip(batches, classes, strict=True)):  # 4. sample real data
             last = turn == self.discriminator_steps - 1
+            real = self._augmented(real, "real", turn)
             with torch.set_grad_enabled(last):  # the last fakes serve the generator's update too
-                fake = self.generate(len(real), turn, labels)  # 2. sample latents; 3. generate
+                fake = self._generated(len(real), turn, labels)  # 2. sample latents; 3. generate
             judged = fake.detach()
             serves_both = last and self._is_one_stage(judged, labels)
             judge = Judge(partial(self.logits, labels=labels), differentiable=serves_both or bool(self._due(turn)))
@@ -209,7 +214,7 @@ class Game:
 
         for turn in range(self.generator_steps):
             if turn > 0:
-                fake = self.generate(len(real), self.discriminator_steps + turn, labels)
+                fake = self._generated(len(real), self.discriminator_steps + turn, labels)
             if turn == 0 and slopes is not None:  # one pass through the discriminator served both players
                 loss = generator_loss(self.objective, judge(real), judge(judged), fake, slopes)
             else:
@@ -245,6 +250,13 @@ class Game:
         latents = self.prior.batch(size, stream).to(parameter)
         fake: Tensor = self.generator(latents) if labels is None else self.generator(latents, labels)
         return fake
+
+    def _generated(self, size: int, turn: int, labels: Labels | None) -> Samples:
+        """What the discriminator sees of the present generator."""
+        return self._augmented(self.generate(size, turn, labels), "fake", turn)
+
+    def _augmented(self, samples: Samples, of: str, turn: int) -> Samples:
+        return self.augment(samples, self._stream(f"augment/{of}/{turn}", self.steps)) if self.augment else samples
 
     def logits(self, samples: Samples, labels: Labels | None = None) -> Logits:
         """What the discriminator gives to samples, [batch].

@@ -46,6 +46,8 @@ class Recipe:
         discriminator_steps: updates of the discriminator an iteration.
         generator_steps: updates of the generator an iteration.
         simultaneous: compute both players' gradients before either moves.
+        augment: the probability of each alteration of the images that the discriminator sees, for few images; 0 for
+            none.
         clip_gradients: the largest norm of a player's gradient, or None.
         average_decay: of the generator's averaged weights; 0 keeps the weights as they are.
         steps: stop after so many iterations, or None.
@@ -99,6 +101,7 @@ class Recipe:
     discriminator_steps: int = 1
     generator_steps: int = 1
     simultaneous: bool = False
+    augment: float = 0.0
     clip_gradients: float | None = None
     average_decay: float = 0.998
     steps: int | None = None
@@ -125,7 +128,8 @@ class Recipe:
             _require(self, name, lambda value: 0 < value < math.inf, "greater than 0")
         for name in ("beta1", "beta2", "average_decay"):
             _require(self, name, lambda value: 0 <= value < 1, "at least 0 and less than 1")
-        _require(self, "evaluation_share", lambda value: 0 <= value <= 1, "between 0 and 1")
+        for name in ("augment", "evaluation_share"):
+            _require(self, name, lambda value: 0 <= value <= 1, "between 0 and 1")
         _require(self, "penalty_weight", lambda value: 0 <= value < math.inf, "at least 0")
         _require(self, "size", lambda value: 4 <= value <= 1024, "between 4 and 1024")
         _require(self, "seed", lambda value: 0 <= value < 2**63, "at least 0 and less than 2**63")
