@@ -29,16 +29,16 @@ def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Seque
         nn.Linear(num_inputs, features * start**2, bias=False),
         nn.Unflatten(1, (features, start, start)),
         nn.BatchNorm2d(features),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     ]
     for _ in range(stages - 1):
         stack += [
             nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(features // 2),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(features // 2, features // 2, 3, padding=1, bias=False),
             nn.BatchNorm2d(features // 2),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         ]
         features //= 2
     return nn.Sequential(*stack, nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1), nn.Tanh())
@@ -53,12 +53,12 @@ def discriminator(item_shape: tuple[int, ...], width: int, normalization: str, n
     channels, side, _ = item_shape
     stages = _num_stages(side)
     features = max(1, 3 * width // 4)
-    stack: list[nn.Module] = [nn.Conv2d(channels, features, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+    stack: list[nn.Module] = [nn.Conv2d(channels, features, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
     for _ in range(stages):
         stack += [
             nn.Conv2d(features, 2 * features, 4, stride=2, padding=1, bias=normalization == "none"),
             *normalization_layer(normalization, 2 * features),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
         ]
         features *= 2
     num_features = features * (side // 2 ** (stages + 1)) ** 2

@@ -27,13 +27,13 @@ def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Seque
         nn.Unflatten(1, (num_inputs, 1, 1)),
         nn.ConvTranspose2d(num_inputs, features, 4, bias=False),
         nn.BatchNorm2d(features),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     ]
     for _ in range(stages - 1):
         stack += [
             nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(features // 2),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         ]
         features //= 2
     stack += [nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1, bias=False), nn.Tanh()]
@@ -43,13 +43,16 @@ def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Seque
 def discriminator(item_shape: tuple[int, ...], width: int, normalization: str, num_classes: int) -> Discriminator:
     """Convolutions of stride 2 to 4×4 and a valid one to the logit; normalisation on the middle ones."""
     channels, side, _ = item_shape
-    stack: list[nn.Module] = [nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2)]
+    stack: list[nn.Module] = [
+        nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False),
+        nn.LeakyReLU(0.2, inplace=True),
+    ]
     features = width
     for _ in range(int(math.log2(side)) - 3):
         stack += [
             nn.Conv2d(features, 2 * features, 4, stride=2, padding=1, bias=False),
             *normalization_layer(normalization, 2 * features),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
         ]
         features *= 2
     head = nn.Sequential(nn.Conv2d(features, 1, 4, bias=False))
