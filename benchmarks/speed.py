@@ -165,8 +165,8 @@ def overhead(steps: int = 6000, rounds: int = 3) -> float:
 
     def ours() -> None:
         trainer = build(recipe, dataset)
-        with TemporaryDirectory() as folder, show_training() as show:
-            trainer.train(create(Path(folder) / "run", "overhead"), show)
+        with TemporaryDirectory() as folder, show_training() as audience:
+            trainer.train(create(Path(folder) / "run", "overhead"), audience.on_progress)
 
     def bare() -> None:
         game = build(recipe, dataset).game

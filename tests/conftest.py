@@ -1,5 +1,12 @@
-"""Every test process computes on one thread: two of them share the machine's two cores."""
+"""Every test process computes on one thread: two of them share the machine's two cores. Packed images go into a cache
+of the tests' own."""
 
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARRING_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -123,7 +123,7 @@ def test_idx_files_in_a_given_folder(tmp_path: Path) -> None:
 def test_arrays(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((20, 8, 8, 3), np.uint8))
     assert open_dataset(str(tmp_path / "a.npy")).train.item_shape == (3, 8, 8)
-    np.savez(tmp_path / "b.npz", images=np.zeros((20, 8, 8), np.uint8), labels=np.arange(20))
+    np.savez(tmp_path / "b.npz", images=np.zeros((20, 8, 8), np.uint8), labels=np.arange(20) // 2)
     dataset = open_dataset(str(tmp_path / "b.npz"))
     assert (dataset.train.num_items, dataset.heldout.num_items) == (18, 2)
     np.save(tmp_path / "c.npy", np.ones((20, 2)))
@@ -132,7 +132,7 @@ def test_arrays(tmp_path: Path) -> None:
 
 def test_a_folder_of_images(tmp_path: Path) -> None:
     for number in range(5):
-        Image.new("RGB", (40, 30), (200, 0, 0)).save(tmp_path / f"{number}.png")
+        Image.new("RGB", (40, 30), (200, 0, number)).save(tmp_path / f"{number}.png")
     dataset = open_dataset(str(tmp_path), size=16)
     assert dataset.train.item_shape == (3, 16, 16)
     assert dataset.train.items[0, :, 8, 8].tolist() == [200, 0, 0]
@@ -159,6 +159,9 @@ BAD_FILES = {
     "broken": ("x.npz", bad_npz, "cannot read"),
     "pickled": ("x.npy", lambda path: np.save(path, np.array([{}], dtype=object), allow_pickle=True), "cannot read"),
     "empty array": ("x.npy", lambda path: np.save(path, np.zeros((0, 8, 8), np.uint8)), "0 items"),
+    "NaN in an image": ("x.npy", lambda path: np.save(path, np.full((9, 8, 8), np.nan)), "image 0 .* is not finite"),
+    "unclear range": ("x.npy", lambda path: np.save(path, np.full((9, 8, 8), 7.0)), "from 7 to 7, and it is not clear"),
+    "two channels": ("x.npy", lambda path: np.save(path, np.zeros((9, 8, 8, 2), np.uint8)), "of 2 channels: give 1"),
     "wrong shape": ("x.npy", lambda path: np.save(path, np.zeros((9, 8), np.uint8)), "images are uint8"),
     "not finite": ("x.npy", lambda path: np.save(path, np.array([[0.0, 1], [np.nan, 1]] * 9)), "row 1"),
     "labels of text": ("x.npz", lambda p: np.savez(p, images=np.zeros((9, 8, 8), np.uint8), labels=["a"] * 9), "whole"),

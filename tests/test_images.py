@@ -1,5 +1,6 @@
 """Images of all kinds: what is converted and how, and what is left out."""
 
+import os
 import struct
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import torch
 from PIL import Image
 
 from sparring import DataError, open_dataset
-from sparring.data.images import read_folder, read_image
+from sparring.data.collection import folder
+from sparring.data.images import read_image
 from sparring.errors import SparringWarning
 
 RED, WHITE, GREY = (255, 0, 0), (255, 255, 255), (128, 128, 128)
@@ -80,7 +82,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], None], tuple[int, int, int]]] = {
 def test_every_kind_becomes_eight_bits_of_rgb(kind: str, tmp_path: Path) -> None:
     name, make, colour = KINDS[kind]
     make(tmp_path / name)
-    pixels = read_image(tmp_path / name, 4)
+    pixels = torch.from_numpy(read_image(tmp_path / name, 4))
     assert pixels.shape == (3, 4, 4)
     assert pixels.dtype == torch.uint8
     # JPEG and WebP round colours; nothing else here does.
@@ -94,7 +96,7 @@ def test_images_are_turned_upright_and_cropped_to_the_middle(tmp_path: Path) -> 
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90° clockwise: the left becomes the top
     image.save(tmp_path / "a.png", exif=exif)
-    pixels = read_image(tmp_path / "a.png", 8)
+    pixels = torch.from_numpy(read_image(tmp_path / "a.png", 8))
     assert pixels[:, 0, 4].tolist() == list(RED)
     assert pixels[:, 7, 4].tolist() == list(WHITE)
 
@@ -145,11 +147,11 @@ BAD = {
 @pytest.mark.parametrize("fault", BAD)
 def test_a_bad_image_is_left_out_listed_and_counted(fault: str, tmp_path: Path) -> None:
     for number in range(10):
-        plain(tmp_path / f"{number}.png")
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
     BAD[fault][0](tmp_path / "bad.png")
     with pytest.warns(SparringWarning, match=rf"(?s)1 of the 11 images.*bad\.png: .*({BAD[fault][1]}).*left out"):
-        images = read_folder(tmp_path, 4)
-    assert len(images) == 10
+        dataset = open_dataset(str(tmp_path), size=4)
+    assert (dataset.train.num_items, dataset.heldout.num_items) == (9, 1)
 
 
 def test_too_many_bad_images_are_an_error(tmp_path: Path) -> None:
@@ -177,28 +179,87 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
 
 
 def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    plain(folder / "a.png")
-    (folder / "within.png").symlink_to(folder / "a.png")
-    assert len(read_folder(folder, 4)) == 2
+    inside = tmp_path / "folder"
+    inside.mkdir()
+    plain(inside / "a.png")
+    (inside / "within.png").symlink_to(inside / "a.png")
+    assert folder(inside).num_pictures == 2
     plain(tmp_path / "secret.png")
-    (folder / "out.png").symlink_to(tmp_path / "secret.png")
+    (inside / "out.png").symlink_to(tmp_path / "secret.png")
     with pytest.raises(DataError, match=r"out\.png.* is a link to .*secret\.png"):
-        read_folder(folder, 4)
-    (folder / "out.png").unlink()
-    (folder / "below").symlink_to(tmp_path)
+        folder(inside)
+    (inside / "out.png").unlink()
+    (inside / "below").symlink_to(tmp_path)
     with pytest.raises(DataError, match=r"below.* is a link to"):
-        read_folder(folder, 4)
+        folder(inside)
 
 
 def test_links_in_a_loop_end(tmp_path: Path) -> None:
     plain(tmp_path / "a.png")
     (tmp_path / "loop").symlink_to(tmp_path)
-    assert len(read_folder(tmp_path, 4)) == 1
+    assert folder(tmp_path).num_pictures == 1
 
 
 def test_names_of_any_kind(tmp_path: Path) -> None:
-    for name in ("with space.png", "new\nline.png", "ünïcode.PNG", "-n.png"):
-        plain(tmp_path / name)
-    assert len(read_folder(tmp_path, 4)) == 4
+    names = ("with space.png", "new\nline.png", "ünïcode.PNG", "-n.png", os.fsdecode(b"\xff.png"))
+    for number, name in enumerate(names):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / name)
+    text(tmp_path / os.fsdecode(b"bad\n\xfe.png"))
+    for number in range(10):
+        plain(tmp_path / f"{number}.png")
+    with pytest.warns(SparringWarning, match=r"bad\\n\\udcfe\.png: it is none of"):
+        dataset = open_dataset(str(tmp_path), size=4)
+    assert dataset.train.num_items + dataset.heldout.num_items == 15
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    """By a user who may not: root, as which tests may run, reads everything."""
+    for number in range(20):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "3.png").chmod(0)
+    folders = [*tmp_path.parents, tmp_path]
+    before = {each: each.stat().st_mode for each in folders if each.stat().st_uid == os.getuid()}
+    code = (
+        "import os, sys, warnings\n"
+        "import sparring.data, PIL.Image\n"
+        "PIL.Image.init()  # while modules may still be read\n"
+        "if os.getuid() == 0:\n    os.setuid(65534)\n"
+        "warnings.simplefilter('ignore')\n"
+        "print(sparring.data.survey_of(sys.argv[1]).faults)\n"
+    )
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(0o777)
+    try:
+        for each in before:
+            each.chmod(before[each] | 0o011)
+        tmp_path.chmod(0o755)
+        environment = os.environ | {"SPARRING_CACHE": str(cache)}
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    finally:
+        for each, mode in before.items():
+            each.chmod(mode)
+    assert "3.png: Permission denied" in done.stdout, done.stderr
+
+
+def test_resizing_is_that_of_the_metrics(tmp_path: Path) -> None:
+    """Bilinear and antialiased, in both directions, to one level of 255."""
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    whole = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+    for size in (16, 64):
+        expected = torch.nn.functional.interpolate(whole, size=(size, size), mode="bilinear", antialias=True)[0]
+        assert (torch.from_numpy(read_image(tmp_path / "a.png", size)) - expected).abs().max() <= 1.0
+
+
+def test_transparency_stays_and_hidden_colours_go(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    image.paste((0, 255, 0, 255), (0, 0, 8, 4))
+    image.save(tmp_path / "a.png")
+    pixels = read_image(tmp_path / "a.png", 8, channels=4)
+    assert pixels[:, 0, 0].tolist() == [0, 255, 0, 255]
+    assert pixels[:, 7, 0].tolist() == [0, 0, 0, 0]
+    Image.new("RGB", (8, 8), RED).save(tmp_path / "b.png")
+    assert read_image(tmp_path / "b.png", 8, channels=4)[:, 0, 0].tolist() == [255, 0, 0, 255]
+    assert read_image(tmp_path / "b.png", 8, channels=1)[:, 0, 0].tolist() == [76]  # .299 · 255

@@ -1,6 +1,7 @@
 """From a recipe to a trainer: the only place where names become objects."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -10,8 +11,20 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from sparring.augment import differentiable
-from sparring.data import MAX_CLASSES, PRIORS, Dataset, Items, Scaled, clustered, open_dataset, resized
-from sparring.distributed import count, synchronize
+from sparring.data import (
+    MAX_CLASSES,
+    PRIORS,
+    Dataset,
+    Items,
+    OnProgress,
+    Scaled,
+    Survey,
+    clustered,
+    open_dataset,
+    resized,
+    survey_of,
+)
+from sparring.distributed import apart, count, synchronize
 from sparring.errors import UnknownNameError, UsageError
 from sparring.game import Game
 from sparring.generator import Config
@@ -26,8 +39,15 @@ from sparring.stopping import Goal, Limits, Plateau
 from sparring.trainer import Intervals, Trainer
 
 
-def resolve(recipe: Recipe) -> tuple[Recipe, Dataset]:
+def resolve(
+    recipe: Recipe, on_progress: OnProgress = lambda what, share: None, *, dry: bool = False
+) -> tuple[Recipe, Dataset]:
     """Fill in what a recipe leaves open, and open its data.
+
+    Args:
+        recipe: what was asked for.
+        on_progress: is told what is being done, where it may take long.
+        dry: whether files of images are only looked at, and not packed.
 
     Returns:
         The recipe with no field None that stands for a choice, and the data set at the size of the network.
@@ -42,11 +62,15 @@ def resolve(recipe: Recipe) -> tuple[Recipe, Dataset]:
     if recipe.network is not None and recipe.network not in NETWORKS:
         raise UnknownNameError("network", recipe.network, NETWORKS)
 
-    penalty = PENALTIES[recipe.penalty]
-    dataset = open_dataset(recipe.data, recipe.size)
+    survey = survey_of(recipe.data, recipe.column, on_progress)
+    if survey is not None and recipe.size is None:
+        recipe = replace(recipe, size=_size(recipe, survey, on_progress))
+    dataset = open_dataset(
+        recipe.data, recipe.size, column=recipe.column, mirror=recipe.mirror, on_progress=on_progress, dry=dry
+    )
     are_images = len(dataset.train.item_shape) == 3
-    network = NETWORKS[recipe.network or ("conv" if are_images else "mlp")]
     item_shape = dataset.train.item_shape
+    network = NETWORKS[recipe.network or _usual_network(item_shape)]
     fitting = network.fit(item_shape)
     if recipe.size is not None and fitting != item_shape:
         raise UsageError(
@@ -68,17 +92,62 @@ def resolve(recipe: Recipe) -> tuple[Recipe, Dataset]:
     if recipe.conditional and not dataset.train.class_shares:
         raise UsageError(f"{recipe.data} has no labels: leave --conditional away")
     conditional = bool(dataset.train.class_shares) if recipe.conditional is None else recipe.conditional
-    recipe = replace(
+    recipe = replace(_with_network(recipe, fitting), conditional=conditional)
+    return replace(recipe, num_clusters=_num_clusters(recipe, dataset, conditional)), dataset
+
+
+def _with_network(recipe: Recipe, item_shape: tuple[int, ...]) -> Recipe:
+    """What the networks leave open."""
+    network, penalty = NETWORKS[recipe.network or _usual_network(item_shape)], PENALTIES[recipe.penalty]
+    are_images = len(item_shape) == 3
+    return replace(
         recipe,
-        conditional=conditional,
-        num_clusters=_num_clusters(recipe, dataset, conditional),
         network=network.name,
-        size=fitting[1] if are_images else None,
+        size=item_shape[1] if are_images else None,
         width=recipe.width or network.width,
         normalization=recipe.normalization or ("none" if penalty.per_sample or not are_images else "batch"),
         penalty_weight=penalty().weight if recipe.penalty_weight is None else recipe.penalty_weight,
     )
-    return recipe, dataset
+
+
+def _usual_network(item_shape: tuple[int, ...]) -> str:
+    return "conv" if len(item_shape) == 3 else "mlp"
+
+
+def _size(recipe: Recipe, survey: Survey, on_progress: OnProgress) -> int:
+    """The largest side that the images fill and that the time suffices for."""
+    shapes = [(survey.channels, side, side) for side in survey.sizes]
+    fitting = [NETWORKS[recipe.network or _usual_network(shape)].fit(shape) for shape in shapes]
+    if recipe.minutes is None:
+        return max((shape[1] for shape in fitting if shape[1] <= MAX_UNTIMED), default=fitting[0][1])
+    suffices = fitting[0][1]
+    for number, shape in enumerate(dict.fromkeys(fitting[1:])):
+        on_progress(f"trying {shape[1]} px", number / len(fitting))
+        if images_a_second(_with_network(recipe, shape), shape) * 60 * recipe.minutes < ENOUGH_IMAGES:
+            break
+        suffices = shape[1]
+    return suffices
+
+
+def images_a_second(recipe: Recipe, item_shape: tuple[int, ...]) -> float:
+    """How many real images a second a game trains on here, measured for about a second.
+
+    Args:
+        recipe: with its network filled in.
+        item_shape: of one item.
+    """
+    size = recipe.batch_size // count()
+    with apart():
+        config = Config(recipe.network or "", item_shape, recipe.latent_dim, recipe.prior, recipe.width or 1)
+        game = _game(recipe, config)
+        real = [torch.zeros(size, *item_shape, device=_device(recipe))] * recipe.discriminator_steps
+        game.step(real)  # the first one takes longer
+        start, steps = time.perf_counter(), 0
+        while steps < 3 or time.perf_counter() - start < CALIBRATION_SECONDS:
+            game.step(real)
+            steps += 1
+        seconds = time.perf_counter() - start
+    return recipe.batch_size * recipe.discriminator_steps * steps / seconds
 
 
 def _num_clusters(recipe: Recipe, dataset: Dataset, conditional: bool) -> int:
@@ -100,8 +169,6 @@ def build(recipe: Recipe, dataset: Dataset) -> Trainer:
     """A trainer from a resolved recipe and its data: the only place where names become objects."""
     assert recipe.network is not None
     assert recipe.width is not None
-    assert recipe.normalization is not None
-    assert recipe.penalty_weight is not None
     assert recipe.num_clusters is not None
     if recipe.num_clusters > 1:
         dataset = clustered(dataset, recipe.num_clusters, recipe.seed)
@@ -115,35 +182,7 @@ def build(recipe: Recipe, dataset: Dataset) -> Trainer:
         classes_are_clusters=recipe.num_clusters > 1,
         scale=dataset.scale,
     )
-    device = recipe.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device here: leave --device away")
-    with Stream(recipe.seed, "networks").as_default():
-        generator = config.build()
-        discriminator = NETWORKS[recipe.network].discriminator(
-            config.item_shape, recipe.width, recipe.normalization, len(config.class_shares)
-        )
-    for player in (generator, discriminator):
-        synchronize(player)
-        convert_conv2d_weight_memory_format(player.to(device), torch.channels_last)  # in which they are faster
-    penalty = PENALTIES[recipe.penalty](recipe.penalty_weight, recipe.penalty_interval)
-    game = Game(
-        generator,
-        discriminator,
-        objective=recipe.objective,
-        penalties=[] if recipe.penalty == "none" else [penalty],
-        prior=PRIORS[recipe.prior]((recipe.latent_dim,)),
-        generator_optimizer=_optimizer(recipe, generator, recipe.learning_rate),
-        discriminator_optimizer=_optimizer(recipe, discriminator, recipe.learning_rate * recipe.learning_rate_ratio),
-        discriminator_steps=recipe.discriminator_steps,
-        generator_steps=recipe.generator_steps,
-        clip_gradients=recipe.clip_gradients,
-        simultaneous=recipe.simultaneous,
-        augment=partial(differentiable, probability=recipe.augment) if recipe.augment else None,
-        seed=recipe.seed,
-    )
+    game = _game(recipe, config)
     monitor = _monitor(recipe, dataset, game)
     return Trainer(
         game,
@@ -168,6 +207,44 @@ def build(recipe: Recipe, dataset: Dataset) -> Trainer:
     )
 
 
+def _game(recipe: Recipe, config: Config) -> Game:
+    assert recipe.normalization is not None
+    assert recipe.penalty_weight is not None
+    device = _device(recipe)
+    with Stream(recipe.seed, "networks").as_default():
+        generator = config.build()
+        discriminator = NETWORKS[config.network].discriminator(
+            config.item_shape, config.width, recipe.normalization, len(config.class_shares)
+        )
+    for player in (generator, discriminator):
+        synchronize(player)
+        convert_conv2d_weight_memory_format(player.to(device), torch.channels_last)  # in which they are faster
+    penalty = PENALTIES[recipe.penalty](recipe.penalty_weight, recipe.penalty_interval)
+    return Game(
+        generator,
+        discriminator,
+        objective=recipe.objective,
+        penalties=[] if recipe.penalty == "none" else [penalty],
+        prior=PRIORS[recipe.prior]((recipe.latent_dim,)),
+        generator_optimizer=_optimizer(recipe, generator, recipe.learning_rate),
+        discriminator_optimizer=_optimizer(recipe, discriminator, recipe.learning_rate * recipe.learning_rate_ratio),
+        discriminator_steps=recipe.discriminator_steps,
+        generator_steps=recipe.generator_steps,
+        clip_gradients=recipe.clip_gradients,
+        simultaneous=recipe.simultaneous,
+        augment=partial(differentiable, probability=recipe.augment) if recipe.augment else None,
+        seed=recipe.seed,
+    )
+
+
+def _device(recipe: Recipe) -> str:
+    if recipe.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if recipe.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device here: leave --device away")
+    return recipe.device
+
+
 def _monitor(recipe: Recipe, dataset: Dataset, game: Game) -> Monitor | None:
     limits = (dataset.train, MIN_TRAIN), (dataset.heldout, MIN_HELDOUT)
     too_few = any(source.num_items is not None and source.num_items < least for source, least in limits)
@@ -187,6 +264,12 @@ def _goal(until: str, monitor: Monitor | None) -> Goal:
 
 MAX_CLUSTERS, ITEMS_A_CLUSTER = 50, 50
 """There are at most so many clusters, of so many items in the mean."""
+
+ENOUGH_IMAGES = 150_000
+"""A training that goes through fewer makes poor images: a size is too large where the time allows for no more."""
+MAX_UNTIMED = 64
+"""The largest side that is chosen where no time is asked for, in pixels."""
+CALIBRATION_SECONDS = 0.7
 
 MIN_TRAIN, MIN_HELDOUT = 20, 2
 """Data with fewer items are not monitored."""

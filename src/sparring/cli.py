@@ -34,7 +34,7 @@ class Train:
     """
 
     data: Annotated[Positional[str], arg(metavar="DATA")] = "digits"
-    """A name (`sparring list data`), a .npy or .npz file, or a folder of images."""
+    """A name (`sparring list data`), a folder or archive of images, or a .parquet, .npy or .npz file."""
     recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """A preset: `sparring list recipes`."""
     objective: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
@@ -54,7 +54,9 @@ class Train:
     batch_size: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Real samples an update."""
     size: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="")] = None
-    """The side that images are resized to."""
+    """The side that images are resized to; of a folder, chosen by the images and the time."""
+    mirror: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
+    """Each image comes a second time with left and right exchanged."""
     width: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """The networks' features next to the samples."""
     conditional: Annotated[bool | None, arg(metavar="{True,False}", help_behavior_hint="")] = None
@@ -68,7 +70,7 @@ class Train:
     out: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="")] = None
     """The run's folder; runs/DATA-N if not given."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
-    """Show the recipe and stop."""
+    """Look at the data, show the recipe, and stop."""
     set: Annotated[Set, arg(metavar="KEY=VALUE")] = ()
     """Any other field of the recipe, such as learning_rate=2e-4."""
 
@@ -244,7 +246,7 @@ def _train(command: Train, arguments: list[str]) -> int:
     from sparring.recipes import recipe_for
 
     given = {name: value for name, value in asdict(command).items() if value is not None}
-    for name in ("data", "recipe", "out", "dry_run", "set", "processes"):
+    for name in ("data", "recipe", "out", "dry_run", "set", "processes", *([] if command.mirror else ["mirror"])):
         given.pop(name, None)
     settings = _settings(command.set)
     if twice := sorted(given.keys() & settings.keys()):
@@ -252,9 +254,12 @@ def _train(command: Train, arguments: list[str]) -> int:
     recipe = recipe_for(command.data, command.recipe, **given | settings)
     if command.dry_run:
         from sparring.build import build, resolve
+        from sparring.display import show_choice, show_work
 
-        recipe, dataset = resolve(recipe)
+        with show_work() as on_progress:
+            recipe, dataset = resolve(recipe, on_progress, dry=True)
         build(recipe, dataset)
+        show_choice(recipe, dataset, on_stderr=True)
         print(json.dumps(asdict(recipe), indent=2))
         print(f"{dataset.train.num_items or 'endless'} items of {list(dataset.train.item_shape)}", file=sys.stderr)
         return 0
@@ -282,8 +287,8 @@ def _show(train: Callable[..., Any]) -> int:
         return int(outcome.exit_code)
     from sparring.display import show_end, show_training
 
-    with show_training() as on_progress:
-        run, outcome = train(on_progress=on_progress)
+    with show_training() as audience:
+        run, outcome = train(audience=audience)
     show_end(run, outcome)
     return int(outcome.exit_code)
 

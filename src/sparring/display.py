@@ -1,5 +1,6 @@
 """What a person sees in the terminal while training, and at the end."""
 
+import math
 import shlex
 import signal
 import sys
@@ -13,21 +14,25 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from sparring.build import images_a_second
+from sparring.data import Dataset, Survey
 from sparring.evaluation import Card
 from sparring.health import Alarm
+from sparring.recipes import Recipe
 from sparring.run import Run
 from sparring.trainer import Outcome, Progress
+from sparring.training import Audience
 
 LINE_SECONDS = 10.0
 """Where the output is no terminal, a plain line every so many seconds of training takes the bar's place."""
 
 
 @contextmanager
-def show_training() -> Iterator[Callable[[Progress], None]]:
-    """While it lasts, what it yields shows the progress it is given, and below it the alarms that stand."""
+def show_training() -> Iterator[Audience]:
+    """While it lasts, what it yields shows what it is told of a training, and the alarms that stand."""
     console = _console()
     if not console.is_terminal:
-        yield _Lines(console).show
+        yield Audience(on_ready=show_choice, on_progress=_Lines(console).show)
         return
 
     # Everything fits into 80 columns.
@@ -35,12 +40,72 @@ def show_training() -> Iterator[Callable[[Progress], None]]:
     bar = Bar(*columns, TextColumn("{task.description}"), console=console)
     task = bar.add_task("starting", total=1.0)
 
+    def work(what: str, share: float) -> None:
+        bar.update(task, completed=share, description=what)
+
+    def ready(recipe: Recipe, dataset: Dataset) -> None:
+        show_choice(recipe, dataset)
+        work("starting", 0.0)
+
     def update(progress: Progress) -> None:
         bar.update(task, completed=progress.share, description=_numbers(progress))
         live.update(Group(bar, *(line for alarm in progress.alarms for line in _alarm_lines(alarm))))
 
     with Live(bar, console=console) as live:
-        yield update
+        yield Audience(work, ready, update)
+
+
+def show_choice(recipe: Recipe, dataset: Dataset, *, on_stderr: bool = False) -> None:
+    """Say what was seen of the user's own images, and what was chosen for them."""
+    if dataset.survey is not None:
+        print(*_seen(dataset.survey), *_chosen(recipe, dataset), sep="\n", file=sys.stderr if on_stderr else sys.stdout)
+
+
+def _seen(survey: Survey) -> list[str]:
+    counts = {"formats": survey.formats, "modes": survey.modes}
+    formats, modes = (", ".join(f"{name} {count:,}" for name, count in each.items()) for each in counts.values())
+    sides = f"{survey.smallest} to {survey.largest} px on the shorter side, {survey.median} in the middle"
+    classes = survey.class_counts
+    smallest = min(classes, key=classes.__getitem__, default="")
+    return [
+        f"{survey.path}: {survey.num_images:,} images ({formats}; {modes}), {sides}",
+        *([f"  {survey.num_others:,} other files were not looked at"] if survey.num_others else []),
+        *([f"  {survey.num_faults:,} cannot be read: {fault}" for fault in survey.faults[:1]]),
+        f"  {len(classes)} classes from sub-folders or labels, of {classes[smallest]:,} images at least ({smallest})"
+        if classes
+        else f"  no classes: {survey.without_classes}",
+    ]
+
+
+def _chosen(recipe: Recipe, dataset: Dataset) -> list[str]:
+    colours = {1: "grey", 3: "RGB", 4: "RGBA"}[dataset.train.item_shape[0]]
+    told = "told the classes" if recipe.conditional else "not told any classes"
+    if (recipe.num_clusters or 1) > 1:
+        told = f"told {recipe.num_clusters} clusters of alike images"
+    rate = images_a_second(recipe, dataset.train.item_shape)
+    limits = [
+        (recipe.steps or math.inf) * recipe.batch_size * recipe.discriminator_steps,
+        recipe.images or math.inf,
+        60 * (recipe.minutes or math.inf) * rate,
+    ]
+    images = min(limits)
+    steps = images / (recipe.batch_size * recipe.discriminator_steps)
+    num_items = dataset.train.num_items or 0
+    return [
+        f"  {recipe.size} px, {colours}; {num_items:,} to train on and {dataset.heldout.num_items:,} held out"
+        f"{', each mirrored as well' if recipe.mirror else ''}",
+        f"  network {recipe.network} with width {recipe.width}, {recipe.objective}, penalty {recipe.penalty}, {told}",
+        f"  about {rate:,.0f} images/s: {steps:,.0f} steps in {_duration(images / rate)}, each image "
+        f"{images / max(1, num_items):,.1f} times"
+        if images < math.inf
+        else f"  about {rate:,.0f} images/s, until it is told to stop",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
 
 
 class _Lines:

@@ -91,7 +91,20 @@ def rank() -> int:
 
 def count() -> int:
     """How many processes play one game."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if not _APART and dist.is_available() and dist.is_initialized() else 1
+
+
+_APART: list[None] = []
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """While it lasts, this process plays alone, and the others wait for what it does."""
+    _APART.append(None)
+    try:
+        yield
+    finally:
+        _APART.pop()
 
 
 @contextmanager

@@ -14,6 +14,12 @@ from sparring.errors import DataError, UsageError
 T = TypeVar("T")
 
 
+def cache_folder() -> Path:
+    """Where downloads and packed images are kept: `$SPARRING_CACHE`, or `sparring` in the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sparring"
+    return Path(os.environ.get("SPARRING_CACHE") or default)
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Make a file or a folder beside its place, bring it to the disk, and rename it into its place.
 

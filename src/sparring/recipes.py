@@ -20,7 +20,10 @@ class Recipe:
 
     Args:
         data: a name in `SOURCES`, or a path.
-        size: the side that images are resized to, in pixels; None for their own, or the nearest the network takes.
+        column: of a table, that holds the images; None for the one that is called so.
+        size: the side that images are resized to, in pixels; None for their own, or the nearest the network takes; of
+            image files, for the largest of 28, 32, 64, 128 and 256 that they fill and that the minutes suffice for.
+        mirror: whether each image comes a second time with left and right exchanged.
         network: a name in `NETWORKS`; None for "conv" with images and "mlp" with points.
         width: the network's features next to the samples; None for the family's usual number.
         normalization: between the discriminator's layers: "batch" or "none"; None for "batch", unless the penalty
@@ -78,7 +81,9 @@ class Recipe:
     """
 
     data: str = "digits"
+    column: str | None = None
     size: int | None = None
+    mirror: bool = False
     network: str | None = None
     width: int | None = None
     normalization: str | None = None
@@ -310,8 +315,8 @@ RECIPES: dict[str, Preset] = {
 
 
 FIXED = (
-    "size", "network", "width", "normalization", "conditional", "num_clusters", "prior", "latent_dim",
-    "optimizer", "seed",
+    "column", "size", "mirror", "network", "width", "normalization", "conditional", "num_clusters", "prior",
+    "latent_dim", "optimizer", "seed",
 )  # fmt: skip
 """Fields that a training cannot go on with others of."""
 

@@ -4,13 +4,14 @@ import os
 import signal
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sparring import checkpoint, distributed
 from sparring.build import build, resolve
 from sparring.checkpoint import Manifest, State
 from sparring.data import Dataset
+from sparring.data import OnProgress as OnWork
 from sparring.errors import DivergenceError, SparringWarning, UsageError
 from sparring.files import read_json
 from sparring.generator import Config
@@ -19,7 +20,24 @@ from sparring.run import Run, create, open_run
 from sparring.trainer import Outcome, Progress, Trainer
 
 MAX_ROLLBACKS = 3
-OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Who is told what, while a training is prepared and played.
+
+    Args:
+        on_work: what is being done before it begins, and the share of it that is done.
+        on_ready: the recipe with everything filled in, and the data, just before it begins.
+        on_progress: each line of the log.
+    """
+
+    on_work: OnWork = lambda what, share: None
+    on_ready: Callable[[Recipe, Dataset], None] = lambda recipe, dataset: None
+    on_progress: Callable[[Progress], None] = lambda progress: None
+
+
+NOBODY = Audience()
 
 
 def train(data: str = "digits", *, recipe: str | None = None, out: str | Path | None = None, **settings: object) -> Run:
@@ -78,19 +96,20 @@ def resume(
     return _unless_stopped(*play_on(Path(path), steps, images, minutes, exact=exact))
 
 
-def play(recipe: Recipe, out: Path | None, on_progress: OnProgress = lambda progress: None) -> tuple[Run, Outcome]:
+def play(recipe: Recipe, out: Path | None, audience: Audience = NOBODY) -> tuple[Run, Outcome]:
     """Train by a recipe, and tell how it ended as well."""
     with distributed.joined():
-        recipe, dataset = _resolved(recipe)
+        recipe, dataset = _resolved(recipe, audience.on_work)
         again, ended = distributed.by_the_first(lambda: _restarted(out, recipe))
         if again and ended:
             return again, ended
         if again:
-            return play_on(again.path, None, None, None, on_progress)
+            return play_on(again.path, None, None, None, audience)
+        audience.on_ready(recipe, dataset)
         trainer = build(recipe, dataset)
         run = distributed.by_the_first(lambda: _begun(out, recipe))
         try:
-            return run, _train(run, recipe, dataset, trainer, on_progress)
+            return run, _train(run, recipe, dataset, trainer, audience.on_progress)
         finally:
             run.unlock()
 
@@ -106,11 +125,17 @@ def _restarted(out: Path | None, recipe: Recipe) -> tuple[Run | None, Outcome | 
     return Run(out), Outcome("finished", summary.reason) if summary.status == "finished" else None
 
 
-def _resolved(recipe: Recipe) -> tuple[Recipe, Dataset]:
-    """By the first process first, so that what is wrong is said once."""
-    opened: list[tuple[Recipe, Dataset]] = []
-    distributed.by_the_first(lambda: opened.append(resolve(recipe)))
-    return opened[0] if opened else resolve(recipe)
+def _resolved(recipe: Recipe, on_work: OnWork) -> tuple[Recipe, Dataset]:
+    """By the first process first, so that what is wrong is said once, and what it chooses holds for all."""
+    opened: list[Dataset] = []
+
+    def first() -> Recipe:
+        resolved, dataset = resolve(recipe, on_work)
+        opened.append(dataset)
+        return resolved
+
+    resolved = distributed.by_the_first(first)
+    return resolved, opened[0] if opened else resolve(resolved)[1]
 
 
 def _begun(out: Path | None, recipe: Recipe) -> Run:
@@ -124,7 +149,7 @@ def play_on(
     steps: int | None,
     images: int | None,
     minutes: float | None,
-    on_progress: OnProgress = lambda progress: None,
+    audience: Audience = NOBODY,
     *,
     exact: bool = False,
 ) -> tuple[Run, Outcome]:
@@ -135,7 +160,7 @@ def play_on(
             further = (steps, images, minutes) != (None, None, None)
             if further:
                 recipe = replace(recipe, steps=steps, images=images, minutes=minutes)
-            resolved, dataset = _resolved(recipe)
+            resolved, dataset = _resolved(recipe, audience.on_work)
             trainer = build(resolved, dataset)
             manifest, state, changes = distributed.by_the_first(lambda: _last_state(run, trainer, exact))
             trainer.resume(_where_first(run), manifest, state, changes)
@@ -143,7 +168,7 @@ def play_on(
                 trainer.goal, trainer.plateau, trainer.reached = None, None, ""
                 resolved = replace(resolved, until=None, plateau_lines=None)
             distributed.by_the_first(lambda: _begin_again(run, trainer, resolved))
-            return run, _train(run, resolved, dataset, trainer, on_progress)
+            return run, _train(run, resolved, dataset, trainer, audience.on_progress)
         finally:
             run.unlock()
 
@@ -165,7 +190,7 @@ def _last_state(run: Run, trainer: Trainer, exact: bool) -> tuple[Manifest, Stat
         warnings.warn(SparringWarning(rounding), stacklevel=2)
     run.clear_leftovers()
     manifest, state = checkpoint.load_latest(run.checkpoints)
-    _check_clusters(run, trainer)
+    _check_data(run, trainer)
     changes = changed(manifest.recipe, run.recipe())
     if changes:
         listed = ", ".join(f"{name} {before} → {now}" for name, (before, now) in changes.items())
@@ -188,17 +213,23 @@ def _where_first(run: Run) -> Run | None:
     return run if distributed.rank() == 0 else None
 
 
-def _check_clusters(run: Run, trainer: Trainer) -> None:
-    """Refuse to go on with other clusters than before: they come from the data, and their numbers mean something."""
+def _check_data(run: Run, trainer: Trainer) -> None:
+    """Refuse to go on with images of another shape, other classes, or other clusters: their numbers mean something."""
     path = run.generator / "config.json"
-    if trainer.config.classes_are_clusters and path.exists() and read_json(path, Config) != trainer.config:
+    if not path.exists():
+        return
+    before, now = read_json(path, Config), trainer.config
+    alike = (before.item_shape, len(before.class_shares)) == (now.item_shape, len(now.class_shares))
+    if not alike or (now.classes_are_clusters and before != now):
         raise UsageError(
-            f"the images of {run.recipe().data} are not those that the run began with, nor are their clusters: bring "
+            f"the images of {run.recipe().data} are not those that the run began with, nor are their classes: bring "
             "them back, or start a new run"
         )
 
 
-def _train(run: Run, recipe: Recipe, dataset: Dataset, trainer: Trainer, on_progress: OnProgress) -> Outcome:
+def _train(
+    run: Run, recipe: Recipe, dataset: Dataset, trainer: Trainer, on_progress: Callable[[Progress], None]
+) -> Outcome:
     """Train; where it diverges, again from the last checkpoint with half of the learning rate, at most three times."""
     for _ in range(MAX_ROLLBACKS):
         try:

@@ -7,12 +7,13 @@ import torch
 
 from sparring.data.clusters import clustered
 from sparring.data.digits import DIGITS
-from sparring.data.files import open_path
+from sparring.data.files import look_at, open_path
 from sparring.data.idx import FASHION_MNIST, MNIST
 from sparring.data.mixtures import GRID, RING, Mixture, grid, ring
 from sparring.data.priors import PRIORS, Gaussian, Uniform
-from sparring.data.source import MAX_CLASSES, Dataset, Items, NamedSource, Scaled, Source, to_float
+from sparring.data.source import Dataset, Items, NamedSource, Scaled, Source, to_float
 from sparring.data.stacked_digits import STACKED_DIGITS, Stacked
+from sparring.data.survey import MAX_CLASSES, OnProgress, Survey
 from sparring.errors import UnknownNameError, UsageError
 
 SOURCES: dict[str, NamedSource] = {
@@ -21,17 +22,30 @@ SOURCES: dict[str, NamedSource] = {
 """Every data set that has a name."""
 
 
-def open_dataset(data: str, size: int | None = None) -> Dataset:
+def open_dataset(
+    data: str,
+    size: int | None = None,
+    *,
+    column: str | None = None,
+    mirror: bool = False,
+    on_progress: OnProgress = lambda what, share: None,
+    dry: bool = False,
+) -> Dataset:
     """A data set by its name in `SOURCES` or by its path.
 
     Args:
         data: the name or the path.
-        size: the side that square images are resized to, in pixels; None leaves them as they are.
+        size: the side that square images are brought to, in pixels; None for their own, or, where they are files, for
+            the largest of 28, 32, 64, 128 and 256 that they fill.
+        column: of a table, that holds the images; None for the one that is called so.
+        mirror: whether each image comes a second time, with left and right exchanged.
+        on_progress: is told what is being done, where it may take long.
+        dry: whether files of images are only looked at: they are black then.
 
     Raises:
         DataError: if it cannot be read.
         UnknownNameError: if it is neither a name nor looks like a path.
-        UsageError: if a size is given for what is not images.
+        UsageError: if a size or mirroring is asked for what is not images.
 
     Example:
         >>> open_dataset("digits", size=32).train.item_shape
@@ -39,13 +53,37 @@ def open_dataset(data: str, size: int | None = None) -> Dataset:
     """
     if data in SOURCES:
         dataset = SOURCES[data].open()
-    elif "/" in data or "." in data or Path(data).exists():
-        dataset = open_path(Path(data).expanduser(), size)
+        if mirror:
+            dataset = replace(dataset, train=_mirrored(dataset.train), heldout=_mirrored(dataset.heldout))
+    elif path := _path(data):
+        dataset = open_path(path, size, column, mirror, on_progress, dry=dry)
     else:
         raise UnknownNameError("data set (and no such file or folder)", data, SOURCES)
+    if mirror and not (isinstance(dataset.train, Items) and dataset.train.mirrored):
+        raise UsageError(f"{dataset.name} holds no finite set of images to mirror: leave --mirror away")
     if size is None or dataset.train.item_shape[1:] == (size, size):
         return dataset
     return resized(dataset, size)
+
+
+def survey_of(
+    data: str, column: str | None = None, on_progress: OnProgress = lambda what, share: None
+) -> Survey | None:
+    """What a look at image files finds, before anything is made of them; None where data are something else.
+
+    Raises:
+        DataError: if they cannot be read, or there are none.
+    """
+    path = None if data in SOURCES else _path(data)
+    return None if path is None else look_at(path, column, on_progress)
+
+
+def _path(data: str) -> Path | None:
+    return Path(data).expanduser() if "/" in data or "." in data or Path(data).exists() else None
+
+
+def _mirrored(source: Source) -> Source:
+    return Items(source.items, source.item_labels, mirrored=True) if isinstance(source, Items) else source
 
 
 def resized(dataset: Dataset, size: int) -> Dataset:
@@ -67,11 +105,14 @@ def _resized(source: Source, size: int) -> Source:
 
 
 def _resized_items(items: Items, size: int) -> Items:
-    chunks = [
-        torch.nn.functional.interpolate(chunk.float(), size=(size, size), mode="bilinear", antialias=True)
-        for chunk in torch.split(items.items, 1000)
-    ]
-    return Items(torch.cat(chunks).round().clamp(0, 255).to(torch.uint8), items.item_labels)
+    count = len(items)
+    chunks = []
+    for numbers in torch.split(torch.arange(count), 1000):
+        images = items.take(numbers).float()
+        chunks.append(torch.nn.functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True))
+        chunks[-1] = chunks[-1].round().clamp(0, 255).to(torch.uint8)
+    labels = None if items.item_labels is None else items.item_labels[:count]
+    return Items(torch.cat(chunks), labels, mirrored=items.mirrored)
 
 
 __all__ = [
@@ -83,14 +124,17 @@ __all__ = [
     "Items",
     "Mixture",
     "NamedSource",
+    "OnProgress",
     "Scaled",
     "Source",
     "Stacked",
+    "Survey",
     "Uniform",
     "clustered",
     "grid",
     "open_dataset",
     "resized",
     "ring",
+    "survey_of",
     "to_float",
 ]

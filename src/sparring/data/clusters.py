@@ -40,14 +40,16 @@ def clustered(dataset: Dataset, clusters: int, seed: int) -> Dataset:
     train, heldout = dataset.train, dataset.heldout
     assert isinstance(train, Items)
     assert isinstance(heldout, Items)
-    order = Stream(seed, "clusters").permutation(len(train.items))
-    centers = k_means(_features(train.items[order[:NUM_FITTED]]), clusters)
+    assert train.num_items is not None
+    order = Stream(seed, "clusters").permutation(train.num_items)
+    centers = k_means(_features(train, order[:NUM_FITTED]), clusters)
+    return replace(dataset, train=_labelled(train, centers), heldout=_labelled(heldout, centers))
 
-    def labelled(images: Items) -> Items:
-        parts = torch.split(images.items, NUM_FITTED)
-        return Items(images.items, torch.cat([nearest(_features(part), centers) for part in parts]))
 
-    return replace(dataset, train=labelled(train), heldout=labelled(heldout))
+def _labelled(images: Items, centers: Tensor) -> Items:
+    assert images.num_items is not None
+    parts = torch.split(torch.arange(images.num_items), NUM_FITTED)
+    return images.with_labels(torch.cat([nearest(_features(images, part), centers) for part in parts]))
 
 
 def k_means(points: Features, clusters: int) -> Tensor:
@@ -72,7 +74,9 @@ def nearest(points: Features, centers: Tensor) -> Labels:
     return (centers.square().sum(1) - 2 * points @ centers.T).argmin(1)
 
 
-def _features(images: Tensor) -> Features:
-    side = min(SIDE, *images.shape[2:])
-    parts = torch.split(images, NUM_AT_ONCE)  # as floats they take four times the memory
-    return torch.cat([adaptive_avg_pool2d(to_float(part), side).flatten(1) for part in parts])
+def _features(images: Items, numbers: Tensor) -> Features:
+    side = min(SIDE, *images.item_shape[1:])
+    parts = (
+        to_float(images.take(part)) for part in torch.split(numbers, NUM_AT_ONCE)
+    )  # as floats they take more memory
+    return torch.cat([adaptive_avg_pool2d(part, side).flatten(1) for part in parts])

@@ -1,99 +1,148 @@
-"""Data of one's own: an array file, a folder of idx files, a folder of images."""
+"""Data of one's own: what lies at a path, and how it is split."""
 
-import zipfile
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from sparring.data.arrays import read_arrays
+from sparring.data.collection import ARCHIVES, ENDINGS, Collection, archive, folder, is_archive
 from sparring.data.idx import FILES, holds_idx, open_idx
-from sparring.data.images import read_folder
+from sparring.data.pack import packed, surveyed
+from sparring.data.packed import Packed
 from sparring.data.source import Dataset, Items
-from sparring.errors import DataError
-from sparring.files import check_unpacked, check_within
+from sparring.data.survey import OnProgress, Survey
+from sparring.data.tables import table, table_files
+from sparring.errors import DataError, SparringWarning
+from sparring.files import check_within
 
-HELDOUT_SHARE = 0.1
+HELDOUT_EVERY = 10
+"""Every so many-th item is held out."""
 
 
-def open_path(path: Path, size: int | None) -> Dataset:
-    """What lies at a path, one item in ten held out.
-
-    Args:
-        path: a .npy or .npz file, a folder of idx files, or a folder of images.
-        size: the side that images of a folder are brought to, in pixels; 28 where none is given.
+def collection_at(path: Path, column: str | None = None) -> Collection | None:
+    """The collection of images at a path: a folder, an archive or a table; None where it is something else.
 
     Raises:
-        DataError: if there is nothing there that can be read.
+        DataError: if there is nothing, or it cannot be read.
     """
     if not path.exists():
         raise DataError(
             f"there is no file or folder {str(path)!r}, and no data set of that name (see `sparring list data`)"
         )
     if path.is_dir() and holds_idx(path):
+        return None
+    if path.is_dir():
+        found = folder(path)
+        files = [] if found.num_pictures else table_files(path)
+        return table(path, files, column) if files else found
+    if is_archive(path):
+        return archive(path)
+    if path.suffix == ".parquet":
+        return table(path, [path], column)
+    if path.suffix.lower() in ENDINGS:
+        raise DataError(f"{str(path)!r} is a single image: give the folder of many that it lies in")
+    return None
+
+
+def look_at(path: Path, column: str | None, on_progress: OnProgress) -> Survey | None:
+    """What a collection of images holds, before it is packed; None where a path holds something else.
+
+    Raises:
+        DataError: if it cannot be read, or holds no images.
+    """
+    collection = collection_at(path, column)
+    return None if collection is None else surveyed(collection, on_progress)
+
+
+def open_path(
+    path: Path, size: int | None, column: str | None, mirror: bool, on_progress: OnProgress, *, dry: bool = False
+) -> Dataset:
+    """What lies at a path, one item in ten held out.
+
+    Args:
+        path: an array file, a folder of idx files, or a collection of images.
+        size: the side that images of a collection are brought to, in pixels; the largest that they fill if None.
+        column: of a table, that holds the images.
+        mirror: whether each image comes a second time, with left and right exchanged.
+        on_progress: is told how far it is.
+        dry: whether collections are not packed: their images are black then.
+
+    Raises:
+        DataError: if there is nothing there that can be read.
+    """
+    collection = collection_at(path, column)
+    if collection is not None:
+        return _open_collection(collection, size, mirror, on_progress, dry)
+    if path.is_dir():
         for name in FILES:
             check_within(path / name, path)
             check_within(path / f"{name}.gz", path)
         return open_idx(path, str(path))
-    if path.is_dir():
-        return _split(str(path), read_folder(path, size or 28), None)
     if path.suffix in {".npy", ".npz"}:
-        return _split(str(path), *_read_arrays(path))
-    raise DataError(f"{str(path)!r} is no data that can be read: give a .npy or .npz file, or a folder of images")
+        return _split(str(path), *read_arrays(path), mirror)
+    raise DataError(
+        f"{str(path)!r} is no data that can be read: give a folder of images, an archive of them "
+        f"({', '.join(ARCHIVES)}), or a .parquet, .npy or .npz file"
+    )
 
 
-def _split(name: str, items: Tensor, labels: Tensor | None) -> Dataset:
+def _open_collection(
+    collection: Collection, size: int | None, mirror: bool, on_progress: OnProgress, dry: bool
+) -> Dataset:
+    found = surveyed(collection, on_progress)
+    size = size or found.sizes[-1]
+    images: Tensor | Packed
+    if dry:
+        images = torch.zeros(1, found.channels, size, size, dtype=torch.uint8).expand(found.num_images, -1, -1, -1)
+        counts = torch.tensor(list(found.class_counts.values()), dtype=torch.int64)
+        labels = torch.repeat_interleave(torch.arange(len(counts)), counts) if len(counts) else None
+    else:
+        pack = packed(collection, found, size, on_progress)
+        images, labels = pack.images, pack.labels
+    if single := [name for name, count in found.class_counts.items() if count == 1]:
+        warnings.warn(
+            SparringWarning(
+                f"these classes in {str(collection.path)!r} have a single image, which will be learned by heart: "
+                f"{', '.join(single[:10])}{f' and {len(single) - 10} more' if len(single) > 10 else ''}. Add some, or "
+                "train with --conditional False"
+            ),
+            stacklevel=2,
+        )
+    dataset = _split(str(collection.path), images, labels, mirror)
+    return replace(dataset, class_names=found.class_names, survey=found)
+
+
+def _split(name: str, items: Tensor | Packed, labels: Tensor | None, mirror: bool) -> Dataset:
     if len(items) < 2:
         raise DataError(f"{name!r} holds {len(items)} items, and a training needs at least a few hundred")
-    heldout = torch.arange(len(items)) % round(1 / HELDOUT_SHARE) == round(1 / HELDOUT_SHARE) - 1
-    heldout[-1] = True  # never empty
     try:
         Items(items, labels)  # all of them, so that an error names the item's number in the file
     except DataError as error:
         raise DataError(f"{name!r}: {error}") from error
-    train, held = (Items(items[part], None if labels is None else labels[part]) for part in (~heldout, heldout))
-    scale = items.square().mean().sqrt().item() if items.is_floating_point() else 1.0
-    return Dataset(name, train, held, scale or 1.0)
+    is_heldout = _is_heldout(labels, len(items))
+    train, heldout = (_part(items, labels, part.nonzero().flatten(), mirror) for part in (~is_heldout, is_heldout))
+    scale = items.square().mean().sqrt().item() if isinstance(items, Tensor) and items.is_floating_point() else 1.0
+    return Dataset(name, train, heldout, scale or 1.0)
 
 
-def _read_arrays(path: Path) -> tuple[Tensor, Tensor | None]:
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as file:
-                check_unpacked(path, sum(member.file_size for member in file.infolist()))
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded.items())
-    except DataError:
-        raise
-    except Exception as error:  # on damaged files, numpy raises anything
-        raise DataError(f"cannot read {str(path)!r}: {error}") from error
-    named = next((arrays[name] for name in ("images", "points") if name in arrays), None)
-    if named is None:
-        raise DataError(f"{str(path)!r} has no array 'images' or 'points', but {', '.join(sorted(arrays))}")
-    labels = None
-    if "labels" in arrays:
-        found = arrays["labels"]
-        if not np.issubdtype(found.dtype, np.integer) or found.shape != named.shape[:1]:
-            raise DataError(
-                f"{str(path)!r} has {len(named)} items and labels {found.dtype} {list(found.shape)}: "
-                "labels are whole numbers, one to each item"
-            )
-        labels = torch.from_numpy(found.astype(np.int64))
-    return _items(named, str(path)), labels
+def _part(items: Tensor | Packed, labels: Tensor | None, chosen: Tensor, mirror: bool) -> Items:
+    mirrored = mirror and len(items.shape) == 4
+    if isinstance(items, Packed):
+        return Items(items, labels, chosen, mirrored)
+    return Items(items[chosen], None if labels is None else labels[chosen], mirrored=mirrored)
 
 
-def _items(array: np.ndarray, name: str) -> Tensor:
-    """An array as items: uint8 [n, H, W] or [n, H, W, C] as images, floats [n, d] as points."""
-    if array.dtype == np.uint8 and array.ndim == 3:
-        return torch.from_numpy(array)[:, None]
-    if array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] in (1, 3, 4):
-        return torch.from_numpy(array).permute(0, 3, 1, 2).contiguous()
-    if np.issubdtype(array.dtype, np.floating) and array.ndim == 2 and array.shape[1] >= 2:
-        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-        if len(bad):
-            raise DataError(f"row {bad[0]} of {name!r} is not finite ({len(bad)} such rows)")
-        return torch.from_numpy(array.astype(np.float32))
-    raise DataError(
-        f"{name!r} holds {array.dtype} {list(array.shape)}: images are uint8 [n, height, width] or "
-        "[n, height, width, 1, 3 or 4], points are floats [n, 2 or more dimensions]"
-    )
+def _is_heldout(labels: Tensor | None, count: int) -> Tensor:
+    """Every tenth item, of items sorted by class; but none that is alone in its class."""
+    places = torch.arange(count)
+    if labels is not None:
+        places[torch.argsort(labels, stable=True)] = torch.arange(count)
+    is_heldout = places % HELDOUT_EVERY == HELDOUT_EVERY - 1
+    if labels is not None:
+        is_heldout &= torch.bincount(labels)[labels] > 1
+    if not is_heldout.any():
+        is_heldout[-1] = True
+    return is_heldout

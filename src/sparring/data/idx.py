@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import http.client
 import math
-import os
 import struct
 import urllib.request
 import zlib
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from sparring.data.source import Dataset, Items, NamedSource
 from sparring.errors import DataError
-from sparring.files import check_unpacked, write_atomically
+from sparring.files import cache_folder, check_unpacked, write_atomically
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -54,12 +53,6 @@ FASHION_MNIST_DOWNLOAD = Download(
     ),
 )
 DEBIAN_FOLDER = Path("/usr/share/datasets")
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: `$SPARRING_CACHE`, or `sparring` in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sparring"
-    return Path(os.environ.get("SPARRING_CACHE") or default)
 
 
 def open_named(name: str, download: Download) -> Dataset:

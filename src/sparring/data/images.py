@@ -1,96 +1,92 @@
-"""A folder of image files: what is read, how it is converted, and what is left out."""
+"""An image file as pixels: what is read, and how it is converted."""
 
 import warnings
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
-from sparring.errors import DataError, SparringWarning
-from sparring.files import check_within
+from sparring.data.collection import File
+from sparring.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """What is opened, whatever a file is called; other formats of Pillow's are not."""
-ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 MAX_PIXELS = 100_000_000
 """Files that claim more are left out before they are unpacked: a small file may hold a huge image."""
-MAX_SHARE = 0.1
-"""If more of the files cannot be read, something is wrong with the folder."""
-NUM_LISTED = 10
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Pillow's name of images with so many channels."""
 
 
-def read_folder(folder: Path, size: int) -> Tensor:
-    """All images in a folder and below it, uint8 [n, 3, size, size], in the order of their paths.
+@contextmanager
+def side_by_side() -> Iterator[Executor]:
+    """Threads on all cores; what Pillow finds odd and reads all the same is not warned of."""
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # not in the threads: filters are the process's
+        warnings.simplefilter("ignore")
+        yield pool
 
-    Each is turned upright as its EXIF data say and cropped to the middle square; 16 bits a channel become 8, other
-    colours RGB, what is transparent white; of an animation, the first frame counts. Files that cannot be read are
-    left out, and a warning lists them.
+
+@contextmanager
+def opened(file: Path | File, name: str) -> Iterator[Image.Image]:
+    """An image file with its header read.
 
     Args:
-        folder: the folder.
-        size: the side to resize to, in pixels.
+        file: the file.
+        name: that errors give.
 
     Raises:
-        DataError: if there are no images, if more than a tenth of them cannot be read, or if a link leads out of the
-            folder.
+        DataError: if it cannot be read, there or within the block, naming it and why.
     """
-    everything = sorted(folder.rglob("*"))
-    paths = [path for path in everything if path.suffix.lower() in ENDINGS and not path.is_dir()]
-    if not paths:
-        raise DataError(f"the folder {str(folder)!r} holds no images ({', '.join(sorted(ENDINGS))})")
-    for path in everything:
-        check_within(path, folder)
-    images, faults = [], []
-    for path in paths:
-        try:
-            images.append(read_image(path, size))
-        except DataError as error:
-            faults.append(str(error))
-    if faults:
-        message = "\n  ".join(
-            [
-                f"{len(faults)} of the {len(paths)} images in {str(folder)!r} cannot be read:",
-                *faults[:NUM_LISTED],
-                *([f"and {len(faults) - NUM_LISTED} more"] if len(faults) > NUM_LISTED else []),
-            ]
-        )
-        if len(faults) > MAX_SHARE * len(paths):
-            raise DataError(f"{message}\nMend or remove them")
-        warnings.warn(SparringWarning(f"{message}\nThey were left out"), stacklevel=2)
-    return torch.stack(images)
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{name}: {image.width}×{image.height} pixels, more than {MAX_PIXELS:,}")
+            yield image
+    except DataError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name}: it is none of {', '.join(FORMATS)}") from error
+    except OSError as error:
+        raise DataError(f"{name}: {error.strerror or error}") from error
+    except Exception as error:  # on damaged files, decoders raise anything
+        raise DataError(f"{name}: {error or type(error).__name__}") from error
 
 
-def read_image(path: Path, size: int) -> Tensor:
-    """One image, likewise: uint8 [3, size, size].
+def read_image(file: Path | File, size: int, channels: int = 3, name: str | None = None) -> np.ndarray:
+    """One image, uint8 [channels, size, size].
+
+    It is turned upright as its EXIF data say, cropped to the middle square, and resized (bilinear, antialiased, as
+    `resized` does). 16 bits a channel become 8; of an animation, the first frame counts. What is transparent is laid
+    on white, or, of four channels, stays transparent, with its hidden colour made black.
+
+    Args:
+        file: the file.
+        size: the side, in pixels.
+        channels: 1 for grey, 3 for RGB, 4 for RGBA.
+        name: that errors give; its path if None.
 
     Raises:
         DataError: if it cannot be read, naming it and why.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow finds odd and reads all the same
-            with Image.open(path, formats=FORMATS) as file:
-                if file.width * file.height > MAX_PIXELS:
-                    raise DataError(f"{path}: {file.width}×{file.height} pixels, more than {MAX_PIXELS:,}")
-                image = ImageOps.fit(_rgb(ImageOps.exif_transpose(file)), (size, size))
-    except DataError:
-        raise
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: it is none of {', '.join(FORMATS)}") from error
-    except Exception as error:  # on damaged files, decoders raise anything
-        raise DataError(f"{path}: {error or type(error).__name__}") from error
-    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
+    with opened(file, name or str(file)) as image:
+        image = converted(ImageOps.exif_transpose(image), channels)
+        pixels = np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR))
+    return pixels.reshape(size, size, channels).transpose(2, 0, 1).copy()
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def converted(image: Image.Image, channels: int) -> Image.Image:
+    """An image of any mode as 8 bits of so many channels."""
     if image.mode in ("F", "I"):
         raise ValueError("its pixels have 32 bits, and their range is unknown")
     if image.mode.startswith("I;16"):  # which convert() would clip at 255
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+        if channels == 4:
+            return image.convert("RGBa").convert("RGBA")  # by way of colours times opacity: hidden ones become black
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert(MODES[channels])

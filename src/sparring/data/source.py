@@ -1,5 +1,6 @@
 """What a source of samples is. Data are sources, and so are priors: the game maps one source to another."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sparring.data.packed import Packed
+from sparring.data.survey import MAX_CLASSES, Survey
 from sparring.errors import DataError
 from sparring.seeding import Stream
 from sparring.types import Labels, Samples
@@ -39,11 +42,8 @@ class Source(ABC):
         return None
 
 
-MAX_CLASSES = 1000
-
-
 class Items(Source):
-    """A finite set of items, held in memory, gone through in a new random order in each epoch.
+    """A finite set of items, gone through in a new random order in each epoch.
 
     The batches of steps 0, 1, 2, ... follow each other without a gap, across the ends of epochs: every item comes
     once before any comes twice.
@@ -51,6 +51,12 @@ class Items(Source):
     Args:
         items: uint8 images [n, channels, height, width], given out scaled to [−1, 1]; or float32 [n, ...] as it is.
         item_labels: the class of each, int64 [n] from 0, or None where there are none.
+        chosen: the numbers of those that belong to the set, int64 [k]; None for all of them.
+        mirrored: of images, whether the set holds each a second time with left and right exchanged; these are the
+            second half of it.
+
+    Attributes:
+        item_labels: of each item of the set, or None.
 
     Raises:
         DataError: if there are no items, or a label is out of range.
@@ -62,10 +68,18 @@ class Items(Source):
         [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
     """
 
-    def __init__(self, items: Tensor, item_labels: Labels | None = None) -> None:
-        if len(items) == 0:
+    def __init__(
+        self,
+        items: Tensor | Packed,
+        item_labels: Labels | None = None,
+        chosen: Tensor | None = None,
+        mirrored: bool = False,
+    ) -> None:
+        count = len(items) if chosen is None else len(chosen)
+        if count == 0:
             raise DataError("the data set is empty")
-        self.items = items
+        self._items = items
+        self.mirrored = mirrored
         self.item_labels = item_labels
         if item_labels is not None:
             wrong = ((item_labels < 0) | (item_labels >= MAX_CLASSES)).nonzero().flatten()
@@ -75,21 +89,60 @@ class Items(Source):
                     f"labels must lie between 0 and {MAX_CLASSES - 1}, and item {first} has {item_labels[first]} "
                     f"({len(wrong)} such items)"
                 )
-            self.class_shares = tuple((torch.bincount(item_labels) / len(item_labels)).tolist())
+            if chosen is not None:
+                item_labels = item_labels[chosen]
+            self.item_labels = item_labels.repeat(2) if mirrored else item_labels
+            self.class_shares = _shares(self.item_labels)
         self.item_shape = tuple(items.shape[1:])
-        self.num_items = len(items)
+        self.num_items = 2 * count if mirrored else count
+        self._chosen = chosen
+        self._count = count
         self._order: tuple[Stream, Tensor] | None = None
+
+    def __len__(self) -> int:
+        """The number of different items, mirrored ones not counted."""
+        return self._count
+
+    @property
+    def items(self) -> Tensor:
+        """All of the set as they are stored, in memory."""
+        if isinstance(self._items, Tensor) and self._chosen is None and not self.mirrored:
+            return self._items
+        assert self.num_items is not None
+        return self.take(torch.arange(self.num_items))
+
+    def with_labels(self, item_labels: Labels) -> "Items":
+        """The same set with other labels, int64 [num_items]."""
+        other = copy.copy(self)
+        other.item_labels, other.class_shares = item_labels, _shares(item_labels)
+        return other
+
+    def take(self, numbers: Tensor) -> Tensor:
+        """The items of these numbers, int64 [k] from 0 to `num_items` − 1, as they are stored."""
+        taken = self._items[self._stored(numbers)]
+        if not self.mirrored:
+            return taken
+        return torch.where((numbers >= self._count)[:, None, None, None], taken.flip(3), taken)
+
+    def _stored(self, numbers: Tensor) -> Tensor:
+        """Where they are among `items`."""
+        numbers = numbers % self._count
+        return numbers if self._chosen is None else self._chosen[numbers]
 
     def batch(self, size: int, stream: Stream) -> Samples:
         """The next `size` items of the sequence of epochs."""
-        return to_float(self.items[self._indices(size, stream)])
+        samples = to_float(self.take(self._indices(size, stream)))
+        if isinstance(self._items, Packed):
+            self._items.expect(self._stored(self._indices(size, stream.at(stream.step + 1))))
+        return samples
 
     def labels(self, size: int, stream: Stream) -> Labels | None:
         """The labels of these items."""
         return None if self.item_labels is None else self.item_labels[self._indices(size, stream)]
 
     def _indices(self, size: int, stream: Stream) -> Tensor:
-        start, n = (stream.step * stream.count + stream.rank) * size, len(self.items)
+        assert self.num_items is not None
+        start, n = (stream.step * stream.count + stream.rank) * size, self.num_items
         stop = start + size
         pieces = []
         for epoch in range(start // n, (stop - 1) // n + 1):
@@ -99,8 +152,13 @@ class Items(Source):
 
     def _epoch_order(self, stream: Stream) -> Tensor:
         if self._order is None or self._order[0] != stream:  # remembered for speed; it is a function of the stream
-            self._order = (stream, stream.permutation(len(self.items)))
+            assert self.num_items is not None
+            self._order = (stream, stream.permutation(self.num_items))
         return self._order[1]
+
+
+def _shares(labels: Labels) -> tuple[float, ...]:
+    return tuple((torch.bincount(labels) / len(labels)).tolist())
 
 
 class Scaled(Source):
@@ -151,12 +209,16 @@ class Dataset:
         heldout: what no training sees, for honest measurement.
         scale: what one unit of the generator's output is worth in the data's units; 1 for images. Points are divided
             by their root mean square before the game, so that no setting depends on their units.
+        class_names: of the classes by their numbers, where they have any.
+        survey: what a look at the user's own images found; None for other data.
     """
 
     name: str
     train: Source
     heldout: Source
     scale: float = 1.0
+    class_names: tuple[str, ...] = ()
+    survey: Survey | None = None
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ class Stacked(Source):
 
     def batch(self, size: int, stream: Stream) -> Samples:
         """Images [size, num_channels, height, width]."""
-        chosen = stream.integers(len(self.images.items), size, self.item_shape[0])
-        return to_float(self.images.items[chosen, 0])
+        chosen = stream.integers(len(self.images), size, self.item_shape[0])
+        return to_float(self.images.take(chosen.flatten()).reshape(size, *self.item_shape))
 
 
 def open_stacked_digits() -> Dataset:

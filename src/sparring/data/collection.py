@@ -1,0 +1,180 @@
+"""Image files, wherever they lie: in a folder, or in a zip or tar archive."""
+
+import hashlib
+import io
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from sparring.errors import DataError
+from sparring.files import check_unpacked, check_within
+
+File = io.BytesIO | io.BufferedReader
+"""Bytes that can be read."""
+
+ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file.
+
+    Args:
+        name: its path, so that a person finds it.
+        label: the name of its class, or nothing.
+        open: gives its bytes.
+    """
+
+    name: str
+    label: str
+    open: Callable[[], File]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Image files of one place.
+
+    Args:
+        path: where they lie.
+        fingerprint: another one where any file was added, removed, or changed.
+        num_pictures: how many image files there are.
+        num_others: how many other files, which are not looked at.
+        pictures: goes through the image files, always in the same order.
+        class_names: the classes in the order of their numbers; in that of their names if empty.
+    """
+
+    path: Path
+    fingerprint: str
+    num_pictures: int
+    num_others: int
+    pictures: Callable[[], Iterator[Picture]]
+    class_names: tuple[str, ...] = ()
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is called like an archive that can be read."""
+    return path.name.lower().endswith(ARCHIVES)
+
+
+def folder(path: Path) -> Collection:
+    """The images in a folder and below it, in the order of their paths.
+
+    Folders that are links are not gone into.
+
+    Raises:
+        DataError: if a folder cannot be read, or a link leads out.
+    """
+    found: list[tuple[str, str]] = []
+    marks, num_others = hashlib.sha256(), 0
+    for parent, names, files in os.walk(path, onerror=_unreadable):
+        names.sort()
+        for name in names + files:
+            at = os.path.join(parent, name)
+            if os.path.islink(at):
+                check_within(Path(at), path)
+        for name in sorted(files):
+            if _is_image(name):
+                at = os.path.join(parent, name)
+                inside = os.path.relpath(at, path)
+                found.append((at, _label(inside)))
+                marks.update(os.fsencode(inside) + mark(at))
+            else:
+                num_others += 1
+
+    def pictures() -> Iterator[Picture]:
+        return (Picture(shown(at), label, partial(_file, at)) for at, label in found)
+
+    return Collection(path, marks.hexdigest(), len(found), num_others, pictures)
+
+
+def _file(at: str) -> File:
+    return open(at, "rb")
+
+
+def archive(path: Path) -> Collection:
+    """The images in a zip or tar archive, in its order. Nothing is unpacked into files.
+
+    Raises:
+        DataError: if it cannot be read, or would unpack to far more than it takes.
+    """
+    try:
+        names, sizes, members = _zip_members(path) if path.suffix.lower() == ".zip" else _tar_members(path)
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise DataError(f"cannot read {str(path)!r}: {error}") from error
+    check_unpacked(path, sum(sizes))
+    images = [name for name in names if _is_image(name)]
+
+    def pictures() -> Iterator[Picture]:
+        try:
+            for name, read in members():
+                if _is_image(name):
+                    yield Picture(shown(f"{path}: {name}"), _label(name), read)
+        except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"cannot read {str(path)!r}: {error}") from error
+
+    fingerprint = hashlib.sha256(mark(str(path))).hexdigest()
+    return Collection(path, fingerprint, len(images), len(names) - len(images), pictures)
+
+
+Members = Callable[[], Iterator[tuple[str, Callable[[], File]]]]
+
+
+def _zip_members(path: Path) -> tuple[list[str], list[int], Members]:
+    file = zipfile.ZipFile(path)  # open as long as the pictures are of use
+    infos = [info for info in file.infolist() if not info.is_dir()]
+
+    def members() -> Iterator[tuple[str, Callable[[], File]]]:
+        return ((info.filename, partial(_member, file, info)) for info in infos)
+
+    return [info.filename for info in infos], [info.file_size for info in infos], members
+
+
+def _member(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> File:
+    return io.BytesIO(file.read(info))
+
+
+def _tar_members(path: Path) -> tuple[list[str], list[int], Members]:
+    with tarfile.open(path) as file:
+        infos = [info for info in file if info.isfile()]  # links are no files
+
+    def members() -> Iterator[tuple[str, Callable[[], File]]]:
+        with tarfile.open(path) as file:
+            for info in file:  # one after the other: what is compressed cannot be jumped around in
+                if info.isfile() and (member := file.extractfile(info)):
+                    yield info.name, partial(io.BytesIO, member.read() if _is_image(info.name) else b"")
+
+    return [info.name for info in infos], [info.size for info in infos], members
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in ENDINGS and not os.path.basename(name).startswith("._")
+
+
+def _label(inside: str) -> str:
+    """The first folder on the way to a file."""
+    parts = PurePosixPath(inside).parts
+    return shown(parts[0]) if len(parts) > 1 else ""
+
+
+def shown(name: str | Path) -> str:
+    """A name on one line, as UTF-8 can tell it: names of files may hold any bytes."""
+    return str(name).encode("utf-8", "backslashreplace").decode().replace("\n", "\\n").replace("\r", "\\r")
+
+
+def mark(at: str) -> bytes:
+    """What changes where a file does: its size and the time of its last change; of links, of their targets."""
+    try:
+        status = os.stat(at)
+    except OSError:  # a link to nowhere: it will be listed among what cannot be read
+        return b"\0gone"
+    return f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode()
+
+
+def _unreadable(error: OSError) -> None:
+    raise DataError(f"cannot read the folder {error.filename!r}: {error.strerror}") from error

@@ -1,0 +1,288 @@
+"""A folder of one's own: what is seen of it, and how it is packed."""
+
+import io
+import multiprocessing
+import os
+import tarfile
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+import torch
+from PIL import Image
+
+from sparring import DataError, Items, UsageError, open_dataset
+from sparring.build import resolve
+from sparring.data import survey_of
+from sparring.data.pack import clear_packs, packs
+from sparring.data.packed import Packed
+from sparring.errors import SparringWarning
+from sparring.recipes import recipe_for
+from sparring.seeding import Stream
+
+
+def make(path: Path, number: int, size: tuple[int, int] = (40, 40), mode: str = "RGB") -> None:
+    """An image that tells its number by its red (or its grey)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colour = {"L": number, "RGB": (number, 200, 0), "RGBA": (number, 200, 0, 255)}[mode]
+    image = Image.new(mode, size, colour)
+    if mode == "RGBA":
+        image.paste((0, 0, 0, 0), (0, 0, size[0] // 2, size[1]))
+    image.save(path)
+
+
+def numbers(items: Items) -> list[int]:
+    return items.items[:, 0, 0, -1].tolist()
+
+
+def test_what_is_seen_of_a_folder(tmp_path: Path) -> None:
+    for number in range(20):
+        make(tmp_path / ("cats" if number < 8 else "dogs/old") / f"{number:02}.png", number, (70, 64 + number))
+    (tmp_path / "cats" / "notes.txt").write_text("no image")
+    (tmp_path / "dogs" / "bad.jpg").write_text("no image either")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        survey = survey_of(str(tmp_path))
+    assert (survey.num_images, survey.num_others, survey.num_faults) == (20, 1, 1)
+    assert "bad.jpg: it is none of" in survey.faults[0]
+    assert (survey.formats, survey.modes) == ({"PNG": 20}, {"RGB": 20})
+    assert (survey.smallest, survey.largest) == (64, 70)
+    assert survey.sizes == [28, 32, 64]
+    assert survey.class_counts == {"cats": 8, "dogs": 12}
+    with pytest.warns(SparringWarning, match="were left out"):
+        dataset = open_dataset(str(tmp_path))
+    assert dataset.train.item_shape == (3, 64, 64)
+    assert dataset.class_names == ("cats", "dogs")
+    assert numbers(dataset.heldout) == [9, 19]
+    assert dataset.train.item_labels.tolist() == [0] * 8 + [1] * 10
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 4)])
+def test_channels_are_those_that_the_images_use(mode: str, channels: int, tmp_path: Path) -> None:
+    for number in range(3):
+        make(tmp_path / f"{number}.png", number, mode=mode)
+    assert survey_of(str(tmp_path)).channels == channels
+    grey = tmp_path / "grey"
+    for number in range(3):
+        Image.new("RGB", (30, 30), (number,) * 3).save(tmp_path / f"{number}.png")
+        (grey.mkdir(exist_ok=True), Image.new("RGBA", (30, 30), (number,) * 3).save(grey / f"{number}.png"))
+    assert survey_of(str(grey)).channels == 1  # colours that are all grey, and an opacity that is not used
+
+
+CLASSES = {
+    "none": ([f"{n}.png" for n in range(4)], (), "no sub-folders"),
+    "a single one": ([f"a/{n}.png" for n in range(4)], (), "a single sub-folder, 'a'"),
+    "some outside": (["1.png", "a/2.png", "b/3.png"], (), "1 images lie outside"),
+    "numbers": ([f"{n}/1.png" for n in (10, 9, 2)], ("2", "9", "10"), ""),
+}
+
+
+@pytest.mark.parametrize("case", CLASSES)
+def test_classes_are_the_first_sub_folders(case: str, tmp_path: Path) -> None:
+    names, classes, reason = CLASSES[case]
+    for number, name in enumerate(names):
+        make(tmp_path / name, number)
+    survey = survey_of(str(tmp_path))
+    assert survey.class_names == classes
+    assert reason in survey.without_classes
+
+
+def test_a_class_with_one_image_is_named(tmp_path: Path) -> None:
+    for number in range(12):
+        make(tmp_path / ("lonely" if number == 0 else "many") / f"{number}.png", number)
+    with pytest.warns(SparringWarning, match=r"single image.*: lonely. Add some, or train with --conditional False"):
+        dataset = open_dataset(str(tmp_path), size=4)
+    assert dataset.train.class_shares == pytest.approx((1 / 11, 10 / 11))
+
+
+def test_one_image_and_alike_images_are_refused(tmp_path: Path) -> None:
+    make(tmp_path / "0.png", 0)
+    with pytest.raises(DataError, match="holds 1 items"):
+        open_dataset(str(tmp_path))
+    with pytest.raises(DataError, match="is a single image: give the folder"):
+        open_dataset(str(tmp_path / "0.png"))
+    for number in range(1, 5):
+        make(tmp_path / f"{number}.png", 0)
+    with (
+        pytest.warns(SparringWarning, match="has changed since"),
+        pytest.raises(DataError, match=r"all 5 images .* are the same"),
+    ):
+        open_dataset(str(tmp_path))
+    assert packs() == []
+
+
+def test_images_are_packed_once_and_anew_when_they_change(tmp_path: Path) -> None:
+    for number in range(12):
+        make(tmp_path / f"{number:02}.png", number)
+    first = open_dataset(str(tmp_path), size=8)
+    assert numbers(first.train) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11]
+    ((folder, manifest),) = packs()
+    assert (manifest.num_images, manifest.size, manifest.channels) == (12, 8, 3)
+    before = (folder / "images.npy").stat().st_mtime_ns
+    open_dataset(str(tmp_path), size=8)
+    assert (folder / "images.npy").stat().st_mtime_ns == before
+    make(tmp_path / "12.png", 12)
+    with pytest.warns(SparringWarning, match=r"has changed since it was packed \(12 images then, 13 now\)"):
+        second = open_dataset(str(tmp_path), size=8)
+    assert numbers(second.train)[-1] == 12
+    assert numbers(first.train)[-1] == 11  # a training that is under way keeps what it had
+    assert clear_packs() > 0
+    assert packs() == []
+
+
+def test_a_damaged_pack_is_made_anew(tmp_path: Path) -> None:
+    for number in range(12):
+        make(tmp_path / f"{number:02}.png", number)
+    open_dataset(str(tmp_path), size=8)
+    ((folder, _),) = packs()
+    data = bytearray((folder / "images.npy").read_bytes())
+    data[-1] ^= 1
+    (folder / "images.npy").write_bytes(data)
+    with pytest.warns(SparringWarning, match="was damaged: it is made anew"):
+        dataset = open_dataset(str(tmp_path), size=8)
+    assert (dataset.train.items[:, 2] == 0).all()
+
+
+def _open(path: str, queue: "multiprocessing.Queue[int]") -> None:
+    queue.put(numbers(open_dataset(path, size=8).train)[-1])
+
+
+def test_two_trainings_that_start_at_once_make_one_pack(tmp_path: Path) -> None:
+    for number in range(30):
+        make(tmp_path / f"{number:02}.png", number)
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    processes = [context.Process(target=_open, args=(str(tmp_path), queue)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert [queue.get(timeout=300) for _ in processes] == [28, 28]
+    for process in processes:
+        process.join()
+    assert len(packs()) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "0.png", 0)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match=r"where images are packed: .*SPARRING_CACHE"):
+        open_dataset(str(tmp_path))
+
+
+def encoded(number: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (30, 30), (number, 200, 0)).save(file, format="PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz"])
+def test_archives(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"images.{ending}"
+    members = {f"{'ab'[number % 2]}/{number:02}.png": encoded(number) for number in range(12)} | {"../x.txt": b"-"}
+    if ending == "zip":
+        with zipfile.ZipFile(path, "w") as file:
+            for name, data in members.items():
+                file.writestr(name, data)
+    else:
+        with tarfile.open(path, "w:gz" if ending == "tar.gz" else "w") as file:
+            for name, data in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                file.addfile(info, io.BytesIO(data))
+    dataset = open_dataset(str(path), size=8)
+    assert sorted(numbers(dataset.train) + numbers(dataset.heldout)) == list(range(12))
+    assert dataset.class_names == ("a", "b")
+    assert dataset.survey.num_others == 1
+    assert sorted(os.listdir(tmp_path)) == [path.name]  # nothing was unpacked beside it
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(DataError, match=f"cannot read .*images.{ending}"):
+        open_dataset(str(path), size=8)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "images.parquet"
+    pictures = [{"bytes": encoded(number), "path": None} for number in range(12)]
+    table = pa.table({"image": pictures, "label": [number % 3 for number in range(12)], "text": ["x"] * 12})
+    pyarrow.parquet.write_table(table, path)
+    dataset = open_dataset(str(path), size=8)
+    assert numbers(dataset.heldout) == [5]  # the tenth, of those sorted by class
+    assert dataset.train.item_labels.tolist() == [0, 1, 2, 0, 1] + [0, 1, 2] * 2
+    with pytest.raises(DataError, match=r"has no column 'photo', but image \(struct.*label \(int64\), text \(string\)"):
+        open_dataset(str(path), size=8, column="photo")
+    pyarrow.parquet.write_table(table.select(["text"]), tmp_path / "text.parquet")
+    with pytest.raises(DataError, match=r"has no column of images .*but text \(string\): name it with --set column"):
+        open_dataset(str(tmp_path / "text.parquet"))
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(DataError, match="cannot read"):
+        open_dataset(str(tmp_path / "broken.parquet"))
+
+
+def test_a_data_set_of_hugging_face_on_disk(tmp_path: Path) -> None:
+    """As its library saves them: an Arrow stream whose schema tells the classes' names."""
+    features = b'{"info": {"features": {"label": {"names": ["zebra", "ant"], "_type": "ClassLabel"}}}}'
+    columns = {"image": [{"bytes": encoded(n), "path": None} for n in range(12)], "label": [n % 2 for n in range(12)]}
+    table = pa.table(columns).replace_schema_metadata({b"huggingface": features})
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "dataset_info.json").write_text("{}")
+        with pa.ipc.new_stream(str(tmp_path / split / "data-00000-of-00001.arrow"), table.schema) as writer:
+            writer.write_table(table)
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    dataset = open_dataset(str(tmp_path), size=8)
+    assert dataset.class_names == ("zebra", "ant")
+    assert dataset.train.item_labels.tolist()[:4] == [0, 1, 0, 1]
+    assert dataset.train.num_items + dataset.heldout.num_items == 12
+
+
+@pytest.mark.parametrize("layout", ["grey", "channels last", "channels first"])
+def test_images_in_a_file_are_those_in_memory(layout: str, tmp_path: Path) -> None:
+    shape = {"grey": (50, 4, 4), "channels last": (50, 4, 4, 3), "channels first": (50, 3, 4, 4)}[layout]
+    array = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    np.save(tmp_path / "a.npy", array)
+    packed = Packed(tmp_path / "a.npy", channels_last=layout == "channels last")
+    tensor = torch.from_numpy(array)
+    if layout == "grey":
+        tensor = tensor[:, None]
+    elif layout == "channels last":
+        tensor = tensor.permute(0, 3, 1, 2)
+    chosen = torch.arange(0, 50, 2)
+    in_file, in_memory = Items(packed, chosen=chosen), Items(tensor[chosen])
+    for step in range(5):
+        stream = Stream(0, "data", step)
+        assert torch.equal(in_file.batch(8, stream), in_memory.batch(8, stream))
+    os.truncate(tmp_path / "a.npy", (tmp_path / "a.npy").stat().st_size - 1)
+    with pytest.raises(DataError, match="ends before its image 49: it was cut off"):
+        packed[torch.tensor([0, 49])]
+
+
+def test_mirrored_images_come_as_often_as_the_others() -> None:
+    items = Items(torch.arange(12, dtype=torch.uint8).reshape(3, 1, 2, 2), torch.tensor([0, 1, 0]), mirrored=True)
+    assert items.num_items == 6
+    rows = items.items[:, 0].tolist()
+    assert rows[3:] == [[row[::-1] for row in image] for image in rows[:3]]
+    assert items.item_labels.tolist() == [0, 1, 0, 0, 1, 0]
+    epoch = torch.cat([items.batch(2, Stream(0, "data", step)) for step in range(3)])
+    assert len({tuple(image.flatten().tolist()) for image in epoch}) == 6
+    with pytest.raises(UsageError, match="no finite set of images to mirror"):
+        open_dataset("ring", mirror=True)
+
+
+def test_the_size_is_the_largest_that_the_time_suffices_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(40):
+        make(tmp_path / f"{number}.png", number, (130, 130))
+    rates = {32: 3000.0, 64: 1300.0, 128: 200.0}  # images a second
+    monkeypatch.setattr("sparring.build.images_a_second", lambda recipe, shape: rates[shape[1]])
+
+    def size(**settings: object) -> int:
+        recipe, dataset = resolve(recipe_for(str(tmp_path), None, **settings), dry=True)
+        assert dataset.train.item_shape == (3, recipe.size, recipe.size)
+        return recipe.size
+
+    assert (size(minutes=0.1), size(minutes=1.0), size(minutes=2.0), size(minutes=20.0)) == (28, 32, 64, 128)
+    assert size(steps=5) == 64  # where no time is asked for
+    assert size(size=28, minutes=20.0) == 28
+    assert packs() == []
