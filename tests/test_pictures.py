@@ -14,7 +14,7 @@ def test_tiles_stand_row_by_row() -> None:
     assert sheet[90, 90] == 64  # an empty place
 
 
-@pytest.mark.parametrize(("shape", "mode"), [((4, 28, 28), "L"), ((4, 64, 64, 3), "RGB"), ((4, 32, 32, 4), "RGBA")])
+@pytest.mark.parametrize(("shape", "mode"), [((4, 28, 28), "L"), ((4, 64, 64, 3), "RGB"), ((4, 32, 32, 4), "RGB")])
 def test_grey_colour_and_alpha(shape: tuple[int, ...], mode: str) -> None:
     assert pictures.grid(np.zeros(shape, np.uint8)).mode == mode
 
@@ -26,3 +26,11 @@ def test_points_are_drawn_where_they_lie() -> None:
     rows, columns = np.nonzero(blue)
     assert rows.mean() < 100  # up
     assert columns.mean() > 300  # right
+
+
+def test_what_is_transparent_is_shown_on_white() -> None:
+    images = np.zeros((1, 64, 64, 4), np.uint8)
+    images[:, :, 32:] = (255, 0, 0, 255)
+    pixels = np.asarray(pictures.grid(images))
+    assert pixels[30, 10].tolist() == [255, 255, 255]
+    assert pixels[30, 60].tolist() == [255, 0, 0]

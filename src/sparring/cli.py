@@ -142,6 +142,14 @@ class Diagnose:
 
 
 @dataclass(frozen=True)
+class Data:
+    """List the images that are packed in the cache."""
+
+    clear: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
+    """Remove them; trainings that read them go on."""
+
+
+@dataclass(frozen=True)
 class Bench:
     """Run a benchmark: exact statements checked, or modes counted."""
 
@@ -166,6 +174,7 @@ Command = (
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Diagnose, subcommand("diagnose")]
     | Annotated[List, subcommand("list")]
+    | Annotated[Data, subcommand("data")]
     | Annotated[Bench, subcommand("bench")]
 )
 
@@ -224,7 +233,7 @@ def _launch(processes: int, arguments: list[str]) -> int:
     return launch(processes, "-P", "-m", "sparring", *arguments)
 
 
-def _run(command: Train | Resume | Sample | Evaluate | Diagnose | List | Bench, arguments: list[str]) -> int:
+def _run(command: Train | Resume | Sample | Evaluate | Diagnose | List | Data | Bench, arguments: list[str]) -> int:
     match command:
         case Train():
             return _train(command, arguments)
@@ -238,6 +247,8 @@ def _run(command: Train | Resume | Sample | Evaluate | Diagnose | List | Bench, 
             return _diagnose(command)
         case List():
             return _list(command)
+        case Data():
+            return _data(command)
         case Bench():
             return _bench(command)
 
@@ -327,6 +338,17 @@ def _list(command: List) -> int:
     from sparring.catalogue import print_catalogue
 
     print_catalogue(command.what)
+    return 0
+
+
+def _data(command: Data) -> int:
+    from sparring.data.pack import clear_packs, packs_folder
+    from sparring.display import show_packs
+
+    if command.clear:
+        print(f"{clear_packs():,} bytes freed in {packs_folder()}")
+    else:
+        show_packs()
     return 0
 
 

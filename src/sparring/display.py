@@ -16,12 +16,16 @@ from rich.text import Text
 
 from sparring.build import images_a_second
 from sparring.data import Dataset, Survey
+from sparring.data.pack import packs, packs_folder
 from sparring.evaluation import Card
 from sparring.health import Alarm
 from sparring.recipes import Recipe
 from sparring.run import Run
 from sparring.trainer import Outcome, Progress
 from sparring.training import Audience
+
+COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
+"""What images with so many channels are."""
 
 LINE_SECONDS = 10.0
 """Where the output is no terminal, a plain line every so many seconds of training takes the bar's place."""
@@ -78,7 +82,7 @@ def _seen(survey: Survey) -> list[str]:
 
 
 def _chosen(recipe: Recipe, dataset: Dataset) -> list[str]:
-    colours = {1: "grey", 3: "RGB", 4: "RGBA"}[dataset.train.item_shape[0]]
+    colours = COLOURS[dataset.train.item_shape[0]]
     told = "told the classes" if recipe.conditional else "not told any classes"
     if (recipe.num_clusters or 1) > 1:
         told = f"told {recipe.num_clusters} clusters of alike images"
@@ -173,6 +177,24 @@ def show_work() -> Iterator[Callable[[str, float], None]]:
     task = bar.add_task("starting", total=1.0)
     with bar:
         yield lambda what, share: bar.update(task, completed=share, description=what)
+
+
+def show_packs() -> None:
+    """List the packs in the cache."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for header in ("images", "of", "MB"):
+        table.add_column(header, justify="right")
+    table.add_column("packed from", overflow="fold")
+    total = 0
+    for folder, manifest in packs():
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        total += size
+        kind = f"{manifest.size} px, {COLOURS[manifest.channels]}"
+        table.add_row(f"{manifest.num_images:,}", kind, f"{size / 1e6:,.1f}", Text(manifest.path))
+    console = Console(highlight=False)
+    if table.row_count:
+        console.print(table)
+    print(f"{total / 1e6:,.1f} MB in {packs_folder()}" if table.row_count else f"nothing is packed in {packs_folder()}")
 
 
 def show_card(card: Card) -> None:

@@ -19,7 +19,7 @@ def grid(images: np.ndarray, columns: int | None = None) -> Image.Image:
     """Images side by side, row by row.
 
     Args:
-        images: uint8 [n, H, W] or [n, H, W, C].
+        images: uint8 [n, H, W] or [n, H, W, C]; of four channels, what is transparent is shown on white.
         columns: how many in a row; as many as rows if None.
 
     Example:
@@ -27,6 +27,7 @@ def grid(images: np.ndarray, columns: int | None = None) -> Image.Image:
         (118, 118)
     """
     columns = columns or math.ceil(math.sqrt(len(images)))
+    images = _on_white(images)
     factor = max(1, TILE_PIXELS // images.shape[1])
     tiles = images.repeat(factor, axis=1).repeat(factor, axis=2)
     gap, (height, width) = 2, tiles.shape[1:3]
@@ -38,6 +39,14 @@ def grid(images: np.ndarray, columns: int | None = None) -> Image.Image:
         top, left = gap + row * (height + gap), gap + column * (width + gap)
         sheet[top : top + height, left : left + width] = tile
     return Image.fromarray(sheet)
+
+
+def _on_white(images: np.ndarray) -> np.ndarray:
+    if images.shape[3:] != (4,):
+        return images
+    opacity = images[..., 3:] / 255
+    laid: np.ndarray = (images[..., :3] * opacity + 255 * (1 - opacity)).round().astype(np.uint8)
+    return laid
 
 
 def scatter(points: np.ndarray, scale: float = 1.0) -> Image.Image:

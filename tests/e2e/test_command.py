@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 COMMAND = [sys.executable, "-m", "sparring"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
@@ -17,7 +18,12 @@ SMALL = ["--width", "4", "--batch-size", "16"]
 
 def sparring(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=ENVIRONMENT | {"SPARRING_CACHE": os.environ["SPARRING_CACHE"]},  # the test's own
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
     )
 
 
@@ -182,3 +188,36 @@ def test_a_dry_run_makes_nothing(tmp_path: Path) -> None:
     assert result.returncode == 0
     assert json.loads(result.stdout)["network"] == "fourier"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_ones_own(tmp_path: Path) -> None:
+    """A look, what was chosen, a training, labelled samples, and the cache."""
+    folder = tmp_path / "my pictures"
+    for number in range(60):
+        path = folder / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGBA", (40, 40), (4 * number, 0, 0, 100)).save(path)
+    looked = sparring("train", str(folder), "--steps", "2", "--dry-run", cwd=tmp_path)
+    assert (looked.returncode, json.loads(looked.stdout)["size"]) == (0, 32)
+    for part in ("60 images (PNG 60; RGBA 60)", "2 classes", "54 to train on and 6 held out", "RGBA", "steps in"):
+        assert part in looked.stderr
+    assert "nothing is packed" in sparring("data", cwd=tmp_path).stdout
+    out = tmp_path / "run"
+    done = sparring(
+        "train", str(folder), "--size", "28", "--steps", "2", "--width", "4", "--out", str(out), cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "54 to train on" in done.stdout
+    assert (
+        sparring("sample", str(out), "-n", "2", "--label", "1", "--out", str(tmp_path / "b"), cwd=tmp_path).returncode
+        == 0
+    )
+    with Image.open(tmp_path / "b" / "000001.png") as sample:
+        assert sample.mode == "RGBA"
+    assert "28 px, RGBA" in sparring("data", cwd=tmp_path).stdout
+    assert "bytes freed" in sparring("data", "--clear", cwd=tmp_path).stdout
+    assert "nothing is packed" in sparring("data", cwd=tmp_path).stdout
+    (folder / "c").mkdir()
+    (folder / "a" / "0.png").rename(folder / "c" / "0.png")
+    refused = sparring("resume", str(out), "--steps", "4", cwd=tmp_path)
+    assert (refused.returncode, "nor are their classes" in refused.stderr) == (2, True)
