@@ -1,6 +1,8 @@
 """What the discriminator sees is altered as it is said to be, and gradients pass through it."""
 
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -143,3 +145,44 @@ def test_the_discriminator_of_a_game_sees_altered_samples_only(simultaneous: boo
     assert len({seen[0, 0, 0, 0].item() for seen in discriminator.seen}) == 2  # one draw for each batch
     assert report.generator_gradient_norm == 0  # what the discriminator sees does not depend on the generator here
     assert all(torch.equal(mine, kept) for mine, kept in zip(generator.parameters(), before, strict=True))
+
+
+def test_an_adaptive_probability_comes_to_the_same_when_resumed(tmp_path: Path) -> None:
+    settings = {
+        "width": 4,
+        "batch_size": 100,
+        "augment": 0.5,
+        "augment_target": 0.0,
+        "log_steps": 4,
+        "schedule": "constant",
+    }
+    whole = sparring.train("digits", steps=24, out=tmp_path / "whole", **settings)
+    sparring.train("digits", steps=10, out=tmp_path / "parts", **settings)
+    parts = sparring.resume(tmp_path / "parts", steps=24)
+    weights = [(run.generator / "model.safetensors").read_bytes() for run in (whole, parts)]
+    assert weights[0] == weights[1]
+    probabilities = [line["augment"] for line in whole.log()]
+    assert [line["augment"] for line in parts.log() if line["step"] % 4 == 0] == probabilities
+    # In each step up or down by a batch of the hundred thousand images, or nowhere from where all logits are 0.
+    steps = [round((after - before) * 1000, 6) for before, after in pairwise([0.5, *probabilities])]
+    assert all(step in (-4, -2, 0, 2, 4) for step in steps)
+    assert any(steps)
+
+
+def test_the_game_goes_by_the_logits_of_its_real_samples() -> None:
+    discriminator = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1))
+    generator = torch.nn.Sequential(torch.nn.Linear(2, 64), torch.nn.Unflatten(1, (1, 8, 8)))
+    for bias, expected in ((5.0, 0.4 + 0.1), (-5.0, 0.4 - 0.1)):
+        torch.nn.init.constant_(discriminator[1].bias, bias)
+        torch.nn.init.zeros_(discriminator[1].weight)
+        game = sparring.Game(generator, discriminator, augment=Adaptive(0.4, num_images=30))
+        game.step(IMAGES[:, :1])
+        assert game.augment.probability == pytest.approx(expected)
+        other = sparring.Game(generator, discriminator, augment=Adaptive(0.9, num_images=30))
+        other.load_state(game.state(), game.steps)
+        assert other.augment == game.augment
+
+
+def test_points_have_nothing_to_adapt() -> None:
+    with pytest.raises(sparring.UsageError, match="only images can be augmented"):
+        resolve(recipe_for("ring", None, augment_target=0.6))

@@ -16,6 +16,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from sparring import distributed
 from sparring.errors import UsageError
 from sparring.seeding import Stream
 from sparring.types import Logits, Samples
@@ -132,8 +133,16 @@ class Adaptive:
         if not (0 <= self.probability <= 1 and -1 <= self.target <= 1 and self.num_images >= 1):
             raise UsageError(f"a probability lies from 0 to 1, a target from -1 to 1, images are at least 1: {self}")
 
+    def __call__(self, images: Samples, stream: Stream) -> Samples:
+        """Images altered by `differentiable` with the present probability."""
+        return differentiable(images, stream, self.probability)
+
     def after(self, real_logits: Logits) -> "Adaptive":
-        """That after a batch of training samples, by their logits as it sees them, [batch]."""
-        known = real_logits.detach().sign().mean().item()
-        step = math.copysign(len(real_logits) / self.num_images, known - self.target)
+        """That after a batch of training samples, by their logits as it sees them, [batch].
+
+        Of several processes each gives its part of the batch.
+        """
+        (known,) = distributed.mean([real_logits.detach().sign().mean()])
+        num_images = len(real_logits) * distributed.count()
+        step = math.copysign(num_images / self.num_images, known.item() - self.target)
         return Adaptive(min(1.0, max(0.0, self.probability + step)), self.target, self.num_images)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from sparring.augment import differentiable
+from sparring.augment import Adaptive, differentiable
 from sparring.data import (
     MAX_CLASSES,
     PRIORS,
@@ -37,6 +37,7 @@ from sparring.run import COUNTERS, NUMBERS
 from sparring.seeding import Stream
 from sparring.stopping import Goal, Limits, Plateau
 from sparring.trainer import Intervals, Trainer
+from sparring.types import Samples
 
 
 def resolve(
@@ -87,7 +88,7 @@ def resolve(
         raise UsageError(
             f"a batch of {recipe.batch_size} cannot be shared by {count()} processes evenly: give another --batch-size"
         )
-    if recipe.augment and not are_images:
+    if (recipe.augment or recipe.augment_target is not None) and not are_images:
         raise UsageError(f"only images can be augmented, and {recipe.data} holds none: leave augment away")
     if recipe.conditional and not dataset.train.class_shares:
         raise UsageError(f"{recipe.data} has no labels: leave --conditional away")
@@ -232,9 +233,15 @@ def _game(recipe: Recipe, config: Config) -> Game:
         generator_steps=recipe.generator_steps,
         clip_gradients=recipe.clip_gradients,
         simultaneous=recipe.simultaneous,
-        augment=partial(differentiable, probability=recipe.augment) if recipe.augment else None,
+        augment=_augment(recipe),
         seed=recipe.seed,
     )
+
+
+def _augment(recipe: Recipe) -> Callable[[Samples, Stream], Samples] | None:
+    if recipe.augment_target is not None:
+        return Adaptive(recipe.augment, recipe.augment_target, ADAPTIVE_IMAGES)
+    return partial(differentiable, probability=recipe.augment) if recipe.augment else None
 
 
 def _device(recipe: Recipe) -> str:
@@ -270,6 +277,9 @@ ENOUGH_IMAGES = 150_000
 MAX_UNTIMED = 64
 """The largest side that is chosen where no time is asked for, in pixels."""
 CALIBRATION_SECONDS = 0.7
+
+ADAPTIVE_IMAGES = 100_000
+"""That an adaptive augmentation's probability takes from 0 to 1."""
 
 MIN_TRAIN, MIN_HELDOUT = 20, 2
 """Data with fewer items are not monitored."""

@@ -18,7 +18,7 @@ Where several processes play it, each on its part of the batch, the gradients ar
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparring import distributed
+from sparring.augment import Adaptive
 from sparring.data import Gaussian, Source
 from sparring.errors import DivergenceError, UnknownNameError, UsageError
 from sparring.judge import Judge
@@ -92,7 +93,7 @@ class Game:
         clip_gradients: the largest norm that a player's gradient may have, or None.
         simultaneous: compute both players' gradients before either moves, instead of one after the other.
         augment: alters real and generated samples at random before the discriminator sees them, such as
-            `sparring.augment.differentiable`; or None.
+            `sparring.augment.differentiable`; an `Adaptive` follows the discriminator; or None.
         seed: of the latents and the penalties' random points.
 
     Attributes:
@@ -225,6 +226,8 @@ class Game:
             self._apply(generator_update, self.generator_optimizer)  # 8. its update
 
         seen = judge(real).detach(), judge(judged).detach()
+        if isinstance(self.augment, Adaptive):
+            self.augment = self.augment.after(seen[0])
         real_probability, fake_probability = distributed.mean(
             [self.objective.probability(each).mean() for each in seen]
         )
@@ -375,6 +378,8 @@ class Game:
                         state[f"{name}.{index}.{key}"] = value
                     elif value is not None:
                         raise UsageError(f"cannot save what the {name} remembers as {key!r}: {type(value).__name__}")
+        if isinstance(self.augment, Adaptive):
+            state["augment.probability"] = torch.tensor(self.augment.probability, dtype=torch.float64)
         return state
 
     def load_state(self, state: dict[str, Tensor], steps: int) -> None:
@@ -397,6 +402,8 @@ class Game:
             for number, memory in memories.items():
                 memories[number] = {field: _laid_out_as(parameters[number], value) for field, value in memory.items()}
             optimizer.load_state_dict({**optimizer.state_dict(), "state": memories})
+        if isinstance(self.augment, Adaptive) and "augment.probability" in state:
+            self.augment = replace(self.augment, probability=state["augment.probability"].item())
         self.steps = steps
 
     def _optimizers(self) -> tuple[tuple[str, Optimizer], ...]:

@@ -51,6 +51,9 @@ class Recipe:
         simultaneous: compute both players' gradients before either moves.
         augment: the probability of each alteration of the images that the discriminator sees, for few images; 0 for
             none.
+        augment_target: from that probability on, follow how well the discriminator knows its training images: up where
+            the mean sign of their logits is above this target (0.6 in the literature), down where it is below; None
+            keeps it.
         clip_gradients: the largest norm of a player's gradient, or None.
         average_decay: of the generator's averaged weights; 0 keeps the weights as they are.
         steps: stop after so many iterations, or None.
@@ -107,6 +110,7 @@ class Recipe:
     generator_steps: int = 1
     simultaneous: bool = False
     augment: float = 0.0
+    augment_target: float | None = None
     clip_gradients: float | None = None
     average_decay: float = 0.998
     steps: int | None = None
@@ -135,6 +139,7 @@ class Recipe:
             _require(self, name, lambda value: 0 <= value < 1, "at least 0 and less than 1")
         for name in ("augment", "evaluation_share"):
             _require(self, name, lambda value: 0 <= value <= 1, "between 0 and 1")
+        _require(self, "augment_target", lambda value: -1 <= value <= 1, "between -1 and 1")
         _require(self, "penalty_weight", lambda value: 0 <= value < math.inf, "at least 0")
         _require(self, "size", lambda value: 4 <= value <= 1024, "between 4 and 1024")
         _require(self, "seed", lambda value: 0 <= value < 2**63, "at least 0 and less than 2**63")

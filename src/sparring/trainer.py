@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from sparring import checkpoint, distributed, pictures
+from sparring.augment import Adaptive
 from sparring.checkpoint import Manifest, State
 from sparring.data import Source
 from sparring.ema import Average
@@ -349,6 +350,8 @@ class Trainer:
         counters = self.game.steps, self.images, round(self.seconds, 3), round(self.progress(), 4)
         line: LogLine = dict(zip(COUNTERS, counters, strict=True)) | means
         self._pending.clear()
+        if isinstance(self.game.augment, Adaptive):
+            line["augment"] = self.game.augment.probability
         if self._changes:
             line["changed"], self._changes = self._changes, {}
         if self.monitor and evaluate:

@@ -1,0 +1,98 @@
+"""What augmentation gains where there are few images: a few of the digits, with and without, at equal steps.
+
+    python benchmarks/few_images.py --out runs/few            # trains what is not there yet: 30 trainings of about 40 s
+    python benchmarks/few_images.py --out runs/few --table    # reads what is there
+
+Start it twice with `--part 1/2` and `--part 2/2` to use two cores.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from sparring.build import build, resolve
+from sparring.data import Items, to_float
+from sparring.files import write_json
+from sparring.generator import load, to_samples
+from sparring.metrics import extractor_for, frechet_distance, memorization, neutral_extractor_for
+from sparring.recipes import recipe_for
+from sparring.run import create
+
+STEPS, NUM_GENERATED = 3000, 5000
+COUNTS, SEEDS = (500, 100), range(5)
+ARMS: dict[str, dict[str, Any]] = {
+    "without": {},
+    "always half": {"augment": 0.5},
+    "adaptive": {"augment_target": 0.6},
+}
+
+
+def train(count: int, arm: str, seed: int, folder: Path) -> None:
+    """Train on so many digits, an equal number of each, and measure against those held out."""
+    settings = ARMS[arm] | {"seed": seed, "steps": STEPS, "checkpoint_seconds": 1e9, "sample_seconds": 1e9}
+    recipe, dataset = resolve(recipe_for("digits", None, **settings))
+    whole = dataset.train
+    assert isinstance(whole, Items)
+    assert whole.item_labels is not None
+    places = torch.cat([(whole.item_labels == label).nonzero().flatten()[: count // 10] for label in range(10)])
+    few = replace(dataset, train=Items(whole.items[places], whole.item_labels[places]))
+    run = create(folder, "few")
+    run.write_recipe(recipe)
+    build(recipe, few).train(run)
+    run.unlock()
+    heldout, fake = dataset.heldout, to_samples(load(folder).sample(NUM_GENERATED, seed=1))
+    assert isinstance(heldout, Items)
+    extract, neutral = extractor_for(dataset), neutral_extractor_for(dataset)
+    unseen = to_float(heldout.items)
+    known = to_float(whole.items[places])
+    figures = {
+        "distance": frechet_distance(extract(unseen), extract(fake), num_resamples=2).value,
+        "memorization": memorization(neutral(known), neutral(unseen), neutral(fake)).value,
+        "alarms": [alarm.name for alarm in run.summary().health],
+    }
+    write_json(folder / "few.json", figures)
+
+
+def table(out: Path) -> None:
+    """Print what there is."""
+    print("| digits | augmentation | Fréchet distance to held-out digits | copies | trainings with that alarm |")
+    print("|---|---|---|---|---|")
+    for count in COUNTS:
+        for arm in ARMS:
+            found = [
+                json.loads(path.read_text()) for path in sorted(out.glob(f"{count}-{arm.replace(' ', '-')}-*/few.json"))
+            ]
+            if not found:
+                continue
+            row = []
+            for name in ("distance", "memorization"):
+                values = [each[name] for each in found]
+                row.append(f"{median(values):.2f} ({min(values):.2f}–{max(values):.2f})")
+            rung = sum("memorization" in each["alarms"] for each in found)
+            print(f"| {count} | {arm} | {' | '.join(row)} | {rung} of {len(found)} |")
+
+
+def main() -> None:
+    """Train what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/few"))
+    parser.add_argument("--part", default="1/1")
+    parser.add_argument("--table", action="store_true")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        number, parts = map(int, arguments.part.split("/"))
+        cases = [(count, arm, seed) for seed in SEEDS for count in COUNTS for arm in ARMS]
+        for count, arm, seed in cases[number - 1 :: parts]:
+            folder = arguments.out / f"{count}-{arm.replace(' ', '-')}-{seed}"
+            if not (folder / "few.json").exists():
+                train(count, arm, seed, folder)
+    table(arguments.out)
+
+
+if __name__ == "__main__":
+    main()
