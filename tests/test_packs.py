@@ -1,8 +1,9 @@
 """A folder of one's own: what is seen of it, and how it is packed."""
 
 import io
-import multiprocessing
 import os
+import subprocess
+import sys
 import tarfile
 import warnings
 import zipfile
@@ -147,21 +148,33 @@ def test_a_damaged_pack_is_made_anew(tmp_path: Path) -> None:
     assert (dataset.train.items[:, 2] == 0).all()
 
 
-def _open(path: str, queue: "multiprocessing.Queue[int]") -> None:
-    queue.put(numbers(open_dataset(path, size=8).train)[-1])
-
-
 def test_two_trainings_that_start_at_once_make_one_pack(tmp_path: Path) -> None:
     for number in range(30):
         make(tmp_path / f"{number:02}.png", number)
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    processes = [context.Process(target=_open, args=(str(tmp_path), queue)) for _ in range(2)]
+    code = (
+        "import sys, sparring\n"
+        "from sparring.data import pack\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"  # both go on at once
+        "made, make = [], pack._make\n"
+        "pack._make = lambda *given: (made.append(1), make(*given))\n"
+        "images = sparring.open_dataset(sys.argv[1], size=8).train\n"
+        "print(len(made), images.num_items, images.items[-1, 0, 0, 0].item())\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
     for process in processes:
-        process.start()
-    assert [queue.get(timeout=300) for _ in processes] == [28, 28]
+        assert process.stdout.readline() == "ready\n"
     for process in processes:
-        process.join()
+        process.stdin.write("\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=300)[0].split() for process in processes]
+    assert sorted(made for made, _, _ in outputs) == ["0", "1"]
+    assert [rest for _, *rest in outputs] == [["27", "28"]] * 2
     assert len(packs()) == 1
 
 
