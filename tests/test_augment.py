@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -186,3 +187,22 @@ def test_the_game_goes_by_the_logits_of_its_real_samples() -> None:
 def test_points_have_nothing_to_adapt() -> None:
     with pytest.raises(sparring.UsageError, match="only images can be augmented"):
         resolve(recipe_for("ring", None, augment_target=0.6))
+
+
+@pytest.mark.parametrize(
+    ("num_images", "settings", "expected"),
+    [
+        (4_000, {}, (0.0, 0.6)),
+        (6_000, {}, (0.0, None)),
+        (4_000, {"augment": 0.0}, (0.0, None)),
+        (4_000, {"augment": 0.5}, (0.5, None)),
+        (4_000, {"augment_target": 0.4}, (0.0, 0.4)),
+    ],
+    ids=str,
+)
+def test_few_images_are_augmented_unless_told_otherwise(
+    num_images: int, settings: dict[str, float], expected: tuple[float, float | None], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "images.npy", np.zeros((num_images, 28, 28), np.uint8))
+    recipe, _ = resolve(recipe_for(str(tmp_path / "images.npy"), None, num_clusters=1, **settings))
+    assert (recipe.augment, recipe.augment_target) == expected

@@ -94,7 +94,9 @@ def resolve(
         raise UsageError(f"{recipe.data} has no labels: leave --conditional away")
     conditional = bool(dataset.train.class_shares) if recipe.conditional is None else recipe.conditional
     recipe = replace(_with_network(recipe, fitting), conditional=conditional)
-    return replace(recipe, num_clusters=_num_clusters(recipe, dataset, conditional)), dataset
+    recipe = replace(recipe, num_clusters=_num_clusters(recipe, dataset, conditional))
+    target = _augment_target(recipe, dataset)
+    return replace(recipe, augment=recipe.augment or 0.0, augment_target=target), dataset
 
 
 def _with_network(recipe: Recipe, item_shape: tuple[int, ...]) -> Recipe:
@@ -164,6 +166,13 @@ def _num_clusters(recipe: Recipe, dataset: Dataset, conditional: bool) -> int:
     if asked > min(MAX_CLASSES, images or asked):
         raise UsageError(f"{recipe.data} can be parted into at most {min(MAX_CLASSES, images or asked)} clusters")
     return asked
+
+
+def _augment_target(recipe: Recipe, dataset: Dataset) -> float | None:
+    """Few images are augmented as far as it takes, unless something else is asked for."""
+    train, is_open = dataset.train, recipe.augment is None and recipe.augment_target is None
+    are_few = isinstance(train, Items) and len(train.item_shape) == 3 and len(train) < FEW_IMAGES
+    return AUGMENT_TARGET if is_open and are_few else recipe.augment_target
 
 
 def build(recipe: Recipe, dataset: Dataset) -> Trainer:
@@ -240,7 +249,7 @@ def _game(recipe: Recipe, config: Config) -> Game:
 
 def _augment(recipe: Recipe) -> Callable[[Samples, Stream], Samples] | None:
     if recipe.augment_target is not None:
-        return Adaptive(recipe.augment, recipe.augment_target, ADAPTIVE_IMAGES)
+        return Adaptive(recipe.augment or 0.0, recipe.augment_target, ADAPTIVE_IMAGES)
     return partial(differentiable, probability=recipe.augment) if recipe.augment else None
 
 
@@ -278,6 +287,8 @@ MAX_UNTIMED = 64
 """The largest side that is chosen where no time is asked for, in pixels."""
 CALIBRATION_SECONDS = 0.7
 
+FEW_IMAGES, AUGMENT_TARGET = 5_000, 0.6
+"""With fewer images an adaptive augmentation is chosen, and its target."""
 ADAPTIVE_IMAGES = 100_000
 """That an adaptive augmentation's probability takes from 0 to 1."""
 

@@ -98,7 +98,8 @@ def _chosen(recipe: Recipe, dataset: Dataset) -> list[str]:
     return [
         f"  {recipe.size} px, {colours}; {num_items:,} to train on and {dataset.heldout.num_items:,} held out"
         f"{', each mirrored as well' if recipe.mirror else ''}",
-        f"  network {recipe.network} with width {recipe.width}, {recipe.objective}, penalty {recipe.penalty}, {told}",
+        f"  network {recipe.network} with width {recipe.width}, {recipe.objective}, penalty {recipe.penalty}, {told}"
+        f"{', augmented as needed' if recipe.augment_target is not None else ''}",
         f"  about {rate:,.0f} images/s: {steps:,.0f} steps in {_duration(images / rate)}, each image "
         f"{images / max(1, num_items):,.1f} times"
         if images < math.inf

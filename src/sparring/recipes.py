@@ -50,7 +50,7 @@ class Recipe:
         generator_steps: updates of the generator an iteration.
         simultaneous: compute both players' gradients before either moves.
         augment: the probability of each alteration of the images that the discriminator sees, for few images; 0 for
-            none.
+            none, None for one that adapts where there are fewer than 5,000 images, and none else.
         augment_target: from that probability on, follow how well the discriminator knows its training images: up where
             the mean sign of their logits is above this target (0.6 in the literature), down where it is below; None
             keeps it.
@@ -109,7 +109,7 @@ class Recipe:
     discriminator_steps: int = 1
     generator_steps: int = 1
     simultaneous: bool = False
-    augment: float = 0.0
+    augment: float | None = 0.0
     augment_target: float | None = None
     clip_gradients: float | None = None
     average_decay: float = 0.998
@@ -203,7 +203,14 @@ RECIPES: dict[str, Preset] = {
             name="default",
             summary="what works best here in two minutes: non-saturating, native size, labels or clusters",
             source="this project, docs/log.md",
-            recipe=Recipe(num_clusters=None, learning_rate=4e-3, learning_rate_ratio=0.25, beta2=0.99, schedule="late"),
+            recipe=Recipe(
+                num_clusters=None,
+                augment=None,
+                learning_rate=4e-3,
+                learning_rate_ratio=0.25,
+                beta2=0.99,
+                schedule="late",
+            ),
         ),
         Preset(
             name="points",
