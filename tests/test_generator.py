@@ -54,6 +54,20 @@ def test_classes() -> None:
         generator.generate(generator.latents(2))
 
 
+def test_a_class_by_its_name() -> None:
+    """A class that is called like a number is meant by that text, and not the one with that number."""
+    config = dataclasses.replace(CONFIG, class_shares=(0.5, 0.2, 0.3), class_names=("cat", "2", "dog"))
+    generator = Generator(config.build(), config)
+    for name, number in (("cat", 0), ("2", 1), ("dog", 2), ("0", 0), (2, 2), (np.int64(2), 2)):
+        assert np.array_equal(generator.sample(2, labels=name), generator.sample(2, labels=[number] * 2))
+    assert np.array_equal(generator.sample(2, labels=["dog", "cat"]), generator.sample(2, labels=np.array([2, 0])))
+    assert np.array_equal(generator.sample(2, labels=["dog", "cat"]), generator.sample(2, labels=torch.tensor([2, 0])))
+    with pytest.raises(UnknownNameError, match="did you mean 'dog'"):
+        generator.sample(2, labels=["dog", "dogs"])
+    with pytest.raises(UsageError, match="3 classes and 1 names"):
+        dataclasses.replace(config, class_names=("cat",))
+
+
 def test_clusters_are_no_labels() -> None:
     """They are drawn as classes are, and nobody can ask for one as if it were a label of the data."""
     config = dataclasses.replace(CONFIG, class_shares=(0.25, 0.75), classes_are_clusters=True)

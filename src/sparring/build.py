@@ -191,6 +191,7 @@ def build(recipe: Recipe, dataset: Dataset) -> Trainer:
         class_shares=dataset.train.class_shares if recipe.conditional or recipe.num_clusters > 1 else (),
         classes_are_clusters=recipe.num_clusters > 1,
         scale=dataset.scale,
+        class_names=dataset.class_names if recipe.conditional else (),
     )
     game = _game(recipe, config)
     monitor = _monitor(recipe, dataset, game)

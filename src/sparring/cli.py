@@ -105,8 +105,8 @@ class Sample:
     """How many."""
     seed: Annotated[int, arg(metavar="N")] = 0
     """The same seed gives the same samples."""
-    label: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
-    """The label of all samples, where the generator was told labels."""
+    label: Annotated[str | None, arg(metavar="K", help_behavior_hint="")] = None
+    """The class of all samples, by name or number, where the generator was told labels."""
     truncation: Annotated[float | None, arg(metavar="T", help_behavior_hint="")] = None
     """The largest magnitude of a latent number: smaller is more typical and less varied."""
 
@@ -188,7 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
         Command,
         prog="sparring",
         description="Train Generative Adversarial Networks. Start with: sparring train",
-        args=arguments,
+        args=_with_values(sys.argv[1:] if arguments is None else arguments),
         config=(tyro.conf.OmitArgPrefixes,),
     )
     try:
@@ -205,6 +205,15 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
+
+
+def _with_values(arguments: list[str]) -> list[str]:
+    """`--conditional` alone means yes; the parser wants a value after it."""
+    given = list(arguments)
+    for place in range(len(given) - 1, -1, -1):
+        if given[place] == "--conditional" and given[place + 1 : place + 2] not in (["True"], ["False"]):
+            given.insert(place + 1, "True")
+    return given
 
 
 def _show_warning(show: Callable[..., None], message: Warning | str, *details: Any, **others: Any) -> None:

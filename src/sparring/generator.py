@@ -42,6 +42,7 @@ class Config:
         class_shares: the share of each class in the training data; empty for a generator without classes.
         classes_are_clusters: whether the classes are clusters of the training data and not labels.
         scale: what one unit of the network's output is worth in the data's units; 1 for images.
+        class_names: of the classes, where they have any.
 
     Raises:
         UnknownNameError: for a network or a prior that there isn't.
@@ -56,6 +57,7 @@ class Config:
     class_shares: tuple[float, ...] = ()
     classes_are_clusters: bool = False
     scale: float = 1.0
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -68,6 +70,8 @@ class Config:
             raise UsageError(f"scale must be greater than 0, and is {self.scale}")
         if not all(0 <= share <= 1 for share in self.class_shares) or len(self.class_shares) > MAX_CLASSES:
             raise UsageError(f"class_shares must be at most {MAX_CLASSES} numbers between 0 and 1")
+        if self.class_names and len(self.class_names) != len(self.class_shares):
+            raise UsageError(f"there are {len(self.class_shares)} classes and {len(self.class_names)} names of them")
         if self.item_shape != NETWORKS[self.network].fit(self.item_shape):
             raise UsageError(f"the network {self.network!r} cannot make items of {list(self.item_shape)}")
 
@@ -75,6 +79,23 @@ class Config:
     def num_labels(self) -> int:
         """How many labels can be asked for."""
         return 0 if self.classes_are_clusters else len(self.class_shares)
+
+    def label(self, name: int | str) -> int:
+        """The number of a class: itself, or by its name, or a number as text where no class is called so.
+
+        Raises:
+            UnknownNameError: if there is no such class.
+
+        Example:
+            >>> Config("mlp", (2,), 8, "gaussian", 16, (0.5, 0.5), class_names=("cat", "dog")).label("dog")
+            1
+        """
+        if isinstance(name, str) and name in self.class_names:
+            return self.class_names.index(name)
+        numbers = range(self.num_labels)
+        if not str(name).isdecimal() or int(name) not in numbers:
+            raise UnknownNameError("label", str(name), self.class_names or [str(number) for number in numbers])
+        return int(name)
 
     def build(self) -> nn.Module:
         """A network of this kind with fresh weights."""
@@ -109,7 +130,7 @@ class Generator:
         n: int,
         seed: int = 0,
         *,
-        labels: int | Sequence[int] | None = None,
+        labels: int | str | Sequence[int | str] | np.integer | np.ndarray | Tensor | None = None,
         truncation: float | None = None,
         rejection: Callable[[Samples], Logits] | None = None,
     ) -> np.ndarray:
@@ -118,7 +139,8 @@ class Generator:
         Args:
             n: how many, at least 1.
             seed: 0 to 2**64 - 1.
-            labels: the class of all samples or of each; drawn as often as in the training data if None.
+            labels: the class of all samples or of each, by number or by name; drawn as often as in the training data
+                if None.
             truncation: for Gaussian latents, the largest magnitude of each number (Brock et al. 2018,
                 arXiv:1809.11096, section 3.1): smaller gives more typical and less varied samples.
             rejection: an estimate of log p − log q, the density of the data over that of the generator, from samples
@@ -131,34 +153,39 @@ class Generator:
         Raises:
             UsageError: for a number out of range, labels where it was told none, or a rejection with a label to each
                 sample.
+            UnknownNameError: for a class that there isn't.
         """
         if labels is not None and not self.config.num_labels:
             raise UsageError("this generator was trained without labels: leave them away")
+        if isinstance(labels, np.integer | np.ndarray | Tensor):
+            labels = labels.tolist()
         if rejection is not None:
             return self._accepted(n, seed, labels, truncation, rejection)
         latents = self.latents(n, seed, truncation)
         if labels is None:
             return self.generate(latents, self.random_labels(n, seed))
-        given = torch.as_tensor(labels).long()
-        if given.ndim > 0 and len(given) != n:
-            raise UsageError(f"give one label, or one to each of the {n} samples, not {len(given)}")
-        return self.generate(latents, given.expand(n))
+        if isinstance(labels, int | str):
+            return self.generate(latents, torch.full((n,), self.config.label(labels)))
+        if len(labels) != n:
+            raise UsageError(f"give one label, or one to each of the {n} samples, not {len(labels)}")
+        return self.generate(latents, torch.tensor([self.config.label(label) for label in labels]))
 
     def _accepted(
         self,
         n: int,
         seed: int,
-        label: int | Sequence[int] | None,
+        label: int | str | Sequence[int | str] | None,
         truncation: float | None,
         log_ratio: Callable[[Samples], Logits],
     ) -> np.ndarray:
         _check_count(n, seed)
-        if label is not None and not isinstance(label, int):
+        if label is not None and not isinstance(label, int | str):
             raise UsageError("rejection takes one label for all samples, or none")
+        number = None if label is None else self.config.label(label)
 
         def candidates(size: int, step: int) -> np.ndarray:
             stream = Stream(seed, "sample/candidates", step)
-            labels = self._random_labels(size, stream) if label is None else torch.full((size,), label)
+            labels = self._random_labels(size, stream) if number is None else torch.full((size,), number)
             return self.generate(self._latents(size, stream, truncation), labels)
 
         acceptance = calibrate(log_ratio, to_samples(candidates(NUM_CALIBRATION, 0)))

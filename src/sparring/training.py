@@ -220,7 +220,8 @@ def _check_data(run: Run, trainer: Trainer) -> None:
         return
     before, now = read_json(path, Config), trainer.config
     alike = (before.item_shape, len(before.class_shares)) == (now.item_shape, len(now.class_shares))
-    if not alike or (now.classes_are_clusters and before != now):
+    renamed = bool(before.class_names) and before.class_names != now.class_names
+    if not alike or renamed or (now.classes_are_clusters and before != now):
         raise UsageError(
             f"the images of {run.recipe().data} are not those that the run began with, nor are their classes: bring "
             "them back, or start a new run"

@@ -190,6 +190,17 @@ def test_a_dry_run_makes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [([], False), (["--conditional"], True), (["--conditional", "True"], True), (["--conditional", "False"], False)],
+    ids=str,
+)
+def test_conditional_with_and_without_a_value(arguments: list[str], expected: bool, tmp_path: Path) -> None:
+    result = sparring("train", "--recipe", "gan", *arguments, "--dry-run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["conditional"] is expected
+
+
 def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     """A look, what was chosen, a training, labelled samples, and the cache."""
     folder = tmp_path / "my pictures"
@@ -208,10 +219,13 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "54 to train on" in done.stdout
-    assert (
-        sparring("sample", str(out), "-n", "2", "--label", "1", "--out", str(tmp_path / "b"), cwd=tmp_path).returncode
-        == 0
-    )
+    for label, folder_out in (("b", "b"), ("1", "c"), ("0", "d")):
+        sampled = sparring("sample", str(out), "-n", "2", "--label", label, "--out", folder_out, cwd=tmp_path)
+        assert sampled.returncode == 0, sampled.stderr
+    assert (tmp_path / "b" / "000001.png").read_bytes() == (tmp_path / "c" / "000001.png").read_bytes()
+    assert (tmp_path / "b" / "000001.png").read_bytes() != (tmp_path / "d" / "000001.png").read_bytes()
+    refused = sparring("sample", str(out), "--label", "bb", "--out", "e", cwd=tmp_path)
+    assert (refused.returncode, "did you mean 'b'" in refused.stderr) == (2, True)
     with Image.open(tmp_path / "b" / "000001.png") as sample:
         assert sample.mode == "RGBA"
     assert "28 px, RGBA" in sparring("data", cwd=tmp_path).stdout
