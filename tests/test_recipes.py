@@ -89,6 +89,18 @@ def test_penalties_on_single_samples_go_without_batch_statistics(penalty: str, n
     assert resolve(recipe_for("digits", penalty=penalty))[0].normalization == normalization
 
 
+@pytest.mark.parametrize(("size", "network", "normalization"), [(64, "conv", "batch"), (128, "resnet", "none")])
+def test_the_size_decides_the_network_where_none_is_given(size: int, network: str, normalization: str) -> None:
+    recipe, _ = resolve(recipe_for("digits", size=size))
+    assert (recipe.network, recipe.normalization) == (network, normalization)
+    assert resolve(recipe_for("digits", "dragan", size=size))[0].network == "conv"  # which needs batch statistics
+
+
+def test_a_network_without_normalisation_takes_none() -> None:
+    with pytest.raises(UsageError, match="takes no normalization 'batch', but 'none'"):
+        resolve(recipe_for("digits", network="resnet", normalization="batch"))
+
+
 def test_labels_are_used_where_there_are_some() -> None:
     assert resolve(recipe_for("digits"))[0].conditional is True
     assert resolve(recipe_for("digits", conditional=False))[0].conditional is False

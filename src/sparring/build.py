@@ -71,7 +71,7 @@ def resolve(
     )
     are_images = len(dataset.train.item_shape) == 3
     item_shape = dataset.train.item_shape
-    network = NETWORKS[recipe.network or _usual_network(item_shape)]
+    network = NETWORKS[recipe.network or _usual_network(recipe, item_shape)]
     fitting = network.fit(item_shape)
     if recipe.size is not None and fitting != item_shape:
         raise UsageError(
@@ -93,40 +93,49 @@ def resolve(
     if recipe.conditional and not dataset.train.class_shares:
         raise UsageError(f"{recipe.data} has no labels: leave --conditional away")
     conditional = bool(dataset.train.class_shares) if recipe.conditional is None else recipe.conditional
-    recipe = replace(_with_network(recipe, fitting), conditional=conditional)
+    recipe = replace(with_network(recipe, fitting), conditional=conditional)
     recipe = replace(recipe, num_clusters=_num_clusters(recipe, dataset, conditional))
     target = _augment_target(recipe, dataset)
     return replace(recipe, augment=recipe.augment or 0.0, augment_target=target), dataset
 
 
-def _with_network(recipe: Recipe, item_shape: tuple[int, ...]) -> Recipe:
-    """What the networks leave open."""
-    network, penalty = NETWORKS[recipe.network or _usual_network(item_shape)], PENALTIES[recipe.penalty]
+def with_network(recipe: Recipe, item_shape: tuple[int, ...]) -> Recipe:
+    """A recipe whose networks are decided, for items of a shape."""
+    network, penalty = NETWORKS[recipe.network or _usual_network(recipe, item_shape)], PENALTIES[recipe.penalty]
     are_images = len(item_shape) == 3
+    usual = "none" if penalty.per_sample or not are_images else network.normalizations[0]
+    if recipe.normalization not in (None, *network.normalizations):
+        raise UsageError(
+            f"the network {network.name!r} takes no normalization {recipe.normalization!r}, but "
+            f"{' or '.join(map(repr, network.normalizations))}: leave it away, or give another --network"
+        )
     return replace(
         recipe,
         network=network.name,
         size=item_shape[1] if are_images else None,
         width=recipe.width or network.width,
-        normalization=recipe.normalization or ("none" if penalty.per_sample or not are_images else "batch"),
+        normalization=recipe.normalization or usual,
         penalty_weight=penalty().weight if recipe.penalty_weight is None else recipe.penalty_weight,
     )
 
 
-def _usual_network(item_shape: tuple[int, ...]) -> str:
-    return "conv" if len(item_shape) == 3 else "mlp"
+def _usual_network(recipe: Recipe, item_shape: tuple[int, ...]) -> str:
+    if len(item_shape) != 3:
+        return "mlp"
+    is_large = max(item_shape[1:]) > MAX_CONV_SIZE
+    return "resnet" if is_large and recipe.normalization in (None, "none") else "conv"
 
 
 def _size(recipe: Recipe, survey: Survey, on_progress: OnProgress) -> int:
     """The largest side that the images fill and that the time suffices for."""
     shapes = [(survey.channels, side, side) for side in survey.sizes]
-    fitting = [NETWORKS[recipe.network or _usual_network(shape)].fit(shape) for shape in shapes]
+    fitting = [NETWORKS[recipe.network or _usual_network(recipe, shape)].fit(shape) for shape in shapes]
     if recipe.minutes is None:
         return max((shape[1] for shape in fitting if shape[1] <= MAX_UNTIMED), default=fitting[0][1])
     suffices = fitting[0][1]
     for number, shape in enumerate(dict.fromkeys(fitting[1:])):
         on_progress(f"trying {shape[1]} px", number / len(fitting))
-        if images_a_second(_with_network(recipe, shape), shape) * 60 * recipe.minutes < ENOUGH_IMAGES:
+        if images_a_second(recipe, shape) * 60 * recipe.minutes < ENOUGH_IMAGES:
             break
         suffices = shape[1]
     return suffices
@@ -136,9 +145,10 @@ def images_a_second(recipe: Recipe, item_shape: tuple[int, ...]) -> float:
     """How many real images a second a game trains on here, measured for about a second.
 
     Args:
-        recipe: with its network filled in.
+        recipe: what it doesn't say of its networks is filled in.
         item_shape: of one item.
     """
+    recipe = with_network(recipe, item_shape)
     size = recipe.batch_size // count()
     with apart():
         config = Config(recipe.network or "", item_shape, recipe.latent_dim, recipe.prior, recipe.width or 1)
@@ -146,7 +156,7 @@ def images_a_second(recipe: Recipe, item_shape: tuple[int, ...]) -> float:
         real = [torch.zeros(size, *item_shape, device=_device(recipe))] * recipe.discriminator_steps
         game.step(real)  # the first one takes longer
         start, steps = time.perf_counter(), 0
-        while steps < 3 or time.perf_counter() - start < CALIBRATION_SECONDS:
+        while steps == 0 or time.perf_counter() - start < CALIBRATION_SECONDS:
             game.step(real)
             steps += 1
         seconds = time.perf_counter() - start
@@ -287,6 +297,8 @@ ENOUGH_IMAGES = 150_000
 MAX_UNTIMED = 64
 """The largest side that is chosen where no time is asked for, in pixels."""
 CALIBRATION_SECONDS = 0.7
+MAX_CONV_SIZE = 64
+"""The network "conv" is the usual one up to this side, and "resnet" above it."""
 
 FEW_IMAGES, AUGMENT_TARGET = 5_000, 0.6
 """With fewer images an adaptive augmentation is chosen, and its target."""

@@ -116,7 +116,7 @@ class List:
     """List what there is: objectives, penalties, networks, data, recipes."""
 
     what: Annotated[Positional[str], arg(metavar="KIND")] = "all"
-    """objectives, penalties, networks, data or recipes."""
+    """objectives, penalties, data, recipes, or networks, whose cost is measured as well."""
 
 
 @dataclass(frozen=True)
@@ -344,9 +344,11 @@ def _diagnose(command: Diagnose) -> int:
 
 
 def _list(command: List) -> int:
-    from sparring.catalogue import print_catalogue
+    from sparring.catalogue import print_catalogue, print_costs
 
     print_catalogue(command.what)
+    if command.what == "networks":
+        print_costs()
     return 0
 
 

@@ -24,10 +24,11 @@ class Recipe:
         size: the side that images are resized to, in pixels; None for their own, or the nearest the network takes; of
             image files, for the largest of 28, 32, 64, 128 and 256 that they fill and that the minutes suffice for.
         mirror: whether each image comes a second time with left and right exchanged.
-        network: a name in `NETWORKS`; None for "conv" with images and "mlp" with points.
+        network: a name in `NETWORKS`; None for "conv" with images of up to 64 pixels, "resnet" with
+            larger ones, and "mlp" with points.
         width: the network's features next to the samples; None for the family's usual number.
-        normalization: between the discriminator's layers: "batch" or "none"; None for "batch", unless the penalty
-            is about single samples.
+        normalization: between the discriminator's layers: "batch" or "none"; None for the network's usual one,
+            and "none" where the penalty is about single samples.
         conditional: whether both players are told the labels; None for yes where the data have labels.
         num_clusters: into how many clusters to part the images, which stand in for labels that are not told; 1 for
             none, None for as many as suit the number of images.

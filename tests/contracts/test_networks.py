@@ -19,7 +19,7 @@ def item_shape(network: Network) -> tuple[int, ...]:
     return network.fit((2,) if network.name == "fourier" else (1, 28, 28))
 
 
-SHAPES = [(1, 28, 28), (3, 32, 32), (4, 64, 64), (1, 20, 20), (3, 16, 16)]
+SHAPES = [(1, 28, 28), (3, 32, 32), (4, 64, 64), (1, 20, 20), (3, 16, 16), (1, 128, 128), (3, 256, 256)]
 
 
 @every_image_network
@@ -29,11 +29,11 @@ def test_a_matching_pair_from_an_items_shape(network: Network, shape: tuple[int,
     assert network.fit(fitting) == fitting
     assert fitting[0] == shape[0]
     assert fitting[1] >= shape[1]
-    samples = network.generator(fitting, 10, 8)(torch.randn(2, 10))
+    samples = network.generator(fitting, 10, 4)(torch.randn(2, 10))
     assert samples.shape == (2, *fitting)
     assert samples.abs().max() <= 1
-    for normalization in NORMALIZATIONS:
-        discriminator = network.discriminator(fitting, 8, normalization, 0)
+    for normalization in network.normalizations:
+        discriminator = network.discriminator(fitting, 4, normalization, 0)
         assert discriminator(samples).shape == (2,)
         probability = discriminator.probability(samples)
         assert ((probability > 0) & (probability < 1)).all()
@@ -47,14 +47,15 @@ def test_normalization_is_what_was_asked_for(network: Network) -> None:
         modules = network.discriminator(shape, 8, normalization, 0).modules()
         return sum(isinstance(m, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) for m in modules)
 
-    assert num_norms("none") == 0
-    assert num_norms("batch") > 0
+    for normalization in network.normalizations:
+        assert (num_norms(normalization) > 0) == (normalization == "batch")
+    assert set(network.normalizations) <= set(NORMALIZATIONS)
 
 
 @every_network
 def test_every_weight_gets_a_gradient(network: Network) -> None:
-    shape = item_shape(network)
-    generator, discriminator = network.generator(shape, 10, 8), network.discriminator(shape, 8, "batch", 0)
+    shape, usual = item_shape(network), network.normalizations[0]
+    generator, discriminator = network.generator(shape, 10, 8), network.discriminator(shape, 8, usual, 0)
     discriminator(generator(torch.randn(8, 10))).square().sum().backward()
     for module in (generator, discriminator):
         for name, parameter in module.named_parameters():
@@ -67,7 +68,7 @@ def test_every_weight_gets_a_gradient(network: Network) -> None:
 def test_both_players_listen_to_the_labels(network: Network, num_classes: int) -> None:
     shape = item_shape(network)
     generator = network.generator(shape, 10, 8, num_classes).eval()
-    discriminator = network.discriminator(shape, 8, "batch", num_classes).eval()
+    discriminator = network.discriminator(shape, 8, network.normalizations[0], num_classes).eval()
     latents = torch.randn(1, 10).expand(num_classes, 10)
     labels = torch.arange(num_classes)
     samples = generator(latents, labels)
@@ -77,10 +78,28 @@ def test_both_players_listen_to_the_labels(network: Network, num_classes: int) -
     assert len(logits.unique()) == num_classes
 
 
+@pytest.mark.parametrize("side", [32, 256])
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_signals_keep_their_size_without_normalisation(player: str, side: int) -> None:
+    """Through 4 stages or 7, at the start, of smooth images."""
+    resnet, shape = NETWORKS["resnet"], (3, side, side)
+    sizes: list[float] = []
+    with Stream(0, "networks").as_default():
+        network = resnet.generator(shape, 64, 8) if player == "generator" else resnet.discriminator(shape, 8, "none", 0)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda module, inputs, output: sizes.append(output.std().item()))
+    latents, smooth = Stream(0, "inputs").normal(4, 64), Stream(0, "inputs").normal(4, 3, 8, 8)
+    network(latents if player == "generator" else nn.functional.interpolate(smooth, scale_factor=side // 8))
+    assert all(0.2 < size < 5 for size in sizes), sizes
+
+
 @every_network
 def test_it_says_what_it_is(network: Network) -> None:
     assert network.summary
     assert network.source
+    assert network.usual_shapes
+    assert all(network.fit(shape) == shape for shape in network.usual_shapes)
 
 
 @pytest.mark.parametrize("name", ["mlp", "fourier"])

@@ -5,8 +5,9 @@ from sparring.networks.dcgan import DCGAN
 from sparring.networks.fourier import FOURIER
 from sparring.networks.mlp import MLP
 from sparring.networks.network import NORMALIZATIONS, ConditionalGenerator, Discriminator, Network
+from sparring.networks.resnet import RESNET
 
-NETWORKS: dict[str, Network] = {network.name: network for network in (CONV, DCGAN, MLP, FOURIER)}
+NETWORKS: dict[str, Network] = {network.name: network for network in (CONV, RESNET, DCGAN, MLP, FOURIER)}
 """Every family of networks by its name."""
 
 __all__ = ["NETWORKS", "NORMALIZATIONS", "ConditionalGenerator", "Discriminator", "Network"]

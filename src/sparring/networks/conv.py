@@ -75,6 +75,7 @@ CONV = Network(
     summary="small stages native to the image's size (28 px: 7 → 14 → 28); the default for images",
     source="this project; after Radford et al. 2015, arXiv:1511.06434",
     width=32,
+    usual_shapes=((1, 28, 28), (3, 64, 64)),
     fit=fit,
     layers=layers,
     discriminator=discriminator,

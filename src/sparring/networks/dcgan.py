@@ -74,6 +74,7 @@ DCGAN = Network(
     summary="the classic of 4×4 convolutions, for images of 16, 32, 64, ... pixels",
     source="Radford et al. 2015, arXiv:1511.06434, and PyTorch's example of it",
     width=64,
+    usual_shapes=((3, 64, 64),),
     fit=fit,
     layers=layers,
     discriminator=discriminator,

@@ -81,6 +81,7 @@ FOURIER = Network(
     summary="for points in small clusters: tanh in the generator, sines and cosines for the discriminator",
     source="this project; features after Tancik et al. 2020, arXiv:2006.10739",
     width=128,
+    usual_shapes=((2,),),
     fit=fit,
     layers=layers,
     discriminator=discriminator,

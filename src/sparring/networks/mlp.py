@@ -33,6 +33,7 @@ MLP = Network(
     summary="three hidden layers, for points; takes items of any shape",
     source="Goodfellow et al. 2014, arXiv:1406.2661 (there with maxout in the discriminator)",
     width=256,
+    usual_shapes=((2,), (1, 28, 28)),
     fit=lambda item_shape: item_shape,
     layers=layers,
     discriminator=discriminator,

@@ -91,9 +91,11 @@ class Network:
         summary: one line on what it is.
         source: where it comes from.
         width: the usual number of features next to the samples; the cost grows with its square.
+        usual_shapes: items that it is meant for, by which its cost is told.
         fit: the nearest shape of an item that the family can take.
         layers: builds a generator's layers from (item_shape, num_inputs, width).
         discriminator: builds a discriminator from (item_shape, width, normalization, num_classes).
+        normalizations: what may stand between the discriminator's layers.
 
     Example:
         >>> from sparring.networks import NETWORKS
@@ -110,9 +112,11 @@ class Network:
     summary: str
     source: str
     width: int
+    usual_shapes: tuple[tuple[int, ...], ...]
     fit: Callable[[tuple[int, ...]], tuple[int, ...]]
     layers: Callable[[tuple[int, ...], int, int], nn.Sequential]
     discriminator: Callable[[tuple[int, ...], int, str, int], Discriminator]
+    normalizations: tuple[str, ...] = ("batch", "none")
 
     def generator(
         self, item_shape: tuple[int, ...], latent_dim: int, width: int, num_classes: int = 0
