@@ -1,17 +1,20 @@
 """The metric card: repeatable to the byte, honest about its floor, and refused where it would mean nothing."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch import nn
 
 import sparring
 from sparring import UsageError, evaluate
 from sparring.data import open_dataset
 from sparring.display import show_card
-from sparring.metrics import Extractor, are_digits, extractor_for, neutral_extractor_for
+from sparring.evaluation import Figure
+from sparring.metrics import Estimate, Extractor, are_digits, extractor_for, neutral_extractor_for
 
 
 def test_twice_the_same_card(tmp_path: Path) -> None:
@@ -36,12 +39,34 @@ def test_a_card_of_three_steps_is_bad_and_its_floor_good(tmp_path: Path) -> None
     for name in ("frechet_distance", "kernel_distance", "divergence", "class_distance"):
         assert figures[name].generated.low > figures[name].floor.high, name
         assert figures[name].matched.low > figures[name].floor.high, name
-    for name in ("precision", "recall", "density", "coverage", "class_entropy"):
+    for name in ("precision", "recall", "density", "coverage", "class_entropy", "class_agreement"):
         assert figures[name].generated.high < figures[name].floor.low, name
     assert figures["divergence"].floor.low < 0.01
     assert figures["memorization"].floor.low < 0.0 < figures["memorization"].floor.high
     assert figures["memorization"].extractor == "random convolutions"
     assert run.summary().metrics["recall"] == figures["recall"].generated.value
+
+
+def test_each_class_has_figures_of_its_own(tmp_path: Path) -> None:
+    """Folders of dark, bright and few images: the floor of each class is good, and too small a class is left out."""
+    generator = np.random.default_rng(0)
+    for name, count, level in (("dark", 600, 40), ("bright", 700, 200), ("few", 30, 120)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = generator.normal(level, 20, (28, 28)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
+    run = sparring.train(str(tmp_path / "images"), steps=3, width=8, out=tmp_path / "run")
+    card = evaluate(run.path, n=400)
+    assert list(card.classes) == ["bright", "dark"]
+    for figures in card.classes.values():
+        floor = figures["class_agreement"].floor
+        assert floor is not None
+        assert (floor.value, figures["class_agreement"].extractor) == (1.0, "random convolutions")
+        assert figures["precision"].generated.high < figures["precision"].floor.low
+    unconditional = sparring.train(
+        str(tmp_path / "images"), steps=3, width=8, conditional=False, out=tmp_path / "without"
+    )
+    assert evaluate(unconditional.path, n=400).classes == {}
 
 
 def test_points_are_drawn_anew_for_the_floor(tmp_path: Path) -> None:
@@ -95,11 +120,15 @@ def test_the_best_generator_has_a_card_of_its_own(tmp_path: Path) -> None:
 def test_the_card_fits_into_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
     card = evaluate(run.path, n=200)
+    figures = {"class_agreement": 0.5, "precision": 0.25, "coverage": 0.125}
+    line = {name: Figure("coordinates", *[Estimate(value, 0.0, 1.0)] * 3) for name, value in figures.items()}
+    card = dataclasses.replace(card, classes={f"{number} with a long name": line for number in range(30)})
     show_card(card)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     assert all(name.replace("_", " ") in shown for name in card.figures)
     assert card.extractors["coordinates"] in shown
+    assert "and 10 classes more" in shown
 
 
 def test_each_kind_of_data_has_extractors_that_fit() -> None:

@@ -27,6 +27,9 @@ from sparring.training import Audience
 COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 """What images with so many channels are."""
 
+MAX_CLASSES = 20
+"""That a card in the terminal lists."""
+
 LINE_SECONDS = 10.0
 """Where the output is no terminal, a plain line every so many seconds of training takes the bar's place."""
 
@@ -211,11 +214,35 @@ def show_card(card: Card) -> None:
         table.add_row(name.replace("_", " "), *(str(getattr(figure, column) or "–") for column in columns))
     console = Console()
     console.print(table)
+    if card.classes:
+        console.print(_class_table(card))
     console.print(
         f"against {card.num_real:,} of {card.data} ({card.split} split), seed {card.seed}, intervals of 95 %; "
         "features: " + ", ".join(f"{name} ({digits})" for name, digits in card.extractors.items()),
         highlight=False,
     )
+
+
+def _class_table(card: Card) -> Table:
+    """The classes, from the worst one on: its figures, and those of held-out samples."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("class", max_width=16, overflow="ellipsis", no_wrap=True)
+    for header in ("as asked", "precision", "coverage", "of held-out samples"):
+        table.add_column(header, justify="right")
+    ranked = sorted(card.classes.items(), key=lambda item: item[1]["class_agreement"].generated.value)
+    for name, figures in ranked[:MAX_CLASSES]:
+        floors = [figure.floor for figure in figures.values()]
+        table.add_row(
+            Text(name),
+            *(
+                str((figure.matched or "–") if key == "coverage" else figure.generated)
+                for key, figure in figures.items()
+            ),
+            " ".join("–" if floor is None else f"{floor.value:.2f}" for floor in floors),
+        )
+    if len(ranked) > MAX_CLASSES:
+        table.caption = f"and {len(ranked) - MAX_CLASSES} classes more, in card.json"
+    return table
 
 
 def _numbers(progress: Progress) -> str:

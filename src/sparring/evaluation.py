@@ -16,11 +16,12 @@ from sparring.build import resolve
 from sparring.data import Dataset, Mixture, Source
 from sparring.errors import UsageError
 from sparring.files import write_json
-from sparring.generator import Generator, load, to_samples
+from sparring.generator import Config, Generator, load, to_samples
 from sparring.metrics import (
     Estimate,
     Extractor,
     are_digits,
+    class_agreement,
     class_distance,
     class_entropy,
     count_modes,
@@ -31,6 +32,7 @@ from sparring.metrics import (
     inception_features,
     kernel_distance,
     memorization,
+    nearest_labels,
     neutral_extractor_for,
     precision_recall,
 )
@@ -39,7 +41,7 @@ from sparring.metrics.digit_classifier import NUM_CLASSES, classify
 from sparring.metrics.estimate import bootstrap
 from sparring.run import open_run
 from sparring.seeding import Stream
-from sparring.types import Features, Samples
+from sparring.types import Features, Labels, Samples
 
 DIVERGENCE_STEPS = 300
 MIN_SAMPLES = 50
@@ -84,6 +86,9 @@ class Card:
         seed: of the generated samples and of everything else random.
         extractors: what made the features, with hashes that change with any weight.
         figures: by their names.
+        classes: figures of each class by its name, where the generator was told labels: of its samples against the
+            training samples of that class alone. `class_agreement` is the share that is seen as the class asked for.
+            Classes with fewer than 50 samples are left out.
 
     Example:
         >>> import tempfile, sparring
@@ -102,6 +107,7 @@ class Card:
     seed: int
     extractors: dict[str, str]
     figures: dict[str, Figure]
+    classes: dict[str, dict[str, Figure]]
 
 
 def evaluate(
@@ -148,8 +154,8 @@ def evaluate(
             f"{recipe.data} has items of {list(dataset.train.item_shape)} now, and the generator makes "
             f"{list(generator.config.item_shape)}: the data have changed since the training"
         )
-    real = _draw(dataset.train, n, Stream(seed, "evaluation/real"))
-    heldout = _draw(dataset.heldout, n, Stream(seed, "evaluation/heldout"))
+    real, real_labels = _draw(dataset.train, n, Stream(seed, "evaluation/real"))
+    heldout, heldout_labels = _draw(dataset.heldout, n, Stream(seed, "evaluation/heldout"))
     extractor, neutral = extractor_for(dataset), neutral_extractor_for(dataset)
     if fid and min(len(real), n) <= NUM_INCEPTION_FEATURES:
         raise UsageError(
@@ -159,10 +165,13 @@ def evaluate(
     inception = _inception(generator) if fid else None
     on_progress("generating", 0.0)
     generated = to_samples(generator.sample(n, seed))
+    labels = generator.random_labels(n, seed) if generator.config.num_labels else None
     sets = []
-    for place, (what, samples) in enumerate((("real", real), ("generated", generated), ("held-out", heldout))):
+    for place, (what, samples, labels_of) in enumerate(
+        (("real", real, real_labels), ("generated", generated, labels), ("held-out", heldout, heldout_labels))
+    ):
         on_progress(f"features of {len(samples):,} {what} samples", (place + 0.5) / 6)
-        sets.append(_see(samples, dataset, extractor, neutral, inception))
+        sets.append(replace(_see(samples, dataset, extractor, neutral, inception), labels=labels_of))
     seen_real, seen_generated, seen_heldout = sets
     num_features = seen_real.features.shape[1]
     least = max(MIN_SAMPLES, num_features + 1)
@@ -172,13 +181,17 @@ def evaluate(
             f"samples: {recipe.data} has {len(real)} and {len(heldout)}, and {n} are to be generated"
         )
     on_progress(f"measuring {n:,} generated samples", 3 / 6)
+    matched = seen_generated.first(len(heldout))
     columns = {"generated": _figures(seen_real, seen_generated, seen_heldout.neutral, seed)}
     columns["matched"] = columns["generated"]
     if len(heldout) < n:
         on_progress(f"measuring {len(heldout):,} generated samples", 4 / 6)
-        columns["matched"] = _figures(seen_real, seen_generated.first(len(heldout)), seen_heldout.neutral, seed)
+        columns["matched"] = _figures(seen_real, matched, seen_heldout.neutral, seed)
     on_progress(f"measuring {len(heldout):,} held-out samples", 5 / 6)
     columns["floor"] = _figures(seen_real, seen_heldout, None, seed)
+    in_classes = [  # where the generator was told labels
+        _class_figures(seen_real, each) for each in (seen_generated, matched, seen_heldout) if labels is not None
+    ]
     card = Card(
         data=recipe.data,
         item_shape=dataset.train.item_shape,
@@ -196,6 +209,7 @@ def evaluate(
             )
             for name in columns["generated"]
         },
+        classes=_in_classes(generator.config, extractor.name, in_classes) if in_classes else {},
     )
     write_json(folder / "card.json", asdict(card))
     if not is_best:
@@ -205,9 +219,10 @@ def evaluate(
     return card
 
 
-def _draw(source: Source, n: int, stream: Stream) -> Samples:
-    """At most n samples, none of a finite source twice."""
-    return source.batch(min(n, source.num_items or n), stream)
+def _draw(source: Source, n: int, stream: Stream) -> tuple[Samples, Labels | None]:
+    """At most n samples, none of a finite source twice, and their labels."""
+    size = min(n, source.num_items or n)
+    return source.batch(size, stream), source.labels(size, stream)
 
 
 @dataclass(frozen=True)
@@ -218,7 +233,8 @@ class _Seen:
         features: by the extractor.
         neutral: by the one that has seen no data.
         inception: by Inception, if it is asked for.
-        classes: of digits.
+        classes: of digits, as the classifier sees them.
+        labels: the data's, or those that were asked for.
         points: the samples themselves, and the mixture that they should come from, where there is one.
     """
 
@@ -228,6 +244,7 @@ class _Seen:
     classes: Classes | None
     points: Samples | None
     mixture: Mixture | None
+    labels: Labels | None = None
 
     def first(self, n: int) -> "_Seen":
         """What is known of the first n."""
@@ -238,6 +255,7 @@ class _Seen:
             classes=None if self.classes is None else self.classes[:n],
             points=None if self.points is None else self.points[:n],
             mixture=self.mixture,
+            labels=None if self.labels is None else self.labels[:n],
         )
 
 
@@ -281,11 +299,54 @@ def _figures(real: _Seen, fake: _Seen, unseen: Features | None, seed: int) -> di
     if real.classes is not None and fake.classes is not None:
         figures["class_entropy"] = class_entropy(fake.classes, NUM_CLASSES, seed=seed)
         figures["class_distance"] = class_distance(real.classes, fake.classes, NUM_CLASSES, seed=seed)
+    if real.labels is not None and fake.labels is not None:
+        figures["class_agreement"] = class_agreement(fake.labels, _looks(real, fake))
     if fake.points is not None and fake.mixture is not None:
         figures |= _modes(fake.points, fake.mixture, seed)
     if real.inception is not None and fake.inception is not None and len(fake.inception) > NUM_INCEPTION_FEATURES:
         figures["fid"] = frechet_distance(real.inception, fake.inception, num_resamples=NUM_FID_RESAMPLES, seed=seed)
     return figures
+
+
+def _class_figures(real: _Seen, fake: _Seen) -> dict[int, dict[str, Estimate]]:
+    """By class: what of it lies where it should, and how much of it is there."""
+    assert real.labels is not None
+    assert fake.labels is not None
+    seen = _looks(real, fake)
+    figures = {}
+    for label in sorted(set(real.labels.tolist())):
+        among_real, among_fake = real.labels == label, fake.labels == label
+        if min(among_real.sum(), among_fake.sum()) < MIN_SAMPLES:
+            continue
+        features = real.features[among_real], fake.features[among_fake]
+        figures[label] = {
+            "class_agreement": class_agreement(fake.labels[among_fake], seen[among_fake]),
+            "precision": precision_recall(*features)[0],
+            "coverage": density_coverage(*features)[1],
+        }
+    return figures
+
+
+def _in_classes(
+    config: Config, extractor: str, columns: list[dict[int, dict[str, Estimate]]]
+) -> dict[str, dict[str, Figure]]:
+    """What was measured of each class in the three columns, by the classes' names."""
+    generated, matched, floor = columns
+    return {
+        config.class_names[label] if config.class_names else str(label): {
+            name: Figure(extractor, value, matched.get(label, {}).get(name), floor.get(label, {}).get(name))
+            for name, value in figures.items()
+        }
+        for label, figures in generated.items()
+    }
+
+
+def _looks(real: _Seen, fake: _Seen) -> Classes:
+    """The class that each sample is taken for: by the digits' classifier, else that of its nearest training sample."""
+    if fake.classes is not None:
+        return fake.classes
+    assert real.labels is not None
+    return nearest_labels(real.features, real.labels, fake.features)
 
 
 def _modes(points: Samples, mixture: Mixture, seed: int) -> dict[str, Estimate]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sparring import DataError
-from sparring.metrics import class_distance, class_entropy
+from sparring.metrics import class_agreement, class_distance, class_entropy
 
 
 def test_entropy_of_histograms_of_known_entropy() -> None:
@@ -24,6 +24,17 @@ def test_distance_is_the_share_that_would_have_to_change_its_class() -> None:
     assert distance.value == pytest.approx(0.1)
     assert distance.low < 0.1 < distance.high
     assert class_distance(real, real, 10).value == 0.0
+
+
+def test_agreement_is_a_share_with_its_binomial_interval() -> None:
+    asked = torch.arange(10).repeat(100)
+    seen = torch.where(torch.arange(1000) < 100, asked + 1, asked)
+    agreement = class_agreement(asked, seen)
+    assert agreement.value == pytest.approx(0.9)
+    assert agreement.high - agreement.value == pytest.approx(1.959964 * (0.9 * 0.1 / 1000) ** 0.5)
+    for wrong in (torch.tensor([], dtype=torch.int64), torch.tensor([1])):
+        with pytest.raises(DataError, match="as many labels"):
+            class_agreement(wrong, wrong[:0])
 
 
 def test_labels_that_there_are_not() -> None:

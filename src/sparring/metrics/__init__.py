@@ -1,6 +1,6 @@
 """Measures of what a generator makes. They know arrays and modules, and no trainer."""
 
-from sparring.metrics.classes import class_distance, class_entropy
+from sparring.metrics.classes import class_agreement, class_distance, class_entropy
 from sparring.metrics.distances import frechet_distance, kernel_distance
 from sparring.metrics.divergence import Divergence, density_ratio, divergence
 from sparring.metrics.estimate import Estimate
@@ -16,7 +16,7 @@ from sparring.metrics.extractors import (
     thumbnails_for,
 )
 from sparring.metrics.modes import ModeCount, count_digit_modes, count_modes
-from sparring.metrics.neighbors import density_coverage, memorization, precision_recall
+from sparring.metrics.neighbors import density_coverage, memorization, nearest_labels, precision_recall
 
 __all__ = [
     "Divergence",
@@ -24,6 +24,7 @@ __all__ = [
     "Extractor",
     "ModeCount",
     "are_digits",
+    "class_agreement",
     "class_distance",
     "class_entropy",
     "coordinates",
@@ -38,6 +39,7 @@ __all__ = [
     "inception_features",
     "kernel_distance",
     "memorization",
+    "nearest_labels",
     "neutral_extractor_for",
     "precision_recall",
     "random_features",

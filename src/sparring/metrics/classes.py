@@ -7,7 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sparring.errors import DataError
-from sparring.metrics.estimate import Estimate, bootstrap
+from sparring.metrics.estimate import Estimate, bootstrap, mean_with_interval
 
 Classes = Int[Tensor, "_"]
 """The class of each sample, int64, from 0."""
@@ -59,6 +59,28 @@ def class_distance(
     _check(fake, num_classes)
     estimate = bootstrap(partial(_total_variation, num_classes), [real, fake], num_resamples, seed, least=0.0)
     return Estimate(estimate.value, estimate.low, min(1.0, estimate.high))
+
+
+def class_agreement(asked: Classes, seen: Classes) -> Estimate:
+    """The share of samples that are seen as the class that was asked for.
+
+    Args:
+        asked: the class that each sample should be of, int64 [n].
+        seen: the class that it is taken for, by a classifier or by its nearest real neighbour, int64 [n].
+
+    Returns:
+        From 0 to 1. Classifiers err, so compare with held-out real samples.
+
+    Raises:
+        DataError: for no labels, or as many of one as not of the other.
+
+    Example:
+        >>> class_agreement(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 1, 2, 2])).value
+        0.75
+    """
+    if len(asked) == 0 or len(asked) != len(seen):
+        raise DataError(f"give as many labels asked for as seen, at least one, and not {len(asked)} and {len(seen)}")
+    return mean_with_interval(asked == seen, 0.0, 1.0)
 
 
 def _check(labels: Tensor, num_classes: int) -> None:

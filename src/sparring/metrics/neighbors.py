@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from sparring.errors import UsageError
+from sparring.metrics.classes import Classes
 from sparring.metrics.estimate import Estimate, check_features, mean_with_interval
 from sparring.types import Features
 
@@ -112,6 +113,23 @@ def memorization(train: Features, heldout: Features, fake: Features) -> Estimate
     nearer = (to_heldout < to_train).double() + 0.5 * (to_heldout == to_train)
     expected = len(heldout) / (len(train) + len(heldout))
     return mean_with_interval(1 - nearer / expected, most=1.0)
+
+
+def nearest_labels(real: Features, labels: Classes, fake: Features) -> Classes:
+    """The label of each sample's nearest real neighbour, int64 [m]: a classifier that needs no training.
+
+    Args:
+        real: features [n, d].
+        labels: of the real samples, int64 [n].
+        fake: features [m, d].
+
+    Example:
+        >>> real = torch.tensor([[0.0], [1.0], [10.0]])
+        >>> nearest_labels(real, torch.tensor([5, 6, 7]), torch.tensor([[0.9], [30.0]]))
+        tensor([6, 7])
+    """
+    check_features(real=real, fake=fake)
+    return torch.cat([labels[torch.cdist(part, real.double()).argmin(1)] for _, part in _parts(fake)])
 
 
 def _check(real: Tensor, fake: Tensor, k: int) -> None:
