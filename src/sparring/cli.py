@@ -143,7 +143,7 @@ class Diagnose:
 
 @dataclass(frozen=True)
 class Data:
-    """List the images that are packed in the cache."""
+    """List the images in the cache: packed ones, and those that Python programs gave from memory."""
 
     clear: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
     """Remove them; trainings that read them go on."""
@@ -353,11 +353,13 @@ def _list(command: List) -> int:
 
 
 def _data(command: Data) -> int:
-    from sparring.data.pack import clear_packs, packs_folder
+    from sparring.data.memory import clear_kept
+    from sparring.data.pack import clear_packs
     from sparring.display import show_packs
+    from sparring.files import cache_folder
 
     if command.clear:
-        print(f"{clear_packs():,} bytes freed in {packs_folder()}")
+        print(f"{clear_packs() + clear_kept():,} bytes freed in {cache_folder()}")
     else:
         show_packs()
     return 0

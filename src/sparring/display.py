@@ -16,8 +16,10 @@ from rich.text import Text
 
 from sparring.build import images_a_second
 from sparring.data import Dataset, Survey
-from sparring.data.pack import packs, packs_folder
+from sparring.data.memory import kept
+from sparring.data.pack import packs
 from sparring.evaluation import Card
+from sparring.files import cache_folder
 from sparring.health import Alarm
 from sparring.recipes import Recipe
 from sparring.run import Run
@@ -184,7 +186,7 @@ def show_work() -> Iterator[Callable[[str, float], None]]:
 
 
 def show_packs() -> None:
-    """List the packs in the cache."""
+    """List the packs in the cache, and the data that were given in memory."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for header in ("images", "of", "MB"):
         table.add_column(header, justify="right")
@@ -195,10 +197,14 @@ def show_packs() -> None:
         total += size
         kind = f"{manifest.size} px, {COLOURS[manifest.channels]}"
         table.add_row(f"{manifest.num_images:,}", kind, f"{size / 1e6:,.1f}", Text(manifest.path))
+    for path in kept():
+        size = path.stat().st_size
+        total += size
+        table.add_row("", "given in memory", f"{size / 1e6:,.1f}", Text(str(path)))
     console = Console(highlight=False)
     if table.row_count:
         console.print(table)
-    print(f"{total / 1e6:,.1f} MB in {packs_folder()}" if table.row_count else f"nothing is packed in {packs_folder()}")
+    print(f"{total / 1e6:,.1f} MB in {cache_folder()}" if table.row_count else f"nothing is packed in {cache_folder()}")
 
 
 def show_card(card: Card) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from sparring import checkpoint, distributed
 from sparring.build import build, resolve
 from sparring.checkpoint import Manifest, State
-from sparring.data import Dataset
+from sparring.data import Dataset, Indexable, keep
 from sparring.data import OnProgress as OnWork
 from sparring.errors import DivergenceError, SparringWarning, UsageError
 from sparring.files import read_json
@@ -40,11 +40,21 @@ class Audience:
 NOBODY = Audience()
 
 
-def train(data: str = "digits", *, recipe: str | None = None, out: str | Path | None = None, **settings: object) -> Run:
+def train(
+    data: str | Path | Indexable = "digits",
+    *,
+    labels: Indexable | None = None,
+    recipe: str | None = None,
+    out: str | Path | None = None,
+    **settings: object,
+) -> Run:
     """Train a GAN.
 
     Args:
-        data: a name in `SOURCES`, or a path.
+        data: a name in `SOURCES`, or a path; or an array of images or points [n, ...]; or anything with a length and
+            items by number, which are images, pairs (image, label), or mappings with an "image" and perhaps a "label".
+            What is in memory is copied into a file of the cache, so that the run can be resumed.
+        labels: of an array, whole numbers, one to each item.
         recipe: a name in `RECIPES`; None for the one that suits the data.
         out: the run's folder; the first free `runs/NAME-N` if None.
         settings: fields of `Recipe`, such as `objective="wasserstein"` or `steps=1000`.
@@ -55,6 +65,7 @@ def train(data: str = "digits", *, recipe: str | None = None, out: str | Path | 
 
     Raises:
         UsageError: where something that is asked for cannot be done; no folder is made then.
+        DataError: where the data cannot be used; likewise.
         DivergenceError: if losses or gradients are no longer finite, even with an eighth of the learning rate.
         KeyboardInterrupt: on Ctrl-C, after the step is finished and everything saved.
 
@@ -64,7 +75,11 @@ def train(data: str = "digits", *, recipe: str | None = None, out: str | Path | 
         >>> sparring.load(run.path).sample(3).shape
         (3, 2)
     """
-    return _unless_stopped(*play(recipe_for(data, recipe, **settings), None if out is None else Path(out)))
+    if not isinstance(data, str | Path):
+        data = keep(data, labels)
+    elif labels is not None:
+        raise UsageError("labels go with an array: files bring their own, by sub-folders or in a column or an array")
+    return _unless_stopped(*play(recipe_for(str(data), recipe, **settings), None if out is None else Path(out)))
 
 
 def resume(

@@ -9,6 +9,7 @@ from sparring.data.clusters import clustered
 from sparring.data.digits import DIGITS
 from sparring.data.files import look_at, open_path
 from sparring.data.idx import FASHION_MNIST, MNIST
+from sparring.data.memory import Indexable, keep
 from sparring.data.mixtures import GRID, RING, Mixture, grid, ring
 from sparring.data.priors import PRIORS, Gaussian, Uniform
 from sparring.data.source import Dataset, Items, NamedSource, Scaled, Source, to_float
@@ -121,6 +122,7 @@ __all__ = [
     "SOURCES",
     "Dataset",
     "Gaussian",
+    "Indexable",
     "Items",
     "Mixture",
     "NamedSource",
@@ -132,6 +134,7 @@ __all__ = [
     "Uniform",
     "clustered",
     "grid",
+    "keep",
     "open_dataset",
     "resized",
     "ring",

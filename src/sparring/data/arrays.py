@@ -42,10 +42,15 @@ def read_arrays(path: Path) -> tuple[Tensor | Packed, Tensor | None]:
     named = next((arrays[name] for name in ("images", "points") if name in arrays), None)
     if named is None:
         raise DataError(f"{str(path)!r} has no array 'images' or 'points', but {', '.join(sorted(arrays))}")
-    return _items(named, str(path)), _labels(arrays.get("labels"), named, str(path))
+    return items_of(named, str(path)), check_labels(arrays.get("labels"), named, str(path))
 
 
-def _items(array: np.ndarray, name: str) -> Tensor:
+def items_of(array: np.ndarray, name: str) -> Tensor:
+    """Images as uint8 [n, channels, height, width], or points as float32, from an array of any accepted layout.
+
+    Raises:
+        DataError: if it is none, by its name.
+    """
     is_float = np.issubdtype(array.dtype, np.floating)
     if array.ndim in (3, 4) and (is_float or array.dtype == np.uint8):
         images = _pixels(array, name) if is_float else array
@@ -104,7 +109,12 @@ def _check_finite(array: np.ndarray, name: str, what: str) -> None:
         raise DataError(f"{what} {bad[0]} of {name!r} is not finite ({len(bad)} such {what}s)")
 
 
-def _labels(found: np.ndarray | None, items: np.ndarray, name: str) -> Tensor | None:
+def check_labels(found: np.ndarray | None, items: np.ndarray, name: str) -> Tensor | None:
+    """Labels as int64 [n]; None where there are none, or all are alike.
+
+    Raises:
+        DataError: if they are no whole numbers, or not one to each item.
+    """
     if found is None:
         return None
     if not np.issubdtype(found.dtype, np.integer) or found.shape != items.shape[:1]:

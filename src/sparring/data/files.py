@@ -10,6 +10,7 @@ from torch import Tensor
 from sparring.data.arrays import read_arrays
 from sparring.data.collection import ARCHIVES, ENDINGS, Collection, archive, folder, is_archive
 from sparring.data.idx import FILES, holds_idx, open_idx
+from sparring.data.memory import kept_folder
 from sparring.data.pack import packed, surveyed
 from sparring.data.packed import Packed
 from sparring.data.source import Dataset, Items
@@ -28,6 +29,11 @@ def collection_at(path: Path, column: str | None = None) -> Collection | None:
     Raises:
         DataError: if there is nothing, or it cannot be read.
     """
+    if not path.exists() and path.is_relative_to(kept_folder()):
+        raise DataError(
+            f"the data that were given in memory are no longer kept in {str(path)!r}: a training with the same puts "
+            "them back"
+        )
     if not path.exists():
         raise DataError(
             f"there is no file or folder {str(path)!r}, and no data set of that name (see `sparring list data`)"
