@@ -100,6 +100,33 @@ def test_a_class_with_one_image_is_named(tmp_path: Path) -> None:
     assert dataset.train.class_shares == pytest.approx((1 / 11, 10 / 11))
 
 
+def test_a_hundred_thousand_files_in_folders_of_folders(tmp_path: Path) -> None:
+    """Each is there once and in its class; hard links make so many quickly."""
+    for number in range(20):
+        make(tmp_path / "originals" / f"{number}.png", number)
+    root = tmp_path / "images"
+    for part in range(100):
+        inner = root / "ab"[part % 2] / "deep" / f"{part:02}"
+        inner.mkdir(parents=True)
+        for number in range(1000):
+            os.link(tmp_path / "originals" / f"{number % 20}.png", inner / f"{number}.png")
+    dataset = open_dataset(str(root), size=4)
+    assert (len(dataset.train), len(dataset.heldout)) == (90_000, 10_000)
+    assert dataset.class_names == ("a", "b")
+    assert dataset.train.class_shares == pytest.approx((0.5, 0.5))
+
+
+def test_images_of_one_pixel_and_of_too_many(tmp_path: Path) -> None:
+    """The smallest become images as the others do; the largest are left out unseen, and named."""
+    for number in range(20):
+        Image.new("RGB", (1, 1), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "huge.png")
+    with pytest.warns(SparringWarning, match=r"(?s)1 of the 21 images.*huge\.png: more than 100,000,000 pixels"):
+        dataset = open_dataset(str(tmp_path))
+    assert dataset.train.item_shape == (3, 28, 28)
+    assert len(dataset.train) + len(dataset.heldout) == 20
+
+
 def test_one_image_and_alike_images_are_refused(tmp_path: Path) -> None:
     make(tmp_path / "0.png", 0)
     with pytest.raises(DataError, match="holds 1 items"):

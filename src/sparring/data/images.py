@@ -48,6 +48,8 @@ def opened(file: Path | File, name: str) -> Iterator[Image.Image]:
             yield image
     except DataError:
         raise
+    except Image.DecompressionBombError as error:  # Pillow opens twice as many at most, and does not say what it saw
+        raise DataError(f"{name}: more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{name}: it is none of {', '.join(FORMATS)}") from error
     except OSError as error:
