@@ -7,6 +7,7 @@ Each file is a whole one, changed in one to eight places. A line for each error 
 
 import argparse
 import gzip
+import io
 import json
 import re
 import resource
@@ -25,8 +26,10 @@ from PIL import Image
 
 import sparring
 from sparring import checkpoint
+from sparring.data.files import collection_at
 from sparring.data.idx import FILES
 from sparring.data.images import read_image
+from sparring.data.survey import survey
 from sparring.errors import SparringError
 
 Load = Callable[[], object]
@@ -136,7 +139,49 @@ def images(folder: Path) -> tuple[list[Path], Load]:
     return files, lambda: [read_image(path, 8) for path in _changed_first(files)]
 
 
-LOADERS = {loader.__name__: loader for loader in (generator, checkpoints, runs, arrays, idx, images)}
+def archives(folder: Path) -> tuple[list[Path], Load]:
+    """Archives of image files."""
+    for number in range(12):
+        picture = Image.fromarray(np.full((8, 8, 3), number, np.uint8))
+        (folder / "images" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        picture.save(folder / "images" / "ab"[number % 2] / f"{number}.png")
+    for ending in ("zip", "tar", "gztar"):
+        shutil.make_archive(str(folder / ending), ending, folder / "images")
+    shutil.rmtree(folder / "images")
+    return _looked_at(sorted(folder.iterdir()))
+
+
+def tables(folder: Path) -> tuple[list[Path], Load]:
+    """Tables of image files."""
+    import pyarrow
+    import pyarrow.parquet
+
+    encoded = []
+    for number in range(12):
+        file = io.BytesIO()
+        Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(file, format="PNG")
+        encoded.append({"bytes": file.getvalue()})
+    table = pyarrow.table({"image": encoded, "label": [number % 2 for number in range(12)]})
+    for compression in ("none", "snappy"):
+        pyarrow.parquet.write_table(table, folder / f"{compression}.parquet", compression=compression)
+    return _looked_at(sorted(folder.iterdir()))
+
+
+def _looked_at(files: list[Path]) -> tuple[list[Path], Load]:
+    """Collections, of which all is looked at that a training would look at before it packs them."""
+
+    def load() -> object:
+        found = []
+        for path in _changed_first(files):
+            collection = collection_at(path)
+            assert collection is not None
+            found.append(survey(collection, lambda what, share: None))
+        return found
+
+    return files, load
+
+
+LOADERS = {loader.__name__: loader for loader in (generator, checkpoints, runs, arrays, idx, images, archives, tables)}
 _changed: list[Path] = []
 
 

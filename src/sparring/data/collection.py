@@ -5,7 +5,6 @@ import io
 import os
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -105,7 +104,7 @@ def archive(path: Path) -> Collection:
     """
     try:
         names, sizes, members = _zip_members(path) if path.suffix.lower() == ".zip" else _tar_members(path)
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except Exception as error:  # on damaged files, decoders raise anything
         raise DataError(f"cannot read {str(path)!r}: {error}") from error
     check_unpacked(path, sum(sizes))
     images = [name for name in names if _is_image(name)]
@@ -115,7 +114,7 @@ def archive(path: Path) -> Collection:
             for name, read in members():
                 if _is_image(name):
                     yield Picture(shown(f"{path}: {name}"), _label(name), read)
-        except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+        except Exception as error:
             raise DataError(f"cannot read {str(path)!r}: {error}") from error
 
     fingerprint = hashlib.sha256(mark(str(path))).hexdigest()
@@ -136,7 +135,10 @@ def _zip_members(path: Path) -> tuple[list[str], list[int], Members]:
 
 
 def _member(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> File:
-    return io.BytesIO(file.read(info))
+    try:
+        return io.BytesIO(file.read(info))
+    except Exception as error:  # on damaged members, decoders raise anything
+        raise DataError(f"{shown(f'{file.filename}: {info.filename}')}: {error}") from error
 
 
 def _tar_members(path: Path) -> tuple[list[str], list[int], Members]:

@@ -44,7 +44,7 @@ def table(path: Path, files: list[Path], column: str | None = None) -> Collectio
         UsageError: if pyarrow is not installed.
     """
     try:
-        import pyarrow
+        import pyarrow  # noqa: F401 - that it is there
     except ImportError as error:
         raise UsageError(f"{path} takes pyarrow to read: pip install 'sparring[data]'") from error
     for file in files:
@@ -53,7 +53,7 @@ def table(path: Path, files: list[Path], column: str | None = None) -> Collectio
     try:
         schemas = [_schema(file) for file in files]
         counts = [_num_rows(file) for file in files]
-    except (pyarrow.ArrowException, OSError) as error:
+    except Exception as error:  # on damaged files, pyarrow raises anything
         raise DataError(f"cannot read {str(path)!r}: {error}") from error
     columns = {field.name: field.type for field in schemas[0]}
     image = _image_column(path, columns, column)
@@ -63,14 +63,9 @@ def table(path: Path, files: list[Path], column: str | None = None) -> Collectio
     def pictures() -> Iterator[Picture]:
         row = 0
         for file in files:
-            try:
-                for part in _parts(file, [image, *([label] if label else [])]):
-                    labels = part[label].to_pylist() if label else [None] * len(part)
-                    for cell, value in zip(part[image], labels, strict=True):
-                        yield Picture(f"{path}: row {row}", _name(value, class_names), partial(_opened, cell.as_py()))
-                        row += 1
-            except pyarrow.ArrowException as error:
-                raise DataError(f"cannot read {str(file)!r}: {error}") from error
+            for cell, value in _cells(file, image, label):
+                yield Picture(f"{path}: row {row}", _name(value, class_names), partial(_opened, cell))
+                row += 1
 
     marks = hashlib.sha256(b"".join(mark(str(file)) for file in files) + f"{image} {label}".encode())
     return Collection(path, marks.hexdigest(), sum(counts), 0, pictures, class_names)
@@ -142,6 +137,20 @@ def _num_rows(file: Path) -> int:
 
     with pyarrow.memory_map(str(file)) as source:
         return sum(len(part) for part in pyarrow.ipc.open_stream(source))
+
+
+def _cells(file: Path, image: str, label: str | None) -> Iterator[tuple[Any, Any]]:
+    """The image and the label of each row."""
+    parts = _parts(file, [image, *([label] if label else [])])
+    while True:
+        try:
+            if (part := next(parts, None)) is None:
+                return
+            images = part[image].to_pylist()
+            labels = part[label].to_pylist() if label else [None] * len(part)
+        except Exception as error:  # on damaged files, pyarrow raises anything
+            raise DataError(f"cannot read {str(file)!r}: {error}") from error
+        yield from zip(images, labels, strict=True)
 
 
 def _parts(file: Path, columns: list[str]) -> Iterator[Any]:
