@@ -1,0 +1,114 @@
+"""Two hosts, two processes each: two network namespaces with addresses of their own, and a link between them."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from sparring.run import Run
+
+from .conftest import TRAIN, Start, begin, end
+from .test_kills import contents
+from .test_processes import TORCHRUN
+
+PORT = 29_533
+STEPS = 400
+OPTIONS = (
+    *TRAIN, "--steps", str(STEPS), "--seed", "3", "--set", "sample_steps=100", "--set", "checkpoint_steps=50",
+    "--out", "run",
+)  # fmt: skip
+CUT_SECONDS = 5.0
+"""The network is the thing under test here, and nothing tells when a silence was long enough."""
+
+
+class Hosts:
+    """Two namespaces, `ends[0]` and `ends[1]`, with the addresses 10.77.0.1 and 10.77.0.2."""
+
+    def __init__(self) -> None:
+        self.names = [f"sparring-{os.getpid()}-{number}" for number in (1, 2)]
+        self.links = [f"sp{os.getpid() % 10_000}{end}" for end in "ab"]
+
+    def make(self) -> None:
+        """Raises CalledProcessError where this may not be done."""
+        for name in self.names:
+            _ip("netns", "add", name)
+        _ip("link", "add", self.links[0], "type", "veth", "peer", "name", self.links[1])
+        for number, (name, link) in enumerate(zip(self.names, self.links, strict=True), 1):
+            _ip("link", "set", link, "netns", name)
+            _ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", link)
+            for device in ("lo", link):
+                _ip("-n", name, "link", "set", device, "up")
+
+    def remove(self) -> None:
+        """The link goes with its ends."""
+        for name in self.names:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+    def set_link(self, state: str) -> None:
+        """Of the second host: up or down."""
+        _ip("-n", self.names[1], "link", "set", self.links[1], state)
+
+    def torchrun(self, start: Start, number: int) -> subprocess.Popen[str]:
+        """The training's part on one host."""
+        options = (
+            "--nnodes=2", "--nproc-per-node=2", "--max-restarts=2", "--rdzv-backend=c10d", "--rdzv-id=test",
+            f"--rdzv-endpoint=10.77.0.1:{PORT}", f"--local-addr=10.77.0.{number + 1}",
+            f"--rdzv-conf=is_host={number == 0}", "-m", "sparring",
+        )  # fmt: skip
+        inside = ("ip", "netns", "exec", self.names[number], "env", f"GLOO_SOCKET_IFNAME={self.links[number]}")
+        return start(*options, *OPTIONS, code=TORCHRUN, prefix=inside)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    made = Hosts()
+    with ExitStack() as stack:
+        if shutil.which("ip") is None:
+            pytest.skip("there is no `ip` here, by which network namespaces are made")
+        stack.callback(made.remove)
+        try:
+            made.make()
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"network namespaces cannot be made here: {error.stderr.decode().strip()}")
+        yield made
+
+
+def steps_of(run: Path) -> int:
+    log = run / "log.jsonl"
+    return log.read_text().count("\n") * 10 if log.exists() else 0
+
+
+def wait_for(run: Path, step: int, *processes: subprocess.Popen[str]) -> None:
+    """Until the log has come so far."""
+    while steps_of(run) < step:
+        assert all(process.poll() is None for process in processes), [end(process).stderr for process in processes]
+        time.sleep(0.05)
+
+
+def test_a_host_is_cut_off_and_comes_back(hosts: Hosts, start: Start, tmp_path: Path) -> None:
+    """What was sent is sent again: the bytes are those of four processes on one host, whom nothing disturbed."""
+    both = [hosts.torchrun(start, number) for number in (0, 1)]
+    wait_for(tmp_path / "run", 150, *both)
+    hosts.set_link("down")
+    time.sleep(CUT_SECONDS)
+    stood_at = steps_of(tmp_path / "run")
+    time.sleep(1.0)
+    assert steps_of(tmp_path / "run") == stood_at < STEPS
+    hosts.set_link("up")
+    for process in both:
+        ended = end(process)
+        assert ended.returncode == 0, ended.stderr
+    (tmp_path / "alone").mkdir()
+    alone = end(begin(tmp_path / "alone", *OPTIONS, "--processes", "4"))
+    assert alone.returncode == 0, alone.stderr
+    assert contents(tmp_path / "run") == contents(tmp_path / "alone" / "run")
+    assert Run(tmp_path / "run").summary().status == "finished"
