@@ -6,7 +6,7 @@ from torch import nn
 
 from sparring import NETWORKS
 from sparring.networks import Network
-from sparring.networks.network import NORMALIZATIONS
+from sparring.networks.network import NORMALIZATIONS, Modulation
 from sparring.seeding import Stream
 
 every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
@@ -53,10 +53,13 @@ def test_normalization_is_what_was_asked_for(network: Network) -> None:
 
 
 @every_network
-def test_every_weight_gets_a_gradient(network: Network) -> None:
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_every_weight_gets_a_gradient(network: Network, num_classes: int) -> None:
     shape, usual = item_shape(network), network.normalizations[0]
-    generator, discriminator = network.generator(shape, 10, 8), network.discriminator(shape, 8, usual, 0)
-    discriminator(generator(torch.randn(8, 10))).square().sum().backward()
+    generator = network.generator(shape, 10, 8, num_classes)
+    discriminator = network.discriminator(shape, 8, usual, num_classes)
+    labels = [torch.arange(9) % 3] if num_classes else []
+    discriminator(generator(torch.randn(9, 10), *labels), *labels).square().sum().backward()
     for module in (generator, discriminator):
         for name, parameter in module.named_parameters():
             assert parameter.grad is not None, name
@@ -92,6 +95,23 @@ def test_signals_keep_their_size_without_normalisation(player: str, side: int) -
     latents, smooth = Stream(0, "inputs").normal(4, 64), Stream(0, "inputs").normal(4, 3, 8, 8)
     network(latents if player == "generator" else nn.functional.interpolate(smooth, scale_factor=side // 8))
     assert all(0.2 < size < 5 for size in sizes), sizes
+
+
+@every_network
+def test_the_class_scales_and_shifts_the_features(network: Network) -> None:
+    """With nothing else that tells it: as the first layer's embeddings are taken away."""
+    generator = network.generator(item_shape(network), 10, 8, 2).eval()
+    modulations = [module for module in generator.modules() if isinstance(module, Modulation)]
+    assert modulations
+    latents, labels = torch.randn(1, 10).expand(2, 10), torch.tensor([0, 1])
+    first = next(module for module in generator.modules() if isinstance(module, nn.Linear | nn.ConvTranspose2d))
+    with torch.no_grad():
+        (first.weight[:, 10:] if isinstance(first, nn.Linear) else first.weight[10:]).zero_()
+        assert torch.equal(*generator(latents, labels))
+        for part in ("scale", "shift"):
+            getattr(modulations[-1], part).weight[1] = 0.7
+            assert not torch.allclose(*generator(latents, labels))
+            getattr(modulations[-1], part).weight[1] = 0.0
 
 
 @every_network

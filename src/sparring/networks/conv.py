@@ -5,7 +5,7 @@ Digits of 28×28 are drawn as 7 → 14 → 28 without padding them to 32: the cl
 
 from torch import nn
 
-from sparring.networks.network import Discriminator, Network, normalization_layer, require_images
+from sparring.networks.network import Discriminator, Network, modulation, normalization_layer, require_images
 
 
 def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -17,7 +17,7 @@ def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
     return (item_shape[0], side, side)
 
 
-def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Sequential:
+def layers(item_shape: tuple[int, ...], num_inputs: int, width: int, num_classes: int) -> nn.Sequential:
     """A linear layer to the smallest image, then stages that double it; batch normalisation, ReLU, tanh.
 
     All stages but the last end with a convolution that leaves the size as it is.
@@ -29,15 +29,18 @@ def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Seque
         nn.Linear(num_inputs, features * start**2, bias=False),
         nn.Unflatten(1, (features, start, start)),
         nn.BatchNorm2d(features),
+        *modulation(features, num_classes),
         nn.ReLU(inplace=True),
     ]
     for _ in range(stages - 1):
         stack += [
             nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(features // 2),
+            *modulation(features // 2, num_classes),
             nn.ReLU(inplace=True),
             nn.Conv2d(features // 2, features // 2, 3, padding=1, bias=False),
             nn.BatchNorm2d(features // 2),
+            *modulation(features // 2, num_classes),
             nn.ReLU(inplace=True),
         ]
         features //= 2

@@ -8,7 +8,7 @@ import math
 
 from torch import nn
 
-from sparring.networks.network import Discriminator, Network, normalization_layer, require_images
+from sparring.networks.network import Discriminator, Network, modulation, normalization_layer, require_images
 
 
 def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -18,7 +18,7 @@ def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
     return (item_shape[0], side, side)
 
 
-def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Sequential:
+def layers(item_shape: tuple[int, ...], num_inputs: int, width: int, num_classes: int) -> nn.Sequential:
     """Transposed convolutions from latents to an image in [−1, 1], batch normalisation and ReLU between them."""
     channels, side, _ = item_shape
     stages = int(math.log2(side)) - 2  # from 4×4 to the full side
@@ -27,12 +27,14 @@ def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Seque
         nn.Unflatten(1, (num_inputs, 1, 1)),
         nn.ConvTranspose2d(num_inputs, features, 4, bias=False),
         nn.BatchNorm2d(features),
+        *modulation(features, num_classes),
         nn.ReLU(inplace=True),
     ]
     for _ in range(stages - 1):
         stack += [
             nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(features // 2),
+            *modulation(features // 2, num_classes),
             nn.ReLU(inplace=True),
         ]
         features //= 2

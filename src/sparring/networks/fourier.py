@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparring.errors import UsageError
-from sparring.networks.network import Discriminator, Network
+from sparring.networks.network import Discriminator, Network, modulation
 
 NUM_OCTAVES = 3
 LATENT_GAIN = 3.0
@@ -52,14 +52,14 @@ def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
     return item_shape
 
 
-def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Sequential:
+def layers(item_shape: tuple[int, ...], num_inputs: int, width: int, num_classes: int) -> nn.Sequential:
     """Five hidden layers with tanh."""
     first = nn.Linear(num_inputs, width)
     with torch.no_grad():
         first.weight.mul_(LATENT_GAIN)
-    hidden: list[nn.Module] = [first, nn.Tanh()]
+    hidden: list[nn.Module] = [first, *modulation(width, num_classes), nn.Tanh()]
     for _ in range(4):
-        hidden += [nn.Linear(width, width), nn.Tanh()]
+        hidden += [nn.Linear(width, width), *modulation(width, num_classes), nn.Tanh()]
     return nn.Sequential(*hidden, nn.Linear(width, item_shape[0]))
 
 

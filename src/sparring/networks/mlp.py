@@ -5,15 +5,15 @@ from itertools import pairwise
 
 from torch import nn
 
-from sparring.networks.network import Discriminator, Network
+from sparring.networks.network import Discriminator, Network, modulation
 
 
-def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Sequential:
+def layers(item_shape: tuple[int, ...], num_inputs: int, width: int, num_classes: int) -> nn.Sequential:
     """Three hidden layers with ReLU; images leave through tanh, points as they are."""
     sizes = [num_inputs, width, width, width]
     hidden: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
-        hidden += [nn.Linear(inputs, outputs), nn.ReLU()]
+        hidden += [nn.Linear(inputs, outputs), *modulation(outputs, num_classes), nn.ReLU()]
     output = [nn.Linear(width, math.prod(item_shape)), nn.Unflatten(1, item_shape)]
     return nn.Sequential(*hidden, *output, *([nn.Tanh()] if len(item_shape) == 3 else []))
 

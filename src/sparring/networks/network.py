@@ -11,13 +11,43 @@ from sparring.errors import UsageError
 from sparring.types import Labels, Latents, Logits, Samples
 
 
-class ConditionalGenerator(nn.Module):
-    """A generator that is told which class to draw: the class joins the latents as a one-hot vector.
+class Modulation(nn.Module):
+    """A scale and a shift of each feature that depend on the class: (1 + s_y) x + t_y; both are 0 at first.
 
-    Its first linear layer thereby holds one embedding a class, added to what it makes of the latents.
+    Behind a normalisation, the two make it the conditional one.
 
     Args:
-        layers: from [batch, latent_dim + num_classes] to samples.
+        features: of the input, [batch, features, ...].
+        num_classes: at least 1.
+
+    Source: Dumoulin et al. 2017, "A learned representation for artistic style", arXiv:1610.07629, section 2.2.
+
+    Example:
+        >>> Modulation(4, num_classes=3)(torch.ones(2, 4, 8, 8), torch.tensor([0, 2])).shape
+        torch.Size([2, 4, 8, 8])
+    """
+
+    def __init__(self, features: int, num_classes: int) -> None:
+        super().__init__()
+        self.scale = nn.Embedding(num_classes, features)
+        self.shift = nn.Embedding(num_classes, features)
+        nn.init.zeros_(self.scale.weight)
+        nn.init.zeros_(self.shift.weight)
+
+    def forward(self, images: Tensor, labels: Labels) -> Tensor:
+        """The features, modulated."""
+        shape = (*images.shape[:2], *[1] * (images.ndim - 2))
+        return torch.addcmul(self.shift(labels).view(shape), images, 1 + self.scale(labels).view(shape))
+
+
+class ConditionalGenerator(nn.Module):
+    """A generator that is told which class to draw.
+
+    The class joins the latents as a one-hot vector, so that the first linear layer holds one embedding a class, added
+    to what it makes of the latents; and it scales and shifts the features of the layers behind.
+
+    Args:
+        layers: from [batch, latent_dim + num_classes] to samples; each `Modulation` among them is told the class.
         num_classes: at least 1.
 
     Source: Mirza and Osindero 2014, "Conditional generative adversarial nets", arXiv:1411.1784.
@@ -35,8 +65,9 @@ class ConditionalGenerator(nn.Module):
 
     def forward(self, latents: Latents, labels: Labels) -> Samples:
         """Samples of the given classes."""
-        classes = one_hot(labels, self.num_classes).to(latents)
-        samples: Tensor = self.layers(torch.cat([latents, classes], dim=1))
+        samples = torch.cat([latents, one_hot(labels, self.num_classes).to(latents)], dim=1)
+        for layer in self.layers:
+            samples = layer(samples, labels) if isinstance(layer, Modulation) else layer(samples)
         return samples
 
 
@@ -93,7 +124,7 @@ class Network:
         width: the usual number of features next to the samples; the cost grows with its square.
         usual_shapes: items that it is meant for, by which its cost is told.
         fit: the nearest shape of an item that the family can take.
-        layers: builds a generator's layers from (item_shape, num_inputs, width).
+        layers: builds a generator's layers from (item_shape, num_inputs, width, num_classes).
         discriminator: builds a discriminator from (item_shape, width, normalization, num_classes).
         normalizations: what may stand between the discriminator's layers.
 
@@ -114,7 +145,7 @@ class Network:
     width: int
     usual_shapes: tuple[tuple[int, ...], ...]
     fit: Callable[[tuple[int, ...]], tuple[int, ...]]
-    layers: Callable[[tuple[int, ...], int, int], nn.Sequential]
+    layers: Callable[[tuple[int, ...], int, int, int], nn.Sequential]
     discriminator: Callable[[tuple[int, ...], int, str, int], Discriminator]
     normalizations: tuple[str, ...] = ("batch", "none")
 
@@ -122,7 +153,7 @@ class Network:
         self, item_shape: tuple[int, ...], latent_dim: int, width: int, num_classes: int = 0
     ) -> nn.Sequential | ConditionalGenerator:
         """A generator: latents [batch, latent_dim] go in, and labels [batch] where there are classes."""
-        layers = self.layers(item_shape, latent_dim + num_classes, width)
+        layers = self.layers(item_shape, latent_dim + num_classes, width, num_classes)
         return ConditionalGenerator(layers, num_classes) if num_classes else layers
 
 
@@ -143,3 +174,8 @@ NORMALIZATIONS = ("batch", "none")
 def normalization_layer(normalization: str, features: int) -> list[nn.Module]:
     """The layers that normalise `features` channels: none or one."""
     return [nn.BatchNorm2d(features)] if normalization == "batch" else []
+
+
+def modulation(features: int, num_classes: int) -> list[nn.Module]:
+    """The layers that tell `features` channels the class: none or one."""
+    return [Modulation(features, num_classes)] if num_classes else []

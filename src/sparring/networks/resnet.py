@@ -12,7 +12,7 @@ import math
 
 from torch import Tensor, nn
 
-from sparring.networks.network import Discriminator, Network, require_images
+from sparring.networks.network import Discriminator, Network, modulation, require_images
 
 MAX_FACTOR = 32
 """Features are doubled where the side is halved, up to so many times the width."""
@@ -61,7 +61,7 @@ def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
     return (item_shape[0], side, side)
 
 
-def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Sequential:
+def layers(item_shape: tuple[int, ...], num_inputs: int, width: int, num_classes: int) -> nn.Sequential:
     """A linear layer to the smallest image, then a residual block a size, doubled between them; tanh."""
     channels, side, _ = item_shape
     halvings = _num_halvings(side)
@@ -71,6 +71,7 @@ def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Seque
         nn.Linear(num_inputs, features * start**2),
         nn.Unflatten(1, (features, start, start)),
         Residual(features, scale),
+        *modulation(features, num_classes),
     ]
     for halving in reversed(range(halvings)):
         fewer = _features(width, halving)
@@ -78,6 +79,7 @@ def layers(item_shape: tuple[int, ...], num_inputs: int, width: int) -> nn.Seque
             nn.Conv2d(features, fewer, 1),
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
             Residual(fewer, scale),
+            *modulation(fewer, num_classes),
         ]
         features = fewer
     stack += [nn.LeakyReLU(SLOPE), nn.Conv2d(features, channels, 3, padding=1), nn.Tanh()]
