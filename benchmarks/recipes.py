@@ -9,6 +9,7 @@ import argparse
 import os
 import platform
 import shutil
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def section(name: str, run: sparring.Run) -> list[str]:
     preset, summary = RECIPES[name], run.summary()
     picture = PICTURES / f"recipe-{name}.png"
     shutil.copy(run.sample_path(summary.steps), picture)
-    settings = {key: value for key, value in vars(preset.recipe).items() if value != getattr(sparring.Recipe(), key)}
+    given = vars(replace(preset.recipe, follows_network=()))
+    settings = {key: value for key, value in given.items() if value != getattr(sparring.Recipe(), key)}
     listed = ", ".join(f"{key} {value}" for key, value in settings.items()) or "the fields' own defaults"
     return [
         f"## {name}",

@@ -8,7 +8,7 @@ import pytest
 
 from sparring import RECIPES, UnknownNameError, UsageError
 from sparring.build import resolve
-from sparring.recipes import parse_setting, recipe_for
+from sparring.recipes import SUITED, parse_setting, recipe_for
 
 
 def test_a_folder_with_the_name_of_a_data_set_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +94,20 @@ def test_the_size_decides_the_network_where_none_is_given(size: int, network: st
     recipe, _ = resolve(recipe_for("digits", size=size))
     assert (recipe.network, recipe.normalization) == (network, normalization)
     assert resolve(recipe_for("digits", "dragan", size=size))[0].network == "conv"  # which needs batch statistics
+
+
+def test_what_is_not_given_follows_the_network() -> None:
+    """A norm-free network diverges at the rates of one with normalisation; what is given is kept."""
+    usual, large = resolve(recipe_for("digits"))[0], resolve(recipe_for("digits", size=128))[0]
+    assert (usual.objective, usual.penalty, usual.learning_rate, usual.penalty_interval) == (
+        "non_saturating", "none", 4e-3, 1,
+    )  # fmt: skip
+    assert {name: getattr(large, name) for name in SUITED["resnet"]} == SUITED["resnet"]
+    given = resolve(recipe_for("digits", size=128, penalty="r1", learning_rate=3e-4, objective="non_saturating"))[0]
+    assert (given.penalty, given.penalty_interval, given.learning_rate) == ("r1", 1, 3e-4)
+    assert (given.objective, given.beta1) == ("non_saturating", 0.0)
+    assert resolve(recipe_for("digits", "r3gan", size=128))[0].learning_rate == 2e-4
+    assert all(each.follows_network == () for each in (usual, large, given))
 
 
 def test_a_network_without_normalisation_takes_none() -> None:

@@ -32,7 +32,7 @@ from sparring.monitor import FIGURES, Monitor
 from sparring.networks import NETWORKS
 from sparring.objectives import OBJECTIVES
 from sparring.penalties import PENALTIES
-from sparring.recipes import Recipe
+from sparring.recipes import SUITED, Recipe
 from sparring.run import COUNTERS, NUMBERS
 from sparring.seeding import Stream
 from sparring.stopping import Goal, Limits, Plateau
@@ -101,7 +101,10 @@ def resolve(
 
 def with_network(recipe: Recipe, item_shape: tuple[int, ...]) -> Recipe:
     """A recipe whose networks are decided, for items of a shape."""
-    network, penalty = NETWORKS[recipe.network or _usual_network(recipe, item_shape)], PENALTIES[recipe.penalty]
+    network = NETWORKS[recipe.network or _usual_network(recipe, item_shape)]
+    suited = {name: value for name, value in SUITED.get(network.name, {}).items() if name in recipe.follows_network}
+    recipe = replace(recipe, **suited, follows_network=())
+    penalty = PENALTIES[recipe.penalty]
     are_images = len(item_shape) == 3
     usual = "none" if penalty.per_sample or not are_images else network.normalizations[0]
     if recipe.normalization not in (None, *network.normalizations):

@@ -33,6 +33,7 @@ class Recipe:
         num_clusters: into how many clusters to part the images, which stand in for labels that are not told; 1 for
             none, None for as many as suit the number of images.
         prior: what latents are drawn from: "gaussian" or "uniform" in [−1, 1].
+        follows_network: fields that are not decided yet, and become those of `SUITED` once the network is chosen.
         latent_dim: how many numbers a latent has.
         objective: a name in `OBJECTIVES`.
         penalty: a name in `PENALTIES`.
@@ -93,6 +94,7 @@ class Recipe:
     normalization: str | None = None
     conditional: bool | None = None
     num_clusters: int | None = 1
+    follows_network: tuple[str, ...] = ()
     prior: str = "gaussian"
     latent_dim: int = 64
     objective: str = "non_saturating"
@@ -197,6 +199,18 @@ class Preset:
 # What the classics share: no labels, constant rates, and latents as DCGAN has them.
 _ADAM_2E4 = Recipe(conditional=False, learning_rate=2e-4, schedule="constant", batch_size=64, latent_dim=100)
 
+SUITED: dict[str, dict[str, Any]] = {
+    "resnet": {
+        "objective": "relativistic",
+        "penalty": "r1r2",
+        "penalty_weight": 0.1,
+        "penalty_interval": 4,
+        "learning_rate": 1e-3,
+        "beta1": 0.0,
+    },
+}
+"""What the default recipe has otherwise for a network: one without normalisation diverges at its rates."""
+
 RECIPES: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -211,6 +225,7 @@ RECIPES: dict[str, Preset] = {
                 learning_rate_ratio=0.25,
                 beta2=0.99,
                 schedule="late",
+                follows_network=tuple(SUITED["resnet"]),
             ),
         ),
         Preset(
@@ -392,6 +407,7 @@ def recipe_for(data: str, preset: str | None = None, /, **settings: object) -> R
     if preset is not None and preset not in RECIPES:
         raise UnknownNameError("recipe", preset, RECIPES)
     known = [field.name for field in fields(Recipe) if field.name != "data"]
+    known.remove("follows_network")
     for field, value in settings.items():
         if field not in known:
             raise UnknownNameError("setting", field, known)
@@ -402,7 +418,8 @@ def recipe_for(data: str, preset: str | None = None, /, **settings: object) -> R
     limits = dict.fromkeys(LIMITS) if any(settings.get(limit) is not None for limit in LIMITS) else {}
     restraint = {"penalty_weight": None, "penalty_interval": 1, "penalty_final": 1.0} if "penalty" in settings else {}
     changes: dict[str, Any] = {"data": data} | limits | restraint | settings
-    return replace(RECIPES[name].recipe, **changes)
+    follows = tuple(field for field in RECIPES[name].recipe.follows_network if field not in changes)
+    return replace(RECIPES[name].recipe, **changes, follows_network=follows)
 
 
 def _is_name(data: str) -> bool:
