@@ -205,7 +205,7 @@ SUITED: dict[str, dict[str, Any]] = {
         "penalty": "r1r2",
         "penalty_weight": 0.1,
         "penalty_interval": 4,
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-4,
         "beta1": 0.0,
     },
 }
