@@ -373,7 +373,9 @@ def changed(before: Mapping[str, object], now: Recipe) -> dict[str, Change]:
     differences = {
         name: (value, getattr(now, name))
         for name, value in before.items()
-        if name not in (*LIMITS, "until", "plateau_lines") and name in asdict(now) and value != getattr(now, name)
+        if name not in (*LIMITS, "until", "plateau_lines", "follows_network")
+        and name in asdict(now)
+        and value != getattr(now, name)
     }
     if forbidden := [name for name in FIXED if name in differences]:
         name = forbidden[0]
