@@ -48,7 +48,8 @@ def test_every_form_is_the_same_data(case: str) -> None:
     path = keep(*GIVEN[case])
     assert kept() == [path]
     assert path == keep(IMAGES, LABELS)
-    train, heldout = (part for part in (open_dataset(str(path)).train, open_dataset(str(path)).heldout))
+    dataset = open_dataset(str(path))
+    train, heldout = dataset.train, dataset.heldout
     assert isinstance(train, Items)
     assert isinstance(heldout, Items)
     found = {

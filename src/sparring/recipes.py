@@ -4,6 +4,7 @@
 makes objects of them.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -370,12 +371,11 @@ def changed(before: Mapping[str, object], now: Recipe) -> dict[str, Change]:
         >>> changed({"learning_rate": 1e-3, "steps": 10}, Recipe(learning_rate=2e-3, steps=20))
         {'learning_rate': (0.001, 0.002)}
     """
+    present = json.loads(json.dumps(asdict(now)))  # as a checkpoint tells it: with lists for tuples
     differences = {
-        name: (value, getattr(now, name))
+        name: (value, present[name])
         for name, value in before.items()
-        if name not in (*LIMITS, "until", "plateau_lines", "follows_network")
-        and name in asdict(now)
-        and value != getattr(now, name)
+        if name not in (*LIMITS, "until", "plateau_lines") and name in present and value != present[name]
     }
     if forbidden := [name for name in FIXED if name in differences]:
         name = forbidden[0]

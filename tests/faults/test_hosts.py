@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -70,16 +69,16 @@ def _ip(*arguments: str) -> None:
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
+    if shutil.which("ip") is None:
+        pytest.skip("there is no `ip` here, by which network namespaces are made")
     made = Hosts()
-    with ExitStack() as stack:
-        if shutil.which("ip") is None:
-            pytest.skip("there is no `ip` here, by which network namespaces are made")
-        stack.callback(made.remove)
-        try:
-            made.make()
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"network namespaces cannot be made here: {error.stderr.decode().strip()}")
+    try:
+        made.make()
         yield made
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"network namespaces cannot be made here: {error.stderr.decode().strip()}")
+    finally:
+        made.remove()
 
 
 def steps_of(run: Path) -> int:

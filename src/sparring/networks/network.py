@@ -10,6 +10,9 @@ from torch.nn.functional import one_hot
 from sparring.errors import UsageError
 from sparring.types import Labels, Latents, Logits, Samples
 
+NORMALIZATIONS = ("batch", "none")
+"""What may stand between the layers of a discriminator."""
+
 
 class Modulation(nn.Module):
     """A scale and a shift of each feature that depend on the class: (1 + s_y) x + t_y; both are 0 at first.
@@ -147,7 +150,7 @@ class Network:
     fit: Callable[[tuple[int, ...]], tuple[int, ...]]
     layers: Callable[[tuple[int, ...], int, int, int], nn.Sequential]
     discriminator: Callable[[tuple[int, ...], int, str, int], Discriminator]
-    normalizations: tuple[str, ...] = ("batch", "none")
+    normalizations: tuple[str, ...] = NORMALIZATIONS
 
     def generator(
         self, item_shape: tuple[int, ...], latent_dim: int, width: int, num_classes: int = 0
@@ -165,10 +168,6 @@ def require_images(name: str, item_shape: tuple[int, ...]) -> None:
     """
     if len(item_shape) != 3:
         raise UsageError(f"the network {name!r} takes images, not items of shape {list(item_shape)}: try --network mlp")
-
-
-NORMALIZATIONS = ("batch", "none")
-"""What may stand between the layers of a discriminator."""
 
 
 def normalization_layer(normalization: str, features: int) -> list[nn.Module]:
