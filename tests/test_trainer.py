@@ -264,14 +264,14 @@ def evaluated(run: Run) -> list[dict[str, Any]]:
 def test_the_best_generator_is_kept_beside_the_last(tmp_path: Path) -> None:
     """The samples of a training whose rate is far too high become worse in the end."""
     run = sparring.train(
-        "digits", steps=120, learning_rate=0.4, evaluation_steps=20, seed=1, out=tmp_path / "run", **SMALL
+        "digits", steps=120, learning_rate=0.4, evaluation_steps=20, seed=2, out=tmp_path / "run", **SMALL
     )
     distances = {line["step"]: line["evaluation"]["distance"] for line in evaluated(run)}
     assert list(distances) == [20, 40, 60, 80, 100, 120]
     best = min(distances, key=lambda step: distances[step])
     assert best != 120
     until = sparring.train(
-        "digits", steps=120, learning_rate=0.4, evaluation_steps=20, seed=1, out=tmp_path / "until",
+        "digits", steps=120, learning_rate=0.4, evaluation_steps=20, seed=2, out=tmp_path / "until",
         until=f"step>{best - 1}", **SMALL,
     )  # fmt: skip
     assert until.summary().steps == best
