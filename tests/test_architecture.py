@@ -20,6 +20,7 @@ FLOORS: list[set[str]] = [
     {"trainer"},
     {"build"},
     {"training", "evaluation", "catalogue"},
+    {"study"},
     {"bench", "display", "report"},
     {"cli"},
     {"__init__", "__main__"},

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sparring.recipes import RECIPES, Recipe
     from sparring.report import diagnose
     from sparring.run import Run
+    from sparring.study.study import Study
     from sparring.training import resume, train
 
 _HOME = {
@@ -82,6 +83,7 @@ _HOME = {
     "sparring.recipes": ("RECIPES", "Recipe"),
     "sparring.report": ("diagnose",),
     "sparring.run": ("Run",),
+    "sparring.study.study": ("Study",),
     "sparring.training": ("resume", "train"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -122,6 +124,7 @@ __all__ = [
     "SparringError",
     "SparringWarning",
     "SpectralNorm",
+    "Study",
     "TrainingError",
     "Uniform",
     "UnknownNameError",

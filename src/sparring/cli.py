@@ -167,6 +167,20 @@ class Bench:
     """Fewer random cases; or shorter trainings, one seed and lower floors."""
 
 
+@dataclass(frozen=True)
+class Study:
+    """Play many trainings, and compare them: FILE.toml, or `report FILE.toml` for what came of it so far."""
+
+    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[report] FILE.toml")]
+    """A grid or a search, as docs/studies.md describes it; the same command goes on with what was stopped."""
+    workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Trainings at once on this machine; one a core if not given."""
+    ray: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="")] = None
+    """Play on a Ray cluster instead: auto, or HOST:PORT."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
+    """Say what it would cost, and stop."""
+
+
 Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Resume, subcommand("resume")]
@@ -176,6 +190,7 @@ Command = (
     | Annotated[List, subcommand("list")]
     | Annotated[Data, subcommand("data")]
     | Annotated[Bench, subcommand("bench")]
+    | Annotated[Study, subcommand("study")]
 )
 
 
@@ -242,7 +257,9 @@ def _launch(processes: int, arguments: list[str]) -> int:
     return launch(processes, "-P", "-m", "sparring", *arguments)
 
 
-def _run(command: Train | Resume | Sample | Evaluate | Diagnose | List | Data | Bench, arguments: list[str]) -> int:
+def _run(
+    command: Train | Resume | Sample | Evaluate | Diagnose | List | Data | Bench | Study, arguments: list[str]
+) -> int:
     match command:
         case Train():
             return _train(command, arguments)
@@ -260,6 +277,8 @@ def _run(command: Train | Resume | Sample | Evaluate | Diagnose | List | Data | 
             return _data(command)
         case Bench():
             return _bench(command)
+        case Study():
+            return _study(command)
 
 
 def _train(command: Train, arguments: list[str]) -> int:
@@ -378,6 +397,32 @@ def _bench(command: Bench) -> int:
         tasks = list(command.tasks)
         return print_results(tasks, command.seeds, command.quick, command.classics, command.as_json)
     raise UnknownNameError("benchmark", command.what, ["theory", "modes"])
+
+
+def _study(command: Study) -> int:
+    from sparring.display import show_report, show_study
+    from sparring.study.engines import Cluster, Local
+    from sparring.study.report import report
+    from sparring.study.study import Study as Played
+
+    match command.words:
+        case ["report", file]:
+            show_report(report(Played(file)))
+            return 0
+        case [file]:
+            study = Played(file)
+        case _:
+            raise UsageError("give one file: sparring study FILE.toml, or sparring study report FILE.toml")
+    if command.ray is not None and command.workers is not None:
+        raise UsageError("--workers is for this machine, and the Ray cluster has its own number: leave one away")
+    engine = Local(command.workers) if command.ray is None else Cluster(command.ray)
+    print(study.cost(engine), flush=True)
+    if command.dry_run:
+        return 0
+    with show_study() as on_progress:
+        study.run(engine, on_progress)
+    show_report(report(study))
+    return 0
 
 
 def _settings(pairs: tuple[str, ...]) -> dict[str, object]:

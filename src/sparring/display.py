@@ -6,9 +6,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markdown import Markdown
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -23,6 +25,8 @@ from sparring.files import cache_folder
 from sparring.health import Alarm
 from sparring.recipes import Recipe
 from sparring.run import Run
+from sparring.study.report import Report
+from sparring.study.study import Trial
 from sparring.trainer import Outcome, Progress
 from sparring.training import Audience
 
@@ -183,6 +187,30 @@ def show_work() -> Iterator[Callable[[str, float], None]]:
     task = bar.add_task("starting", total=1.0)
     with bar:
         yield lambda what, share: bar.update(task, completed=share, description=what)
+
+
+@contextmanager
+def show_study() -> Iterator[Callable[[list[Trial]], None]]:
+    """While it lasts, what it yields prints each trial of a study that has ended."""
+    console, told = Console(), set[int]()
+
+    def show(trials: list[Trial]) -> None:
+        for trial in trials:
+            if trial.state in ("waiting", "running") or trial.number in told:
+                continue
+            told.add(trial.number)
+            value = trial.result.value if trial.result else None
+            how = f"{value:.4g}" if value is not None else trial.state
+            which = f"{trial.cell.name}, {Path(trial.cell.data).name}, seed {trial.seed}"
+            console.print(f"{len(told)} of {len(trials)}: {which}: {how}", highlight=False)
+
+    yield show
+
+
+def show_report(report: Report) -> None:
+    """Print a study's report, as tables in a terminal."""
+    print(report.text) if not sys.stdout.isatty() else Console().print(Markdown(report.text))
+    print("in", *(str(path) for path in (report.path, *report.plots)))
 
 
 def show_packs() -> None:

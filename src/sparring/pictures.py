@@ -105,6 +105,27 @@ def evaluations(log: list[dict[str, Any]]) -> Image.Image:
     return _rendered(figure)
 
 
+def races(lines: dict[str, list[tuple[list[float], list[float]]]], ylabel: str) -> Image.Image:
+    """Several trainings of each setting, by their training time.
+
+    Args:
+        lines: by the setting's name, of each training its seconds and what was measured then.
+        ylabel: what that is.
+    """
+    from matplotlib import colormaps
+
+    figure, axes = _figure(8, 5)
+    for number, (name, trainings) in enumerate(lines.items()):
+        color = colormaps["tab10" if len(lines) <= 10 else "tab20"](number % 20)
+        for place, (seconds, values) in enumerate(trainings):
+            axes.plot(seconds, values, color=color, linewidth=1, alpha=0.7, label=None if place else name)
+    axes.set(xlabel="training time in seconds", ylabel=ylabel)
+    axes.set_yscale("symlog", linthresh=0.05)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.spines[["top", "right"]].set_visible(False)
+    return _rendered(figure)
+
+
 def save(picture: Image.Image, path: Path) -> None:
     """Write a picture as a PNG, whole or not at all."""
     from sparring.files import write_atomically

@@ -1,0 +1,127 @@
+"""Where a study's trials are played: on this machine's cores, or on a Ray cluster. Each trial is a process."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from sparring.errors import UsageError
+
+
+class Engine(Protocol):
+    """Plays trials side by side."""
+
+    places: int
+    """How many at once."""
+    description: str
+    """What it runs on, in words."""
+
+    def start(self, folder: Path) -> Any:
+        """Begin or go on with the trial in a folder, and return what the other two take."""
+
+    def ended(self, trial: Any) -> int | None:
+        """The exit code of a trial, or None while it plays; negative where a signal ended its process."""
+
+    def stop(self, trial: Any) -> None:
+        """Have a trial save and stop."""
+
+
+class Local:
+    """This machine.
+
+    Args:
+        places: how many trials at once, at least 1; one for each core if None. They share the cores.
+    """
+
+    def __init__(self, places: int | None = None) -> None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if places is not None and places < 1:
+            raise UsageError(f"--workers must be at least 1, and is {places}")
+        self.places = places or cores
+        self.description = f"{self.places} at once on the {cores} cores here"
+        self._threads = max(1, cores // self.places)
+
+    def start(self, folder: Path) -> subprocess.Popen[bytes]:
+        """Begin a process."""
+        return begin(folder, self._threads)
+
+    def ended(self, trial: subprocess.Popen[bytes]) -> int | None:
+        """Its exit code."""
+        return trial.poll()
+
+    def stop(self, trial: subprocess.Popen[bytes]) -> None:
+        """By SIGTERM."""
+        trial.send_signal(signal.SIGTERM)
+
+
+class Cluster:
+    """A Ray cluster, whose machines see the study's folder under the same path.
+
+    Args:
+        address: as `ray.init` takes it: "auto", or HOST:PORT.
+        threads: of each trial.
+
+    Raises:
+        UsageError: if Ray is not installed, or there is no cluster.
+    """
+
+    def __init__(self, address: str, threads: int = 1) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise UsageError("--ray needs Ray: pip install 'sparring[study]'") from None
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UsageError(f"there is no Ray cluster at {address}: {error}") from error
+        self._ray = ray
+        self.places = max(1, int(cast(Any, ray).cluster_resources().get("CPU", 1)) // threads)
+        self.description = f"{self.places} at once on the Ray cluster at {address}"
+        # Not again by itself: the study does so, and knows how often.
+        self._play = ray.remote(num_cpus=threads, max_retries=0)(_play_there)
+        self._threads = threads
+
+    def start(self, folder: Path) -> Any:
+        """Begin a task."""
+        return self._play.remote(folder, self._threads)
+
+    def ended(self, trial: Any) -> int | None:
+        """Its exit code; that of SIGKILL where its machine died."""
+        done, _ = self._ray.wait([trial], timeout=0)
+        if not done:
+            return None
+        try:
+            return int(self._ray.get(trial))
+        except self._ray.exceptions.TaskCancelledError:
+            return 128 + signal.SIGTERM
+        except self._ray.exceptions.RayError:
+            return -signal.SIGKILL
+
+    def stop(self, trial: Any) -> None:
+        """By an exception in the task, which then stops the process."""
+        self._ray.cancel(trial)
+
+
+def _play_there(folder: Path, threads: int) -> int:
+    process = begin(folder, threads)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # cancelled
+        process.terminate()
+        return process.wait()
+
+
+def begin(folder: Path, threads: int) -> subprocess.Popen[bytes]:
+    """Begin or go on with the trial in a folder; what it prints is in output.txt."""
+    with (folder / "output.txt").open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "sparring.study.trial", str(folder)],
+            stdin=subprocess.PIPE,  # closed when the study dies, however it dies
+            stdout=output,
+            stderr=output,
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            start_new_session=True,  # Ctrl-C is the study's to pass on
+        )
