@@ -419,7 +419,7 @@ def _study(command: Study) -> int:
     print(study.cost(engine), flush=True)
     if command.dry_run:
         return 0
-    with show_study() as on_progress:
+    with show_study(study.num_trials) as on_progress:
         study.run(engine, on_progress)
     show_report(report(study))
     return 0

@@ -190,7 +190,7 @@ def show_work() -> Iterator[Callable[[str, float], None]]:
 
 
 @contextmanager
-def show_study() -> Iterator[Callable[[list[Trial]], None]]:
+def show_study(num_trials: int) -> Iterator[Callable[[list[Trial]], None]]:
     """While it lasts, what it yields prints each trial of a study that has ended."""
     console, told = Console(), set[int]()
 
@@ -202,7 +202,7 @@ def show_study() -> Iterator[Callable[[list[Trial]], None]]:
             value = trial.result.value if trial.result else None
             how = f"{value:.4g}" if value is not None else trial.state
             which = f"{trial.cell.name}, {Path(trial.cell.data).name}, seed {trial.seed}"
-            console.print(f"{len(told)} of {len(trials)}: {which}: {how}", highlight=False)
+            console.print(f"{len(told)} of {num_trials}: {which}: {how}", highlight=False)
 
     yield show
 

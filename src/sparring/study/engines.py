@@ -1,4 +1,8 @@
-"""Where a study's trials are played: on this machine's cores, or on a Ray cluster. Each trial is a process."""
+"""Where a study's trials are played: on this machine's cores, or on a Ray cluster. Each trial is a process.
+
+An engine has `places`, how many play at once; `start` begins or goes on with the trial in a folder, and returns what
+`ended` (its exit code, None while it plays, below 0 where a signal ended it) and `stop` (after saving) take.
+"""
 
 import logging
 import os
@@ -6,27 +10,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from sparring.errors import UsageError
-
-
-class Engine(Protocol):
-    """Plays trials side by side."""
-
-    places: int
-    """How many at once."""
-    description: str
-    """What it runs on, in words."""
-
-    def start(self, folder: Path) -> Any:
-        """Begin or go on with the trial in a folder, and return what the other two take."""
-
-    def ended(self, trial: Any) -> int | None:
-        """The exit code of a trial, or None while it plays; negative where a signal ended its process."""
-
-    def stop(self, trial: Any) -> None:
-        """Have a trial save and stop."""
 
 
 class Local:
@@ -103,6 +89,9 @@ class Cluster:
     def stop(self, trial: Any) -> None:
         """By an exception in the task, which then stops the process."""
         self._ray.cancel(trial)
+
+
+Engine = Local | Cluster
 
 
 def _play_there(folder: Path, threads: int) -> int:

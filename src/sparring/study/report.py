@@ -91,7 +91,7 @@ def _ranked(study: Study, trials: Sequence[Trial]) -> dict[str, dict[int, float]
 
 def _of_grid(trials: list[Trial], values: dict[str, dict[int, float]], pairs: list[Comparison]) -> list[str]:
     lines = [
-        "| setting | seeds | mean, 95 % interval | median | least–largest | failed | training, minutes | with evaluation |",
+        "| setting | seeds | mean, 95 % interval | median | least–largest | failed | training, s | with card, s |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in values:
@@ -102,12 +102,10 @@ def _of_grid(trials: list[Trial], values: dict[str, dict[int, float]], pairs: li
         interval = (
             f"{mean.value:.4g} ({mean.low:.4g} to {mean.high:.4g})" if len(of) > 1 else f"{mean.value:.4g} (one seed)"
         )
-        minutes = [
-            fmean(each) / 60 for each in zip(*((each.seconds, each.total_seconds) for each in played), strict=True)
-        ]
+        times = [fmean(each) for each in zip(*((each.seconds, each.total_seconds) for each in played), strict=True)]
         lines.append(
             f"| {name} | {len(of)} | {interval} | {median(of):.4g} | {min(of):.4g}–{max(of):.4g} "
-            f"| {len(results) - len(played)} | {minutes[0]:.2g} | {minutes[1]:.2g} |"
+            f"| {len(results) - len(played)} | {times[0]:.0f} | {times[1]:.0f} |"
         )
     if pairs:
         lines += [

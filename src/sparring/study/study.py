@@ -96,7 +96,7 @@ class Study:
         each = [_training_seconds(recipe_of(cell.settings, 0)) for cell in cells]
         known = [trial.result.total_seconds for trial in over if trial.result and trial.result.value is not None]
         seconds = sum(known) / len(known) if known else sum(each) / len(each) + CARD_SECONDS
-        left = self._num_trials() - len(over)
+        left = self.num_trials - len(over)
         hours = -(-left // engine.places) * seconds / 3600
         limit = self.plan.search.hours if self.plan.search else None
         return Cost(left, min(hours, limit or hours), engine.description)
@@ -147,7 +147,9 @@ class Study:
         """Where a trial is played."""
         return self.folder / "trials" / f"{number:04d}"
 
-    def _num_trials(self) -> int:
+    @property
+    def num_trials(self) -> int:
+        """How many there are in all."""
         if self.plan.search is not None:
             return self.plan.search.trials
         return len(self.plan.cells()) * len(self.plan.each_seed)
