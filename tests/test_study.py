@@ -25,8 +25,8 @@ from sparring.study.study import Study
 
 SMALL = 'seeds = 2\nnum_samples = 200\n[settings]\ndata = "ring"\nsteps = {steps}\nwidth = 8\n'
 ONE = SMALL.replace("seeds = 2", "seeds = 1")
-VARIANTS = '[[variants]]\nname = "good"\n[[variants]]\nname = "bad"\nnetwork = "conv"\n'
-SEARCH = "evaluation_steps = 50\n[search]\ntrials = 12\n[search.space]\nlearning_rate = [1e-12, 3e-3]\n"
+VARIANTS = '[[variants]]\nname = "good"\n[[variants]]\nname = "bad"\nlearning_rate = 1e30\n'
+SEARCH = "evaluation_steps = 50\n[search]\ntrials = 9\n[search.space]\nlearning_rate = [1e-12, 3e-3]\n"
 GRID = SMALL + '[grid]\nobjective = ["hinge", "minimax"]\n'
 
 
@@ -42,7 +42,6 @@ def written(folder: Path, text: str, name: str = "study.toml") -> Path:
         ("sedes = 3", "unknown entry of a study 'sedes': did you mean 'seeds'"),
         ("[settings]\nlearning_rat = 1", "unknown setting 'learning_rat': did you mean 'learning_rate'"),
         ("[grid]\nobjctive = ['hinge']", "unknown setting 'objctive': did you mean 'objective'"),
-        ("[grid]\nobjective = ['hinge', 'wassertein']", "unknown objective 'wassertein': did you mean 'wasserstein'"),
         ("[settings]\nrecipe = 'wgn'", "unknown recipe 'wgn': did you mean 'wgan'"),
         ("[grid]\nobjective = []", "the grid is empty: objective has no values"),
         ("[grid]\nobjective = 'hinge'", "grid.objective"),
@@ -74,6 +73,13 @@ def test_a_file_that_is_not_there_and_one_of_another_name(tmp_path: Path) -> Non
         Study(tmp_path / "gone.toml")
     with pytest.raises(sparring.UsageError, match=r"ends in .toml"):
         Study(written(tmp_path, GRID.format(steps=1), "study"))
+
+
+def test_a_study_that_could_not_be_played_does_not_begin(tmp_path: Path) -> None:
+    study = Study(written(tmp_path, "[grid]\nobjective = ['hinge', 'wassertein']"))
+    with pytest.raises(sparring.UsageError, match="unknown objective 'wassertein': did you mean 'wasserstein'"):
+        study.run(Local(1))
+    assert not study.folder.exists()
 
 
 def test_variants_are_crossed_with_the_grid(tmp_path: Path) -> None:
@@ -182,7 +188,7 @@ def wait_until(holds: Callable[[], object], process: subprocess.Popen[str]) -> N
 
 def test_a_study_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     """kill -9: its trials save and stop, the next one ends them from there, and all is as if nothing had happened."""
-    text = ONE.format(steps=3000) + "log_steps = 10\n"
+    text = ONE.format(steps=1500) + "log_steps = 10\n"
     undisturbed, disturbed = (Study(written(tmp_path, text, f"{name}.toml")) for name in ("undisturbed", "disturbed"))
     undisturbed.run(Local(1))
     process = command(disturbed.file, "--workers", "1")
@@ -193,7 +199,7 @@ def test_a_study_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     summary = disturbed.trial_folder(0) / "run" / "summary.json"
     assert not results(disturbed)
     disturbed.run(Local(1))
-    assert json.loads(summary.read_text())["steps"] == 3000
+    assert json.loads(summary.read_text())["steps"] == 1500
     models = [each.trial_folder(0) / "run" / "generator" / "model.safetensors" for each in (undisturbed, disturbed)]
     assert models[0].read_bytes() == models[1].read_bytes()
     assert [trial.result.value for each in (undisturbed, disturbed) for trial in each.trials() if trial.result] == [
@@ -204,7 +210,7 @@ def test_a_study_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_dies_and_a_second_study_on_the_file(tmp_path: Path) -> None:
-    study = Study(written(tmp_path, ONE.format(steps=3000)))
+    study = Study(written(tmp_path, ONE.format(steps=1500)))
     process = command(study.file, "--workers", "1")
     log = study.trial_folder(0) / "run" / "log.jsonl"
     wait_until(log.exists, process)
@@ -249,7 +255,7 @@ def test_a_trial_that_cannot_be_played_is_told(tmp_path: Path) -> None:
     study.run(Local(2))
     assert {trial.cell.name: trial.state for trial in study.trials()} == {"good": "finished", "bad": "failed"}
     text = report(study).text
-    assert "- bad, ring, seed 0: the network 'conv' takes images" in text
+    assert "- bad, ring, seed 0: " in text
     assert "| good | 1 |" in text
     assert "nothing to compare" in text
 
@@ -272,11 +278,11 @@ def test_a_database_of_another_study_and_one_that_is_locked(tmp_path: Path) -> N
 
 
 def test_a_search_prunes_what_is_worse_and_names_no_winner(tmp_path: Path) -> None:
-    """Of twelve, those that learn nothing are stopped; with random choices the test fails once in 2^11."""
-    study = Study(written(tmp_path, ONE.format(steps=600) + SEARCH))
+    """Of nine, those that learn nothing are stopped; with random choices the test fails once in 2^8."""
+    study = Study(written(tmp_path, ONE.format(steps=300) + SEARCH))
     study.run(Local(2))
     trials = study.trials()
-    assert len(trials) == 12
+    assert len(trials) == 9
     pruned = [trial.cell.settings["learning_rate"] for trial in trials if trial.state == "pruned"]
     assert pruned
     assert set(pruned) == {1e-12}

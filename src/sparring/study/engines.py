@@ -36,7 +36,10 @@ class Local:
 
     def ended(self, trial: subprocess.Popen[bytes]) -> int | None:
         """Its exit code."""
-        return trial.poll()
+        code = trial.poll()
+        if code is not None and trial.stdin is not None:
+            trial.stdin.close()
+        return code
 
     def stop(self, trial: subprocess.Popen[bytes]) -> None:
         """By SIGTERM."""
@@ -95,12 +98,12 @@ Engine = Local | Cluster
 
 
 def _play_there(folder: Path, threads: int) -> int:
-    process = begin(folder, threads)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:  # cancelled
-        process.terminate()
-        return process.wait()
+    with begin(folder, threads) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # cancelled
+            process.terminate()
+            return process.wait()
 
 
 def begin(folder: Path, threads: int) -> subprocess.Popen[bytes]:

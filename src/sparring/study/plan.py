@@ -182,21 +182,19 @@ class Plan:
                 found.append(Cell(name or "as settings", self.settings | own | chosen))
         return found
 
-    def check(self) -> None:
-        """Make the recipe of each cell, so that nothing is played where one is wrong.
+    def recipes(self) -> list[Recipe]:
+        """The recipe of each cell; of a search, one for each end of each range and each value of a list.
 
         Raises:
             UsageError: for a setting or a value that there isn't.
         """
-        cells = self.cells()
-        if self.search is not None:
-            cells = [
-                Cell("the search", self.settings | {name: value})
-                for name, space in self.search.space.items()
-                for value in (space if isinstance(space, list) else ends(name, space))
-            ]
-        for cell in cells:
-            recipe_of(cell.settings, seed=0)
+        if self.search is None:
+            return [recipe_of(cell.settings, seed=0) for cell in self.cells()]
+        return [
+            recipe_of(self.settings | {name: value}, seed=0)
+            for name, space in self.search.space.items()
+            for value in (space if isinstance(space, list) else ends(name, space))
+        ]
 
 
 def _shown(name: str, value: object) -> str:
@@ -258,7 +256,7 @@ def plan_from(content: dict[str, Any], name: str) -> Plan:
         if isinstance(own := first.get("ctx", {}).get("error"), UsageError):
             raise own from None
         raise UsageError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    plan.check()
+    plan.recipes()
     return plan
 
 

@@ -16,7 +16,7 @@ from sparring.files import read_json, write_json
 from sparring.recipes import Recipe
 from sparring.run import Run
 from sparring.study.engines import Engine, Local
-from sparring.study.plan import Cell, Range, ends, fixed_part, is_whole, read_plan, recipe_of
+from sparring.study.plan import Cell, Range, ends, fixed_part, is_whole, read_plan
 from sparring.study.trial import Result, Task
 
 MAX_DEATHS = 3
@@ -92,8 +92,7 @@ class Study:
         """What is left to play, and how long it takes about."""
         engine = engine or Local()
         over = [trial for trial in self.trials() if trial.state in ("finished", "pruned", "failed")]
-        cells = [Cell("", self.plan.settings)] if self.plan.search else self.plan.cells()
-        each = [_training_seconds(recipe_of(cell.settings, 0)) for cell in cells]
+        each = [_training_seconds(recipe) for recipe in self.plan.recipes()]
         known = [trial.result.total_seconds for trial in over if trial.result and trial.result.value is not None]
         seconds = sum(known) / len(known) if known else sum(each) / len(each) + CARD_SECONDS
         left = self.num_trials - len(over)
@@ -111,9 +110,12 @@ class Study:
             on_progress: is told of all trials whenever one begins or ends.
 
         Raises:
-            UsageError: if another process plays this study, or the database is of another one.
+            UsageError: if something that is named doesn't exist or doesn't fit together, another process plays this
+                study, or the database is of another one.
             KeyboardInterrupt: on Ctrl-C, after all trials have saved.
         """
+        for recipe in self.plan.recipes():
+            resolve(recipe, dry=True)
         with self._locked():
             store = self._store(make=True)
             _Game(self, store, engine or Local(), on_progress).play()
@@ -346,9 +348,9 @@ def _suggest(asked: Any, name: str, space: Range | list[Any]) -> object:
 
 def _training_seconds(recipe: Recipe) -> float:
     """About how long a training takes here."""
+    recipe, dataset = resolve(recipe, dry=True)
     if recipe.minutes is not None:
         return 60 * recipe.minutes * (1 + recipe.evaluation_share)
-    recipe, dataset = resolve(recipe)
     images = min(
         (recipe.steps or float("inf")) * recipe.batch_size * recipe.discriminator_steps, recipe.images or float("inf")
     )
