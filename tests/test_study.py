@@ -78,7 +78,7 @@ def test_a_file_that_is_not_there_and_one_of_another_name(tmp_path: Path) -> Non
 def test_a_study_that_could_not_be_played_does_not_begin(tmp_path: Path) -> None:
     study = Study(written(tmp_path, "[grid]\nobjective = ['hinge', 'wassertein']"))
     with pytest.raises(sparring.UsageError, match="unknown objective 'wassertein': did you mean 'wasserstein'"):
-        study.run(Local(1))
+        study.run(Local(2))
     assert not study.folder.exists()
 
 
@@ -127,8 +127,8 @@ def test_holms_correction() -> None:
         holm([1.5])
 
 
-@given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=2, max_size=8), st.booleans())
-def test_a_comparison_seen_from_the_other_side(pairs: list[tuple[float, float]], less_is_better: bool) -> None:
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=2, max_size=8), st.booleans())
+def test_a_comparison_seen_from_the_other_side(pairs: list[tuple[int, int]], less_is_better: bool) -> None:
     sides = {name: dict(enumerate(values)) for name, values in zip("ab", zip(*pairs, strict=True), strict=True)}
     (one,) = compare(sides, less_is_better=less_is_better)
     (other,) = compare(dict(reversed(sides.items())), less_is_better=less_is_better)
@@ -190,15 +190,15 @@ def test_a_study_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     """kill -9: its trials save and stop, the next one ends them from there, and all is as if nothing had happened."""
     text = ONE.format(steps=1500) + "log_steps = 10\n"
     undisturbed, disturbed = (Study(written(tmp_path, text, f"{name}.toml")) for name in ("undisturbed", "disturbed"))
-    undisturbed.run(Local(1))
-    process = command(disturbed.file, "--workers", "1")
+    undisturbed.run(Local(2))
+    process = command(disturbed.file, "--workers", "2")
     log = disturbed.trial_folder(0) / "run" / "log.jsonl"
     wait_until(lambda: log.exists() and log.read_bytes().count(b"\n") > 5, process)
     process.kill()
     process.communicate()
     summary = disturbed.trial_folder(0) / "run" / "summary.json"
     assert not results(disturbed)
-    disturbed.run(Local(1))
+    disturbed.run(Local(2))
     assert json.loads(summary.read_text())["steps"] == 1500
     models = [each.trial_folder(0) / "run" / "generator" / "model.safetensors" for each in (undisturbed, disturbed)]
     assert models[0].read_bytes() == models[1].read_bytes()
@@ -211,7 +211,7 @@ def test_a_study_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_a_worker_that_dies_and_a_second_study_on_the_file(tmp_path: Path) -> None:
     study = Study(written(tmp_path, ONE.format(steps=1500)))
-    process = command(study.file, "--workers", "1")
+    process = command(study.file, "--workers", "2")
     log = study.trial_folder(0) / "run" / "log.jsonl"
     wait_until(log.exists, process)
     second = command(study.file)
@@ -230,7 +230,7 @@ def test_a_worker_that_always_dies_is_a_trial_that_failed(tmp_path: Path) -> Non
             return subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], stdin=subprocess.PIPE)
 
     study = Study(written(tmp_path, ONE.format(steps=5)))
-    study.run(Deadly(1))
+    study.run(Deadly(2))
     (trial,) = study.trials()
     assert trial.state == "failed"
     assert trial.result is not None
@@ -240,7 +240,7 @@ def test_a_worker_that_always_dies_is_a_trial_that_failed(tmp_path: Path) -> Non
 
 def test_a_signal_stops_a_study_after_saving(tmp_path: Path) -> None:
     study = Study(written(tmp_path, ONE.format(steps=10**6)))
-    process = command(study.file, "--workers", "1")
+    process = command(study.file, "--workers", "2")
     wait_until((study.trial_folder(0) / "run" / "log.jsonl").exists, process)
     process.send_signal(signal.SIGINT)
     process.communicate()
@@ -262,19 +262,19 @@ def test_a_trial_that_cannot_be_played_is_told(tmp_path: Path) -> None:
 
 def test_a_database_of_another_study_and_one_that_is_locked(tmp_path: Path) -> None:
     study = Study(written(tmp_path, ONE.format(steps=5)))
-    study.run(Local(1))
+    study.run(Local(2))
     other = Study(written(tmp_path, ONE.format(steps=6)))
     with pytest.raises(sparring.UsageError, match="is of another study named 'study': settings differs"):
-        other.run(Local(1))
+        other.run(Local(2))
     with sqlite3.connect(study.folder / "study.sqlite3", isolation_level="EXCLUSIVE") as holder:
         holder.execute("BEGIN EXCLUSIVE")
         with pytest.raises(sparring.UsageError, match=r"cannot use the database .*database is locked"):
-            study.run(Local(1))
+            study.run(Local(2))
         holder.rollback()
     holder.close()
     broken = Study(written(tmp_path, 'storage = "sqlite:////nowhere/at/all.db"\n[settings]\ndata = "ring"'))
     with pytest.raises(sparring.UsageError, match="cannot use the database sqlite:////nowhere"):
-        broken.run(Local(1))
+        broken.run(Local(2))
 
 
 def test_a_search_prunes_what_is_worse_and_names_no_winner(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def _stop_when_alone() -> None:
     """Stop this process, which saves, as soon as nobody holds its standard input."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        os.read(0, 1)  # not by sys.stdin, whose lock would keep Python from ending
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
