@@ -11,12 +11,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import sparring
+from sparring.run import COUNTERS, NUMBERS
 from sparring.study.comparison import compare, holm, mean_over_seeds
 from sparring.study.engines import Cluster, Local
 from sparring.study.plan import read_plan
@@ -26,7 +28,7 @@ from sparring.study.study import Study
 SMALL = 'seeds = 2\nnum_samples = 200\n[settings]\ndata = "ring"\nsteps = {steps}\nwidth = 8\n'
 ONE = SMALL.replace("seeds = 2", "seeds = 1")
 VARIANTS = '[[variants]]\nname = "good"\n[[variants]]\nname = "bad"\nlearning_rate = 1e30\n'
-SEARCH = "evaluation_steps = 50\n[search]\ntrials = 9\n[search.space]\nlearning_rate = [1e-12, 3e-3]\n"
+SEARCH = "[search]\ntrials = 15\n[search.space]\nlearning_rate = [1e-12, 3e-3]\n"
 GRID = SMALL + '[grid]\nobjective = ["hinge", "minimax"]\n'
 
 
@@ -277,18 +279,58 @@ def test_a_database_of_another_study_and_one_that_is_locked(tmp_path: Path) -> N
         broken.run(Local(2))
 
 
+class Scripted(Local):
+    """Trials that are measured once in the middle of their training, and end when they were looked at often enough."""
+
+    LOOKS = 3
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.looks: dict[Path, int] = {}
+        self.stopped: set[Path] = set()
+
+    def start(self, folder: Path) -> Any:
+        run = folder / "run"
+        run.mkdir()
+        distance = self.distance(folder)
+        line = dict.fromkeys((*COUNTERS, *NUMBERS), 1.0) | {"progress": 0.5, "evaluation": {"seconds": 1.0, "distance": distance}}
+        (run / "log.jsonl").write_text(json.dumps(line) + "\n")
+        self.looks[folder] = 0
+        return folder
+
+    def distance(self, folder: Path) -> float:
+        task = json.loads((folder / "task.json").read_text())
+        return 1.0 if task["settings"]["learning_rate"] == 1e-12 else 0.1
+
+    def ended(self, trial: Any) -> int | None:
+        self.looks[trial] += 1
+        if trial in self.stopped:
+            return 143
+        if self.looks[trial] < self.LOOKS:
+            return None
+        result = {"status": "finished", "value": self.distance(trial), "seconds": 2.0, "total_seconds": 3.0}
+        (trial / "result.json").write_text(json.dumps(result | {"reason": ""}))
+        return 0
+
+    def stop(self, trial: Any) -> None:
+        self.stopped.add(trial)
+
+
 def test_a_search_prunes_what_is_worse_and_names_no_winner(tmp_path: Path) -> None:
-    """Of nine, those that learn nothing are stopped; with random choices the test fails once in 2^8."""
+    """From the sixth trial on, those that are worse than most at half of their training are stopped there."""
     study = Study(written(tmp_path, ONE.format(steps=300) + SEARCH))
-    study.run(Local(2))
+    study.run(Scripted())
     trials = study.trials()
-    assert len(trials) == 9
-    pruned = [trial.cell.settings["learning_rate"] for trial in trials if trial.state == "pruned"]
-    assert pruned
-    assert set(pruned) == {1e-12}
+    assert len(trials) == 15
+    bad = [trial.cell.settings["learning_rate"] == 1e-12 for trial in trials]
+    assert any(bad[:5])
+    assert not all(bad[:5])
+    assert any(bad[5:])
+    assert [trial.state for trial in trials[:5]] == ["finished"] * 5
+    assert [trial.state for trial in trials[5:]] == ["pruned" if each else "finished" for each in bad[5:]]
     text = report(study).text
     assert "this is no winner yet" in text
-    assert "were pruned" in text
+    assert f"{sum(bad[5:])} were pruned" in text
     assert study.cost().trials == 0
 
 

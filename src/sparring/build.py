@@ -244,6 +244,10 @@ def _game(recipe: Recipe, config: Config) -> Game:
         synchronize(player)
         convert_conv2d_weight_memory_format(player.to(device), torch.channels_last)  # in which they are faster
     penalty = PENALTIES[recipe.penalty](recipe.penalty_weight, recipe.penalty_interval)
+    if recipe.compile:
+        generator.compile()
+        if not penalty.per_sample:  # the others differentiate twice, which compiled layers don't permit
+            discriminator.compile()
     return Game(
         generator,
         discriminator,
@@ -257,6 +261,7 @@ def _game(recipe: Recipe, config: Config) -> Game:
         clip_gradients=recipe.clip_gradients,
         simultaneous=recipe.simultaneous,
         augment=_augment(recipe),
+        autocast=_autocast(recipe, device),
         seed=recipe.seed,
     )
 
@@ -273,6 +278,11 @@ def _device(recipe: Recipe) -> str:
     if recipe.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device here: leave --device away")
     return recipe.device
+
+
+def _autocast(recipe: Recipe, device: str) -> torch.dtype | None:
+    suits = recipe.precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if suits or recipe.precision == "bfloat16" else None
 
 
 def _monitor(recipe: Recipe, dataset: Dataset, game: Game) -> Monitor | None:

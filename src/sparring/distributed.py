@@ -237,6 +237,8 @@ class _SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
+        given = samples.dtype
+        samples = samples.to(self.weight.dtype)  # under autocast sums of bfloat16 would lose digits
         each = [0, *range(2, samples.ndim)]
         shape = (1, -1, *[1] * (samples.ndim - 2))
         mean = _mean(samples.mean(each)).view(shape)
@@ -247,7 +249,7 @@ class _SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
             self.running_mean.lerp_(mean.flatten(), self.momentum)
             self.running_var.lerp_(variance.flatten() * n / (n - 1), self.momentum)
         scale = torch.rsqrt(variance + self.eps) * self.weight.view(shape)
-        return torch.addcmul(self.bias.view(shape) - mean * scale, samples, scale)
+        return torch.addcmul(self.bias.view(shape) - mean * scale, samples, scale).to(given)
 
 
 class _Sum(torch.autograd.Function):

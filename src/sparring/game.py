@@ -18,6 +18,7 @@ Where several processes play it, each on its part of the batch, the gradients ar
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -94,6 +95,8 @@ class Game:
         simultaneous: compute both players' gradients before either moves, instead of one after the other.
         augment: alters real and generated samples at random before the discriminator sees them, such as
             `sparring.augment.differentiable`; an `Adaptive` follows the discriminator; or None.
+        autocast: the type that the layers compute in where they can, such as torch.bfloat16, which takes no scaling of
+            the losses; weights, losses, penalties and optimisers keep theirs. None for the weights' own.
         seed: of the latents and the penalties' random points.
 
     Attributes:
@@ -129,6 +132,7 @@ class Game:
         clip_gradients: float | None = None,
         simultaneous: bool = False,
         augment: Callable[[Samples, Stream], Samples] | None = None,
+        autocast: torch.dtype | None = None,
         seed: int = 0,
     ) -> None:
         if isinstance(objective, str) and objective not in OBJECTIVES:
@@ -147,6 +151,7 @@ class Game:
         self.clip_gradients = clip_gradients
         self.simultaneous = simultaneous
         self.augment = augment
+        self.autocast = autocast
         self.seed = seed
         self.steps = 0
         self.penalty_factor = 1.0
@@ -251,8 +256,9 @@ class Game:
         stream = self._stream(f"latents/{turn}", self.steps)
         parameter = next(self.generator.parameters())
         latents = self.prior.batch(size, stream).to(parameter)
-        fake: Tensor = self.generator(latents) if labels is None else self.generator(latents, labels)
-        return fake
+        with self._computing_in(parameter):
+            fake: Tensor = self.generator(latents) if labels is None else self.generator(latents, labels)
+        return fake.to(parameter.dtype)
 
     def _generated(self, size: int, turn: int, labels: Labels | None) -> Samples:
         """What the discriminator sees of the present generator."""
@@ -267,13 +273,18 @@ class Game:
         Raises:
             UsageError: if it is not one number a sample.
         """
-        output: Tensor = self.discriminator(samples) if labels is None else self.discriminator(samples, labels)
+        with self._computing_in(samples):
+            output: Tensor = self.discriminator(samples) if labels is None else self.discriminator(samples, labels)
         if output.numel() != len(samples):
             raise UsageError(
                 f"the discriminator must give one logit to each sample, and made {list(output.shape)} "
                 f"of {list(samples.shape)}: end it with a layer that has one output"
             )
-        return output.flatten()
+        return output.flatten().to(samples.dtype)
+
+    def _computing_in(self, values: Tensor) -> AbstractContextManager[object]:
+        """While it lasts, layers compute in the type of `autocast`, on the device of these values."""
+        return nullcontext() if self.autocast is None else torch.autocast(values.device.type, self.autocast)
 
     def _is_one_stage(self, fake: Samples, labels: Labels | None) -> bool:
         """Whether one pass through the discriminator serves both players (`sparring.one_stage`)."""

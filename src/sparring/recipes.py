@@ -76,7 +76,11 @@ class Recipe:
         checkpoint_steps: a checkpoint every so many steps, instead.
         keep_checkpoints: how many of the last checkpoints to keep.
         seed: of everything random.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu" or "cuda"; of several processes each takes the GPU of its local number.
+        precision: what the layers compute in: "float32", "bfloat16" (weights and losses stay float32), or "auto", which
+            is "bfloat16" on GPUs that have it.
+        compile: whether PyTorch compiles both networks first, which takes about a minute and a C++ compiler; the
+            generator alone with a penalty on single samples.
 
     Raises:
         UsageError: for a number out of range, naming the field.
@@ -133,6 +137,8 @@ class Recipe:
     keep_checkpoints: int = 2
     seed: int = 0
     device: str = "auto"
+    precision: str = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in AT_LEAST_ONE:
@@ -170,6 +176,7 @@ CHOICES = {
     "optimizer": ("adam", "rmsprop", "sgd"),
     "schedule": ("constant", "linear", "late", "cosine"),
     "device": ("auto", "cpu", "cuda"),
+    "precision": ("auto", "float32", "bfloat16"),
 }
 LIMITS = ("steps", "images", "minutes")
 

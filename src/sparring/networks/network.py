@@ -43,6 +43,22 @@ class Modulation(nn.Module):
         return torch.addcmul(self.shift(labels).view(shape), images, 1 + self.scale(labels).view(shape))
 
 
+class UnconditionalGenerator(nn.Sequential):
+    """A generator that is told no class: its layers, one after the other.
+
+    Example:
+        >>> UnconditionalGenerator(nn.Linear(4, 2))(torch.zeros(5, 4)).shape
+        torch.Size([5, 2])
+    """
+
+    def forward(self, latents: Latents) -> Samples:
+        """Samples."""
+        samples = latents
+        for layer in self:  # written out here, since PyTorch doesn't compile what its own modules run
+            samples = layer(samples)
+        return samples
+
+
 class ConditionalGenerator(nn.Module):
     """A generator that is told which class to draw.
 
@@ -154,10 +170,10 @@ class Network:
 
     def generator(
         self, item_shape: tuple[int, ...], latent_dim: int, width: int, num_classes: int = 0
-    ) -> nn.Sequential | ConditionalGenerator:
+    ) -> UnconditionalGenerator | ConditionalGenerator:
         """A generator: latents [batch, latent_dim] go in, and labels [batch] where there are classes."""
         layers = self.layers(item_shape, latent_dim + num_classes, width, num_classes)
-        return ConditionalGenerator(layers, num_classes) if num_classes else layers
+        return ConditionalGenerator(layers, num_classes) if num_classes else UnconditionalGenerator(*layers)
 
 
 def require_images(name: str, item_shape: tuple[int, ...]) -> None:

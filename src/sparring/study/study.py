@@ -24,6 +24,8 @@ MAX_DEATHS = 3
 POLL_SECONDS = 0.2
 TENTHS = 10
 """A search looks at a trial after each tenth of its training."""
+LOOKING_SHARE = 0.01
+"""Of the time, at the most, goes into reading the log of a trial to see whether a tenth is over."""
 MAX_SEED = 2**31 - 1
 CARD_SECONDS = 30.0
 """What starting and the card at the end take about, before any trial has told."""
@@ -78,7 +80,15 @@ class Study:
         file: a TOML file, as `sparring.study.plan` describes it.
 
     Raises:
-        UsageError: where something in the file is wrong, or Optuna is not installed.
+        UsageError: where something in the file is wrong.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "games.toml"
+        >>> _ = file.write_text('seeds = 3\\n[settings]\\nsteps = 50\\n[grid]\\nobjective = ["hinge", "minimax"]')
+        >>> study = Study(file)
+        >>> study.num_trials  # study.run() plays them, and sparring.study.report.report(study) compares
+        6
     """
 
     def __init__(self, file: str | Path) -> None:
@@ -218,6 +228,7 @@ class _Game:
         self.playing: dict[int, tuple[Any, Any]] = {}  # by number: Optuna's trial, and the engine's
         self.deaths: dict[int, int] = {}
         self.pruned: set[int] = set()
+        self.next_look: dict[int, float] = {}
 
     def play(self) -> None:
         from optuna.trial import Trial as Asked
@@ -317,14 +328,18 @@ class _Game:
 
     def _prune(self, asked: Any, process: Any) -> None:
         """Report what is measured during the training, once a tenth of it, and stop a trial that is worse than most."""
-        run = Run(self.study.trial_folder(asked.number) / "run")
+        start = time.monotonic()
+        if start < self.next_look.get(asked.number, start):
+            return
+        log = Run(self.study.trial_folder(asked.number) / "run").log()
+        self.next_look[asked.number] = start + (time.monotonic() - start) / LOOKING_SHARE
         reported = self.store.trials[asked.number].intermediate_values
-        for line in run.log():
+        sign = 1 if self.plan.direction == "minimize" else -1
+        for line in log:
             tenth = int(TENTHS * line["progress"])
             if "distance" in line.get("evaluation", {}) and 0 < tenth < TENTHS and tenth not in reported:
-                better_is_less = self.plan.direction == "minimize"
-                asked.report(line["evaluation"]["distance"] * (1 if better_is_less else -1), tenth)
-                reported[tenth] = 0.0
+                asked.report(sign * line["evaluation"]["distance"], tenth)
+                reported[tenth] = line["evaluation"]["distance"]
                 if asked.should_prune():
                     self.pruned.add(asked.number)
                     self.engine.stop(process)
