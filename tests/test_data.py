@@ -160,6 +160,11 @@ BAD_FILES = {
     "pickled": ("x.npy", lambda path: np.save(path, np.array([{}], dtype=object), allow_pickle=True), "cannot read"),
     "empty array": ("x.npy", lambda path: np.save(path, np.zeros((0, 8, 8), np.uint8)), "0 items"),
     "NaN in an image": ("x.npy", lambda path: np.save(path, np.full((9, 8, 8), np.nan)), "image 0 .* is not finite"),
+    "zero overshot": (
+        "x.npy",
+        lambda path: np.save(path, np.linspace(-0.01, 1, 9 * 64).reshape(9, 8, 8)),
+        "from -0.01 to 1, and it is not clear",
+    ),
     "unclear range": ("x.npy", lambda path: np.save(path, np.full((9, 8, 8), 7.0)), "from 7 to 7, and it is not clear"),
     "two channels": ("x.npy", lambda path: np.save(path, np.zeros((9, 8, 8, 2), np.uint8)), "of 2 channels: give 1"),
     "wrong shape": ("x.npy", lambda path: np.save(path, np.zeros((9, 8), np.uint8)), "images are uint8"),
@@ -179,8 +184,9 @@ BAD_FILES = {
 def test_bad_data_are_named(case: str, tmp_path: Path) -> None:
     name, make, message = BAD_FILES[case]
     make(tmp_path / name)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as refused:
         open_dataset(str(tmp_path / name))
+    assert str(tmp_path / name) in str(refused.value)
 
 
 def test_a_broken_image_is_named(tmp_path: Path) -> None:

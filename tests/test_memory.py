@@ -71,6 +71,15 @@ def test_a_training_of_an_array_goes_on_and_says_where_its_data_went(tmp_path: P
         sparring.resume(run.path, steps=4)
 
 
+def test_pillows_images_are_converted_as_files_are() -> None:
+    """16 bits are scaled down and not clipped; hidden colours go."""
+    deep = Image.fromarray(np.full((8, 8), 128 * 257, np.uint16))
+    (kept_image,) = np.unique(np.load(keep([deep] * 2))["images"])
+    assert kept_image == 128
+    hidden = Image.new("LA", (8, 8), (200, 0))
+    assert not np.load(keep([hidden] * 2))["images"].any()
+
+
 def test_points_in_memory(tmp_path: Path) -> None:
     run = sparring.train(
         np.eye(2, dtype=np.float32).repeat(20, 0), steps=2, width=4, batch_size=8, out=tmp_path / "run"
@@ -88,6 +97,9 @@ BAD: dict[str, tuple[Indexable, Indexable | None, str]] = {
     "labels of some": ([(IMAGES[0], 1), IMAGES[1]], None, "1 of the 2 items"),
     "mappings without images": ([{"text": "a"}] * 3, None, "have no 'image', but text"),
     "text": (["a", "b"], None, "images are uint8"),
+    "labels of text": ([(IMAGES[0], "cat")], None, "label of item 0 .* is 'cat', and no whole number"),
+    "a mapping": ({"images": IMAGES, "labels": LABELS}, None, r"have no item 0 \(dict\): give an array"),
+    "32 bits": ([Image.new("F", (8, 8))], None, "its pixels have 32 bits"),
 }
 
 

@@ -2,12 +2,16 @@
 
 import io
 import os
+import signal
+import struct
 import subprocess
 import sys
 import tarfile
+import threading
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +22,8 @@ from PIL import Image
 
 from sparring import DataError, Items, UsageError, open_dataset
 from sparring.build import resolve
-from sparring.data import survey_of
+from sparring.data import pack, survey_of
+from sparring.data.collection import folder
 from sparring.data.pack import clear_packs, packs
 from sparring.data.packed import Packed
 from sparring.errors import SparringWarning
@@ -74,9 +79,51 @@ def test_channels_are_those_that_the_images_use(mode: str, channels: int, tmp_pa
     assert survey_of(str(grey)).channels == 1  # colours that are all grey, and an opacity that is not used
 
 
+def test_the_size_of_a_jpeg_is_that_of_the_whole(tmp_path: Path) -> None:
+    """Red where the smaller image that it gives faster is measured."""
+    for number in range(3):
+        make(tmp_path / f"{number}.jpg", number, (1200, 1000))
+    survey = survey_of(str(tmp_path))
+    assert (survey.smallest, survey.largest) == (1000, 1000)
+
+
+def test_a_look_takes_no_room(tmp_path: Path) -> None:
+    """Red where a dry run holds black images of the whole set in memory."""
+    for number in range(30):
+        make(tmp_path / f"{number}.png", number)
+    train = open_dataset(str(tmp_path), size=28, dry=True).train
+    assert train.item_shape == (3, 28, 28)
+    assert train._items.untyped_storage().nbytes() == 3 * 28 * 28
+    assert not train.batch(5, Stream(0, "data")).add(1).any()
+
+
+def test_what_is_no_file_or_is_hidden_is_passed_over(tmp_path: Path) -> None:
+    for number in range(4):
+        make(tmp_path / ("cats" if number < 2 else "dogs") / f"{number}.png", number)
+    make(tmp_path / ".ipynb_checkpoints" / "5.png", 5)
+    os.mkfifo(tmp_path / "cats" / "pipe.png")  # which would be waited for
+    survey = survey_of(str(tmp_path))
+    assert survey.class_counts == {"cats": 2, "dogs": 2}
+    assert survey.num_others == 1
+
+
+def test_permissions_that_change_are_a_change(tmp_path: Path) -> None:
+    make(tmp_path / "0.png", 0)
+    before = folder(tmp_path).fingerprint
+    (tmp_path / "0.png").chmod(0o600)
+    assert folder(tmp_path).fingerprint != before
+
+
+def test_a_folder_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    make(Path(path) / "0.png", 0)
+    with pytest.raises(DataError, match=r"udcff' is not written in UTF-8: rename it"):
+        open_dataset(path)
+
+
 CLASSES = {
     "none": ([f"{n}.png" for n in range(4)], (), "no sub-folders"),
-    "a single one": ([f"a/{n}.png" for n in range(4)], (), "a single sub-folder, 'a'"),
+    "a single one": ([f"a/{n}.png" for n in range(4)], (), "a single one of the sub-folders, 'a'"),
     "some outside": (["1.png", "a/2.png", "b/3.png"], (), "1 images lie outside"),
     "numbers": ([f"{n}/1.png" for n in (10, 9, 2)], ("2", "9", "10"), ""),
 }
@@ -158,8 +205,10 @@ def test_images_are_packed_once_and_anew_when_they_change(tmp_path: Path) -> Non
         second = open_dataset(str(tmp_path), size=8)
     assert numbers(second.train)[-1] == 12
     assert numbers(first.train)[-1] == 11  # a training that is under way keeps what it had
+    lock = (folder.parent / ".lock").stat().st_ino
     assert clear_packs() > 0
     assert packs() == []
+    assert (folder.parent / ".lock").stat().st_ino == lock  # which others may be waiting for
 
 
 def test_a_damaged_pack_is_made_anew(tmp_path: Path) -> None:
@@ -173,6 +222,74 @@ def test_a_damaged_pack_is_made_anew(tmp_path: Path) -> None:
     with pytest.warns(SparringWarning, match="was damaged: it is made anew"):
         dataset = open_dataset(str(tmp_path), size=8)
     assert (dataset.train.items[:, 2] == 0).all()
+
+
+def test_damaged_labels_are_made_anew(tmp_path: Path) -> None:
+    for number in range(12):
+        make(tmp_path / "ab"[number % 2] / f"{number:02}.png", number)
+    open_dataset(str(tmp_path), size=8)
+    ((folder, _),) = packs()
+    data = bytearray((folder / "labels.npy").read_bytes())
+    data[-8] ^= 1
+    (folder / "labels.npy").write_bytes(data)
+    with pytest.warns(SparringWarning, match="was damaged: it is made anew"):
+        dataset = open_dataset(str(tmp_path), size=8)
+    assert dataset.train.item_labels.tolist() == [number % 2 for number in dataset.train.items[:, 0, 0, 0].tolist()]
+
+
+def test_a_class_that_breaks_while_it_is_packed_stays_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its header was read, its pixels cannot be: no image of it is left, and the others keep their numbers."""
+    for number in range(22):
+        make(tmp_path / "ab"[number % 2] / f"{number:02}.png", number)
+    Image.effect_noise((64, 64), 50).save(tmp_path / "c.png")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "23.png").write_bytes((tmp_path / "c.png").read_bytes()[:1000])
+    (tmp_path / "c.png").unlink()
+    monkeypatch.setattr("sparring.data.survey.NUM_LOOKED_INTO", 1)
+    with pytest.warns(SparringWarning, match="single image|were left out"):
+        dataset = open_dataset(str(tmp_path), size=8)
+    assert dataset.class_names == ("a", "b", "c")
+    assert dataset.train.class_shares == (0.5, 0.5, 0.0)
+
+
+def test_packing_uses_threads_and_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two images meet while they are read; where one is read after the other the barrier breaks."""
+    monkeypatch.setattr(pack, "AT_ONCE", 4)
+    for number in range(12):
+        make(tmp_path / f"{number:02}.png", number)
+    meeting, read = threading.Barrier(2, timeout=60), pack.read_image
+
+    def meet(*given: Any) -> Any:
+        meeting.wait()
+        return read(*given)
+
+    monkeypatch.setattr(pack, "read_image", meet)
+    told: list[tuple[str, float]] = []
+    open_dataset(str(tmp_path), size=8, on_progress=lambda what, share: told.append((what, share)))
+    shares = [share for what, share in told if what.startswith("packing")]
+    assert shares == [4 / 12, 8 / 12, 1.0]
+
+
+def test_a_process_that_is_killed_while_packing_leaves_nothing_half_made(tmp_path: Path) -> None:
+    for number in range(30):
+        make(tmp_path / f"{number:02}.png", number)
+    code = (
+        "import os, signal, sys, sparring\n"
+        "from sparring.data import pack\n"
+        "read = pack.read_image\n"
+        "def deadly(*given):\n"
+        "    if '20.png' in given[3]: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return read(*given)\n"
+        "pack.read_image = deadly\n"
+        "sparring.open_dataset(sys.argv[1], size=8)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert packs() == []
+    dataset = open_dataset(str(tmp_path), size=8)
+    assert sorted(numbers(dataset.train) + numbers(dataset.heldout)) == list(range(30))
+    ((folder, _),) = packs()
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".lock", folder.name, "survey.json"]
 
 
 def test_two_trainings_that_start_at_once_make_one_pack(tmp_path: Path) -> None:
@@ -243,6 +360,30 @@ def test_archives(ending: str, tmp_path: Path) -> None:
         open_dataset(str(path), size=8)
 
 
+def test_the_folder_around_an_archive_is_no_class(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        for number in range(12):
+            file.writestr(f"pictures/all/{'ab'[number % 2]}/{number}.png", encoded(number))
+    assert open_dataset(str(tmp_path / "a.zip"), size=8).class_names == ("a", "b")
+
+
+def test_columns_and_splits_of_tables(tmp_path: Path) -> None:
+    """Each column has a pack of its own; of files that are called by their splits, those of train are read."""
+    for split, start in (("train", 0), ("test", 100)):
+        columns = {
+            name: [{"bytes": encoded(start + 12 * place + number)} for number in range(12)]
+            for place, name in enumerate(("image", "other"))
+        }
+        pyarrow.parquet.write_table(pa.table(columns), tmp_path / f"{split}-00000-of-00001.parquet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # none has changed
+        for _ in range(2):
+            for column, start in ((None, 0), ("other", 12)):
+                dataset = open_dataset(str(tmp_path), size=8, column=column)
+                assert sorted(numbers(dataset.train) + numbers(dataset.heldout)) == list(range(start, start + 12))
+    assert len(packs()) == 2
+
+
 def test_parquet(tmp_path: Path) -> None:
     path = tmp_path / "images.parquet"
     pictures = [{"bytes": encoded(number), "path": None} for number in range(12)]
@@ -273,9 +414,41 @@ def test_a_data_set_of_hugging_face_on_disk(tmp_path: Path) -> None:
             writer.write_table(table)
     (tmp_path / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     dataset = open_dataset(str(tmp_path), size=8)
+    (tmp_path / "train" / "cache-1.arrow").write_bytes(b"what its library cached")
     assert dataset.class_names == ("zebra", "ant")
     assert dataset.train.item_labels.tolist()[:4] == [0, 1, 0, 1]
     assert dataset.train.num_items + dataset.heldout.num_items == 12
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "reason"),
+    [([0, 2], ("zebra", "bee"), ""), ([-1, 0], (), "1 images lie outside of the labels")],
+    ids=["one is not there", "some have none"],
+)
+def test_classes_of_hugging_face_that_are_not_used(
+    labels: list[int], names: tuple[str, ...], reason: str, tmp_path: Path
+) -> None:
+    features = b'{"info": {"features": {"label": {"names": ["zebra", "ant", "bee"], "_type": "ClassLabel"}}}}'
+    given = [labels[0], *[labels[1]] * 11]
+    table = pa.table({"image": [{"bytes": encoded(number)} for number in range(12)], "label": given})
+    pyarrow.parquet.write_table(table.replace_schema_metadata({b"huggingface": features}), tmp_path / "a.parquet")
+    survey = survey_of(str(tmp_path / "a.parquet"))
+    assert (survey.class_names, survey.without_classes) == (names, reason)
+
+
+def test_images_in_a_file_are_resized_when_they_are_read(tmp_path: Path) -> None:
+    """As those in memory are at once: the middle square, antialiased."""
+    array = np.random.default_rng(0).integers(0, 256, (20, 3, 12, 20), np.uint8)
+    np.save(tmp_path / "a.npy", array)
+    labels = torch.arange(20) % 2
+    in_file = Items(Packed(tmp_path / "a.npy"), labels, torch.arange(0, 20, 2), mirrored=True).resized(8)
+    in_memory = Items(torch.from_numpy(array), labels, torch.arange(0, 20, 2), mirrored=True).resized(8)
+    assert in_file.item_shape == in_memory.item_shape == (3, 8, 8)
+    assert torch.equal(in_file.items, in_memory.items)
+    assert in_file.class_shares == in_memory.class_shares == (1.0,)
+    whole = Image.fromarray(array[0].transpose(1, 2, 0))
+    by_pillow = np.asarray(whole.crop((4, 0, 16, 12)).resize((8, 8), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert np.abs(in_memory.items[0].numpy().astype(int) - by_pillow).max() <= 1
 
 
 @pytest.mark.parametrize("layout", ["grey", "channels last", "channels first"])
@@ -309,6 +482,23 @@ def test_mirrored_images_come_as_often_as_the_others() -> None:
     assert len({tuple(image.flatten().tolist()) for image in epoch}) == 6
     with pytest.raises(UsageError, match="no finite set of images to mirror"):
         open_dataset("ring", mirror=True)
+
+
+def test_every_kind_of_images_can_be_mirrored(tmp_path: Path) -> None:
+    for number in range(20):
+        make(tmp_path / "folder" / f"{number}.png", number, mode="RGBA")  # the left half of which is transparent
+    np.save(tmp_path / "a.npy", np.arange(20 * 16, dtype=np.uint32).reshape(20, 4, 4).astype(np.uint8))
+    idx = tmp_path / "idx"
+    idx.mkdir()
+    for name, count in (("train", 18), ("t10k", 2)):
+        images = np.arange(count * 16, dtype=np.uint32).astype(np.uint8).tobytes()
+        (idx / f"{name}-images-idx3-ubyte").write_bytes(struct.pack(">HBBIII", 0, 8, 3, count, 4, 4) + images)
+        (idx / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">HBBI", 0, 8, 1, count) + bytes(count))
+    for name in ("folder", "a.npy", "idx"):
+        train = open_dataset(str(tmp_path / name), size=4, mirror=True).train
+        assert train.num_items == 36
+        assert torch.equal(train.items[18:], train.items[:18].flip(3))
+        assert not torch.equal(train.items[18:], train.items[:18])
 
 
 def test_the_size_is_the_largest_that_the_time_suffices_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

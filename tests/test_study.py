@@ -293,7 +293,10 @@ class Scripted(Local):
         run = folder / "run"
         run.mkdir()
         distance = self.distance(folder)
-        line = dict.fromkeys((*COUNTERS, *NUMBERS), 1.0) | {"progress": 0.5, "evaluation": {"seconds": 1.0, "distance": distance}}
+        line = dict.fromkeys((*COUNTERS, *NUMBERS), 1.0) | {
+            "progress": 0.5,
+            "evaluation": {"seconds": 1.0, "distance": distance},
+        }
         (run / "log.jsonl").write_text(json.dumps(line) + "\n")
         self.looks[folder] = 0
         return folder

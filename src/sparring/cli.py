@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -297,7 +297,7 @@ def _train(command: Train, arguments: list[str]) -> int:
 
         with show_work() as on_progress:
             recipe, dataset = resolve(recipe, on_progress, dry=True)
-        build(recipe, dataset)
+        build(replace(recipe, num_clusters=1), dataset)  # images that were only looked at have no clusters
         show_choice(recipe, dataset, on_stderr=True)
         print(json.dumps(asdict(recipe), indent=2))
         print(f"{dataset.train.num_items or 'endless'} items of {list(dataset.train.item_shape)}", file=sys.stderr)

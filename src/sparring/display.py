@@ -50,7 +50,7 @@ def show_training() -> Iterator[Audience]:
 
     # Everything fits into 80 columns.
     columns = (BarColumn(bar_width=4), TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn(compact=True))
-    bar = Bar(*columns, TextColumn("{task.description}"), console=console)
+    bar = Bar(*columns, TextColumn("{task.description}", markup=False), console=console)
     task = bar.add_task("starting", total=1.0)
 
     def work(what: str, share: float) -> None:
@@ -83,7 +83,9 @@ def _seen(survey: Survey) -> list[str]:
     return [
         f"{survey.path}: {survey.num_images:,} images ({formats}; {modes}), {sides}",
         *([f"  {survey.num_others:,} other files were not looked at"] if survey.num_others else []),
-        *([f"  {survey.num_faults:,} cannot be read: {fault}" for fault in survey.faults[:1]]),
+        *([f"  {survey.num_faults:,} cannot be read:"] if survey.faults else []),
+        *(f"    {fault}" for fault in survey.faults),
+        *([f"    and {more:,} more"] if (more := survey.num_faults - len(survey.faults)) > 0 else []),
         f"  {len(classes)} classes from sub-folders or labels, of {classes[smallest]:,} images at least ({smallest})"
         if classes
         else f"  no classes: {survey.without_classes}",
@@ -183,7 +185,9 @@ def show_work() -> Iterator[Callable[[str, float], None]]:
     if not sys.stdout.isatty():
         yield lambda what, share: None
         return
-    bar = Bar(BarColumn(bar_width=20), TextColumn("{task.percentage:3.0f}%"), TextColumn("{task.description}"))
+    bar = Bar(
+        BarColumn(bar_width=20), TextColumn("{task.percentage:3.0f}%"), TextColumn("{task.description}", markup=False)
+    )
     task = bar.add_task("starting", total=1.0)
     with bar:
         yield lambda what, share: bar.update(task, completed=share, description=what)

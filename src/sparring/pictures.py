@@ -64,9 +64,9 @@ def scatter(points: np.ndarray, scale: float = 1.0) -> Image.Image:
     return _rendered(figure)
 
 
-def samples(items: np.ndarray, scale: float = 1.0) -> Image.Image:
+def samples(items: np.ndarray, scale: float = 1.0, columns: int | None = None) -> Image.Image:
     """Generated items as a picture: a grid of images, or a scatter plot of points."""
-    return scatter(items, scale) if items.ndim == 2 else grid(items)
+    return scatter(items, scale) if items.ndim == 2 else grid(items, columns)
 
 
 def curves(log: list[dict[str, int | float]]) -> Image.Image:

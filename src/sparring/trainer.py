@@ -28,7 +28,9 @@ from sparring.run import COUNTERS, NUMBERS, LogLine, Run, Status, Summary
 from sparring.seeding import Stream
 from sparring.stopping import Goal, Limits, Plateau, signals_received
 
-NUM_SAMPLES_IMAGES, NUM_SAMPLES_POINTS = 100, 2500
+NUM_SAMPLES_POINTS = 2500
+COLUMNS = 10
+"""Of a picture of images, which has ten rows; or one for each class, of ten at most."""
 MAX_LEFT_OUT = 3
 """So many updates in a row whose numbers are not finite end a training."""
 
@@ -385,11 +387,12 @@ class Trainer:
         return self.monitor.see(line["step"], line["seconds"], line["evaluation"])
 
     def _draw_samples(self, run: Run) -> None:
-        count = NUM_SAMPLES_POINTS if len(self.config.item_shape) == 1 else NUM_SAMPLES_IMAGES
-        classes = min(self.config.num_labels, 10)
-        labels = [number * classes // count for number in range(count)] if classes else None  # one row a class
+        rows = min(self.config.num_labels, COLUMNS)
+        are_points = len(self.config.item_shape) == 1
+        count = NUM_SAMPLES_POINTS if are_points else COLUMNS * (rows or COLUMNS)
+        labels = [number * rows // count for number in range(count)] if rows else None
         items = self.generator().sample(count, self.game.seed, labels=labels)
-        picture = pictures.samples(items, self.config.scale)
+        picture = pictures.samples(items, self.config.scale, COLUMNS)
         path = run.sample_path(self.game.steps)
         with _or_without(path.parent):
             path.parent.mkdir(exist_ok=True)

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from sparring.data.clusters import clustered
 from sparring.data.digits import DIGITS
 from sparring.data.files import look_at, open_path
@@ -54,12 +52,12 @@ def open_dataset(
     """
     if data in SOURCES:
         dataset = SOURCES[data].open()
-        if mirror:
-            dataset = replace(dataset, train=_mirrored(dataset.train), heldout=_mirrored(dataset.heldout))
     elif path := _path(data):
         dataset = open_path(path, size, column, mirror, on_progress, dry=dry)
     else:
         raise UnknownNameError("data set (and no such file or folder)", data, SOURCES)
+    if mirror:
+        dataset = replace(dataset, train=_mirrored(dataset.train), heldout=_mirrored(dataset.heldout))
     if mirror and not (isinstance(dataset.train, Items) and dataset.train.mirrored):
         raise UsageError(f"{dataset.name} holds no finite set of images to mirror: leave --mirror away")
     if size is None or dataset.train.item_shape[1:] == (size, size):
@@ -84,11 +82,13 @@ def _path(data: str) -> Path | None:
 
 
 def _mirrored(source: Source) -> Source:
-    return Items(source.items, source.item_labels, mirrored=True) if isinstance(source, Items) else source
+    if not isinstance(source, Items) or source.mirrored or len(source.item_shape) != 3:
+        return source
+    return Items(source.items, source.item_labels, mirrored=True)
 
 
 def resized(dataset: Dataset, size: int) -> Dataset:
-    """A data set of images brought to size × size pixels (bilinear, antialiased).
+    """A data set of images brought to size × size pixels (the middle square; bilinear, antialiased).
 
     Raises:
         UsageError: if the items are not images.
@@ -100,20 +100,9 @@ def resized(dataset: Dataset, size: int) -> Dataset:
 
 def _resized(source: Source, size: int) -> Source:
     if isinstance(source, Stacked):
-        return Stacked(_resized_items(source.images, size), num_channels=source.item_shape[0])
+        return Stacked(source.images.resized(size), num_channels=source.item_shape[0])
     assert isinstance(source, Items)
-    return _resized_items(source, size)
-
-
-def _resized_items(items: Items, size: int) -> Items:
-    count = len(items)
-    chunks = []
-    for numbers in torch.split(torch.arange(count), 1000):
-        images = items.take(numbers).float()
-        chunks.append(torch.nn.functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True))
-        chunks[-1] = chunks[-1].round().clamp(0, 255).to(torch.uint8)
-    labels = None if items.item_labels is None else items.item_labels[:count]
-    return Items(torch.cat(chunks), labels, mirrored=items.mirrored)
+    return source.resized(size)
 
 
 __all__ = [

@@ -17,6 +17,9 @@ LARGE = 2**28
 
 CHANNELS = (1, 3, 4)
 
+CLEARLY_BELOW_0 = 0.5
+"""Floats that fall below 0 by less may be of a range from 0 to 1 that was overshot."""
+
 
 def read_arrays(path: Path) -> tuple[Tensor | Packed, Tensor | None]:
     """The items of a .npy or .npz file, and their labels.
@@ -34,7 +37,11 @@ def read_arrays(path: Path) -> tuple[Tensor | Packed, Tensor | None]:
             with zipfile.ZipFile(path) as file:
                 check_unpacked(path, sum(member.file_size for member in file.infolist()))
         loaded = np.load(path, allow_pickle=False)
-        arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded.items())
+        if isinstance(loaded, np.ndarray):
+            arrays = {"images": loaded}
+        else:
+            with loaded:
+                arrays = dict(loaded.items())
     except DataError:
         raise
     except Exception as error:  # on damaged files, numpy raises anything
@@ -94,7 +101,7 @@ def _pixels(array: np.ndarray, name: str) -> np.ndarray:
     """Floats as 0 to 255, by a range that leaves no doubt."""
     _check_finite(array, name, "image")
     low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
-    if low < -1 or high > 1 or low == high:
+    if low < -1 or high > 1 or low == high or -CLEARLY_BELOW_0 < low < 0:
         raise DataError(
             f"{name!r} holds {array.dtype} images from {low:g} to {high:g}, and it is not clear what is black and what "
             "white: give uint8 from 0 to 255, or floats from 0 to 1 or from -1 to 1"

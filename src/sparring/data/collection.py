@@ -3,11 +3,13 @@
 import hashlib
 import io
 import os
+import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from sparring.errors import DataError
@@ -46,6 +48,8 @@ class Collection:
         num_others: how many other files, which are not looked at.
         pictures: goes through the image files, always in the same order.
         class_names: the classes in the order of their numbers; in that of their names if empty.
+        classes_are: what tells the classes, in words.
+        part: which of several collections at this path: a table's column.
     """
 
     path: Path
@@ -54,6 +58,8 @@ class Collection:
     num_others: int
     pictures: Callable[[], Iterator[Picture]]
     class_names: tuple[str, ...] = ()
+    classes_are: str = "sub-folders"
+    part: str = ""
 
 
 def is_archive(path: Path) -> bool:
@@ -72,14 +78,14 @@ def folder(path: Path) -> Collection:
     found: list[tuple[str, str]] = []
     marks, num_others = hashlib.sha256(), 0
     for parent, names, files in os.walk(path, onerror=_unreadable):
-        names.sort()
+        names[:] = sorted(name for name in names if not name.startswith("."))
         for name in names + files:
             at = os.path.join(parent, name)
             if os.path.islink(at):
                 check_within(Path(at), path)
         for name in sorted(files):
-            if _is_image(name):
-                at = os.path.join(parent, name)
+            at = os.path.join(parent, name)
+            if _is_image(name) and not _is_special(at):
                 inside = os.path.relpath(at, path)
                 found.append((at, _label(inside)))
                 marks.update(os.fsencode(inside) + mark(at))
@@ -108,12 +114,14 @@ def archive(path: Path) -> Collection:
         raise DataError(f"cannot read {str(path)!r}: {error}") from error
     check_unpacked(path, sum(sizes))
     images = [name for name in names if _is_image(name)]
+    levels = zip(*(PurePosixPath(name).parts[:-1] for name in images), strict=False)
+    around = len(list(takewhile(lambda level: len(set(level)) == 1, levels)))  # folders that all lie in
 
     def pictures() -> Iterator[Picture]:
         try:
             for name, read in members():
                 if _is_image(name):
-                    yield Picture(shown(f"{path}: {name}"), _label(name), read)
+                    yield Picture(shown(f"{path}: {name}"), _label(name, around), read)
         except Exception as error:
             raise DataError(f"cannot read {str(path)!r}: {error}") from error
 
@@ -158,9 +166,17 @@ def _is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in ENDINGS and not os.path.basename(name).startswith("._")
 
 
-def _label(inside: str) -> str:
-    """The first folder on the way to a file."""
-    parts = PurePosixPath(inside).parts
+def _is_special(at: str) -> bool:
+    """Whether it is a pipe or the like, which would be waited for; links to nowhere are told of later."""
+    try:
+        return not stat.S_ISREG(os.stat(at).st_mode)
+    except OSError:
+        return False
+
+
+def _label(inside: str, around: int = 0) -> str:
+    """The first folder on the way to a file, within those that are around all files."""
+    parts = PurePosixPath(inside).parts[around:]
     return shown(parts[0]) if len(parts) > 1 else ""
 
 
@@ -170,12 +186,12 @@ def shown(name: str | Path) -> str:
 
 
 def mark(at: str) -> bytes:
-    """What changes where a file does: its size and the time of its last change; of links, of their targets."""
+    """What changes where a file or its permissions do: size and times; of links, of their targets."""
     try:
         status = os.stat(at)
     except OSError:  # a link to nowhere: it will be listed among what cannot be read
         return b"\0gone"
-    return f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode()
+    return f"\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\0".encode()
 
 
 def _unreadable(error: OSError) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sparring.data.arrays import read_arrays
-from sparring.data.collection import ARCHIVES, ENDINGS, Collection, archive, folder, is_archive
+from sparring.data.collection import ARCHIVES, ENDINGS, Collection, archive, folder, is_archive, shown
 from sparring.data.idx import FILES, holds_idx, open_idx
 from sparring.data.memory import kept_folder
 from sparring.data.pack import packed, surveyed
@@ -29,6 +29,10 @@ def collection_at(path: Path, column: str | None = None) -> Collection | None:
     Raises:
         DataError: if there is nothing, or it cannot be read.
     """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{shown(path)!r} is not written in UTF-8: rename it") from error
     if not path.exists() and path.is_relative_to(kept_folder()):
         raise DataError(
             f"the data that were given in memory are no longer kept in {str(path)!r}: a training with the same puts "
@@ -117,11 +121,11 @@ def _open_collection(
             ),
             stacklevel=2,
         )
-    dataset = _split(str(collection.path), images, labels, mirror)
+    dataset = _split(str(collection.path), images, labels, mirror, len(found.class_names))
     return replace(dataset, class_names=found.class_names, survey=found)
 
 
-def _split(name: str, items: Tensor | Packed, labels: Tensor | None, mirror: bool) -> Dataset:
+def _split(name: str, items: Tensor | Packed, labels: Tensor | None, mirror: bool, num_classes: int = 0) -> Dataset:
     if len(items) < 2:
         raise DataError(f"{name!r} holds {len(items)} items, and a training needs at least a few hundred")
     try:
@@ -129,16 +133,12 @@ def _split(name: str, items: Tensor | Packed, labels: Tensor | None, mirror: boo
     except DataError as error:
         raise DataError(f"{name!r}: {error}") from error
     is_heldout = _is_heldout(labels, len(items))
-    train, heldout = (_part(items, labels, part.nonzero().flatten(), mirror) for part in (~is_heldout, is_heldout))
+    train, heldout = (
+        Items(items, labels, part.nonzero().flatten(), mirror and len(items.shape) == 4, num_classes)
+        for part in (~is_heldout, is_heldout)
+    )
     scale = items.square().mean().sqrt().item() if isinstance(items, Tensor) and items.is_floating_point() else 1.0
     return Dataset(name, train, heldout, scale or 1.0)
-
-
-def _part(items: Tensor | Packed, labels: Tensor | None, chosen: Tensor, mirror: bool) -> Items:
-    mirrored = mirror and len(items.shape) == 4
-    if isinstance(items, Packed):
-        return Items(items, labels, chosen, mirrored)
-    return Items(items[chosen], None if labels is None else labels[chosen], mirrored=mirrored)
 
 
 def _is_heldout(labels: Tensor | None, count: int) -> Tensor:

@@ -105,9 +105,8 @@ def _read_idx(folder: Path, name: str) -> Tensor:
     except DataError:
         raise
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
-        raise DataError(
-            f"cannot read {path}: {error}. Delete it, and it is fetched anew where that is known"
-        ) from error
+        mend = ". Delete it, and it is fetched anew" if path.is_relative_to(cache_folder()) else ""
+        raise DataError(f"cannot read {path}: {error}{mend}") from error
     return torch.from_numpy(array.copy())
 
 

@@ -5,6 +5,7 @@ started by several processes as one of files can, and nothing else needs to know
 """
 
 import hashlib
+import operator
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from sparring.data.arrays import check_labels, items_of
+from sparring.data.images import converted
+from sparring.data.survey import GREY
 from sparring.data.tables import IMAGE_COLUMNS, LABEL_COLUMNS
 from sparring.errors import DataError
 from sparring.files import cache_folder, write_atomically
@@ -99,9 +102,18 @@ def _gathered(data: Indexable) -> tuple[np.ndarray, np.ndarray | None]:
         return _array(data), None
     images, labels = [], []
     for number in range(len(data)):
-        image, label = _parted(data[number])
+        try:
+            item = data[number]
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"{NAME} have no item {number} ({type(data).__name__}): give an array or a list of images, and labels="
+            ) from error
+        image, label = _parted(item)
         images.append(_array(image))
-        labels += [] if label is None else [int(label)]
+        try:
+            labels += [] if label is None else [operator.index(label)]
+        except TypeError as error:
+            raise DataError(f"the label of item {number} of {NAME} is {label!r}, and no whole number") from error
         if images[-1].shape != images[0].shape:
             raise DataError(
                 f"item {number} of {NAME} is {list(images[-1].shape)} and the first one {list(images[0].shape)}: bring "
@@ -124,5 +136,8 @@ def _parted(item: Any) -> tuple[Any, Any]:
 
 def _array(image: Any) -> np.ndarray:
     if isinstance(image, Image.Image) and image.mode not in {"L", "RGB", "RGBA"}:
-        image = image.convert("RGB")
+        try:
+            image = converted(image, 4 if image.has_transparency_data else 1 if image.mode in GREY else 3)
+        except ValueError as error:
+            raise DataError(f"an image of {NAME} cannot be taken: {error}") from error
     return image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)

@@ -53,7 +53,7 @@ class Manifest:
         class_names: the classes in the order of their numbers; empty where there are none.
         faults: of files that could not be read: the first few.
         num_faults: how many there were.
-        checksums: CRC-32 of each 64 MiB of `images.npy`.
+        checksums: CRC-32 of each 64 MiB of `images.npy`, and of `labels.npy` where there is one.
     """
 
     version: int
@@ -130,13 +130,14 @@ def packed(collection: Collection, found: Survey, size: int, on_progress: OnProg
         if manifest is None or not _is_whole(folder, manifest, collection):
             write_atomically(folder, lambda beside: _make(beside, collection, found, size, on_progress))
             manifest = read_json(folder / "pack.json", Manifest)
-    labels = torch.from_numpy(np.load(folder / "labels.npy")) if manifest.class_names else None
+        labels = torch.from_numpy(np.load(folder / "labels.npy")) if manifest.class_names else None
+        images = Packed(folder / "images.npy")
     if manifest.num_faults:
         warnings.warn(
             SparringWarning(f"{fault_list(collection, manifest.faults, manifest.num_faults)}\nThey were left out"),
             stacklevel=2,
         )
-    return Pack(Packed(folder / "images.npy"), labels, manifest)
+    return Pack(images, labels, manifest)
 
 
 def packs() -> list[tuple[Path, Manifest]]:
@@ -150,8 +151,7 @@ def clear_packs() -> int:
     size = sum(path.stat().st_size for path in packs_folder().rglob("*") if path.is_file())
     for place in packs_folder().glob("*"):
         with _alone(place):
-            _remove(place)
-        shutil.rmtree(place, ignore_errors=True)
+            _remove(place)  # but for the lock, which others may be waiting for
     return size
 
 
@@ -163,6 +163,8 @@ def _make(folder: Path, collection: Collection, found: Survey, size: int, on_pro
     seen: set[int] = set()  # checksums of images, until there are two of them
 
     def read(picture: Picture) -> np.ndarray | str:
+        if found.class_names and picture.label not in number_of:
+            return f"{picture.name}: no image of its class could be read before"
         try:
             with picture.open() as file:
                 return read_image(file, size, found.channels, picture.name)
@@ -180,7 +182,7 @@ def _make(folder: Path, collection: Collection, found: Survey, size: int, on_pro
                     faults.append(pixels)
                     continue
                 writer.append(pixels)
-                labels.append(number_of.get(picture.label, 0))
+                labels.append(number_of.get(picture.label, 0))  # 0 where there are no classes
                 if len(seen) < 2:
                     seen.add(zlib.crc32(pixels.tobytes()))
             done = len(labels) + len(faults)
@@ -188,7 +190,7 @@ def _make(folder: Path, collection: Collection, found: Survey, size: int, on_pro
     check_faults(collection, faults)
     if len(seen) < 2 <= len(labels):
         raise DataError(f"all {len(labels)} images in {str(collection.path)!r} are the same: there is nothing to learn")
-    if number_of:
+    if found.class_names:
         np.save(folder / "labels.npy", np.array(labels, np.int64))
     manifest = Manifest(
         version=VERSION,
@@ -200,7 +202,7 @@ def _make(folder: Path, collection: Collection, found: Survey, size: int, on_pro
         class_names=found.class_names,
         faults=tuple(faults[:10]),
         num_faults=len(faults),
-        checksums=tuple(_checksum(folder / "images.npy", number) for number in _blocks(folder / "images.npy")),
+        checksums=tuple(_checksum(*block) for block in _blocks(folder)),
     )
     write_json(folder / "pack.json", asdict(manifest))
 
@@ -234,7 +236,7 @@ class _Writer:
 
 
 def _place(collection: Collection) -> Path:
-    path = os.fsencode(os.path.realpath(collection.path))
+    path = os.fsencode(os.path.realpath(collection.path)) + f"\0{collection.part}".encode()
     return packs_folder() / hashlib.sha256(path).hexdigest()[:16]
 
 
@@ -272,24 +274,27 @@ def _read(path: Path, kind: type[T]) -> T | None:
 
 def _is_whole(folder: Path, manifest: Manifest, collection: Collection) -> bool:
     """Whether a pack is of this collection as it is now, and undamaged as far as is looked."""
-    path = folder / "images.npy"
-    if manifest.version != VERSION or manifest.fingerprint != collection.fingerprint or not path.exists():
+    if manifest.version != VERSION or manifest.fingerprint != collection.fingerprint:
         return False
-    blocks = _blocks(path)
-    if len(blocks) != len(manifest.checksums):
+    if (manifest.class_names and not (folder / "labels.npy").exists()) or not (folder / "images.npy").exists():
         return False
+    blocks = list(zip(_blocks(folder), manifest.checksums, strict=False))
     stride = max(1, len(blocks) // MAX_CHECKED)
-    if all(_checksum(path, number) == manifest.checksums[number] for number in blocks[::stride]):
+    chosen = {*range(0, len(blocks), stride), len(blocks) - 1}  # the last one is that of the labels
+    are_all = len(_blocks(folder)) == len(manifest.checksums)
+    if are_all and all(_checksum(*blocks[number][0]) == blocks[number][1] for number in chosen):
         return True
     warnings.warn(SparringWarning(f"the pack {folder} was damaged: it is made anew"), stacklevel=2)
     return False
 
 
-def _blocks(path: Path) -> range:
-    return range(-(-path.stat().st_size // BLOCK))
+def _blocks(folder: Path) -> list[tuple[Path, int]]:
+    """What checksums are of: each block of the images, then that of the labels."""
+    images, labels = folder / "images.npy", folder / "labels.npy"
+    return [(images, start) for start in range(0, images.stat().st_size, BLOCK)] + [(labels, 0)] * labels.exists()
 
 
-def _checksum(path: Path, number: int) -> int:
+def _checksum(path: Path, start: int) -> int:
     with path.open("rb") as file:
-        file.seek(number * BLOCK)
+        file.seek(start)
         return zlib.crc32(file.read(BLOCK))

@@ -14,6 +14,8 @@ from sparring.errors import DataError
 from sparring.seeding import Stream
 from sparring.types import Labels, Samples
 
+RESIZED_AT_ONCE = 1000
+
 
 class Source(ABC):
     """A distribution to draw batches from.
@@ -54,6 +56,7 @@ class Items(Source):
         chosen: the numbers of those that belong to the set, int64 [k]; None for all of them.
         mirrored: of images, whether the set holds each a second time with left and right exchanged; these are the
             second half of it.
+        num_classes: how many there are, where the labels may lack the last ones; as many as the labels tell if 0.
 
     Attributes:
         item_labels: of each item of the set, or None.
@@ -74,6 +77,7 @@ class Items(Source):
         item_labels: Labels | None = None,
         chosen: Tensor | None = None,
         mirrored: bool = False,
+        num_classes: int = 0,
     ) -> None:
         count = len(items) if chosen is None else len(chosen)
         if count == 0:
@@ -92,11 +96,12 @@ class Items(Source):
             if chosen is not None:
                 item_labels = item_labels[chosen]
             self.item_labels = item_labels.repeat(2) if mirrored else item_labels
-            self.class_shares = _shares(self.item_labels)
+            self.class_shares = _shares(self.item_labels, num_classes)
         self.item_shape = tuple(items.shape[1:])
         self.num_items = 2 * count if mirrored else count
         self._chosen = chosen
         self._count = count
+        self._side: int | None = None
         self._order: tuple[Stream, Tensor] | None = None
 
     def __len__(self) -> int:
@@ -117,9 +122,25 @@ class Items(Source):
         other.item_labels, other.class_shares = item_labels, _shares(item_labels)
         return other
 
+    def resized(self, side: int) -> "Items":
+        """The same images, their middle squares brought to side × side pixels (bilinear, antialiased).
+
+        Those in memory are at once, those in a file whenever they are read.
+        """
+        if isinstance(self._items, Packed):
+            other = copy.copy(self)
+            other._side, other.item_shape = side, (self.item_shape[0], side, side)
+            return other
+        numbers = torch.split(torch.arange(self._count), RESIZED_AT_ONCE)
+        images = torch.cat([squared(self.take(part), side) for part in numbers])
+        labels = None if self.item_labels is None else self.item_labels[: self._count]
+        return Items(images, labels, mirrored=self.mirrored, num_classes=len(self.class_shares))
+
     def take(self, numbers: Tensor) -> Tensor:
         """The items of these numbers, int64 [k] from 0 to `num_items` − 1, as they are stored."""
         taken = self._items[self._stored(numbers)]
+        if self._side is not None:
+            taken = squared(taken, self._side)
         if not self.mirrored:
             return taken
         return torch.where((numbers >= self._count)[:, None, None, None], taken.flip(3), taken)
@@ -157,8 +178,8 @@ class Items(Source):
         return self._order[1]
 
 
-def _shares(labels: Labels) -> tuple[float, ...]:
-    return tuple((torch.bincount(labels) / len(labels)).tolist())
+def _shares(labels: Labels, num_classes: int = 0) -> tuple[float, ...]:
+    return tuple((torch.bincount(labels, minlength=num_classes) / len(labels)).tolist())
 
 
 class Scaled(Source):
@@ -187,6 +208,21 @@ class Scaled(Source):
     def labels(self, size: int, stream: Stream) -> Labels | None:
         """The other source's labels."""
         return self.source.labels(size, stream)
+
+
+def squared(images: Tensor, side: int) -> Tensor:
+    """The middle squares of uint8 images [n, channels, height, width], brought to side × side pixels.
+
+    Example:
+        >>> squared(torch.tensor([[[[9, 0, 255, 9], [9, 0, 255, 9]]]], dtype=torch.uint8), 1)  # 127.5, to even
+        tensor([[[[128]]]], dtype=torch.uint8)
+    """
+    height, width = images.shape[2:]
+    least = min(height, width)
+    top, left = (height - least) // 2, (width - least) // 2
+    square = images[:, :, top : top + least, left : left + least].float()
+    resized = torch.nn.functional.interpolate(square, size=(side, side), mode="bilinear", antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8)
 
 
 def to_float(items: Tensor) -> Samples:

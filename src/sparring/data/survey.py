@@ -31,8 +31,8 @@ MAX_CLASSES = 1000
 MAX_FAULTS = 0.1
 """If more of the files cannot be read, something is wrong with the collection."""
 NUM_LISTED = 10
-AT_ONCE = 1000
-"""Files that are read side by side before the next are."""
+AT_ONCE = 128
+"""Files that are read side by side before the next are, and whose bytes archives hold in memory meanwhile."""
 
 OnProgress = Callable[[str, float], None]
 """Told what is being done, and the share of it that is done."""
@@ -161,11 +161,12 @@ def _look(picture: Picture, inside: bool) -> _Look:
     try:
         with picture.open() as file, opened(file, picture.name) as image:
             colourful = transparent = None
+            side = min(image.size)  # of the whole: what is looked into may be smaller
             if inside:
                 pixels = np.asarray(converted(_small(image), 4))
                 colourful = bool((pixels[..., :3] != pixels[..., :1]).any())
                 transparent = bool((pixels[..., 3] < 255).any())
-            return _Look(picture.label, image.format or "?", image.mode, min(image.size), colourful, transparent)
+            return _Look(picture.label, image.format or "?", image.mode, side, colourful, transparent)
     except DataError as error:
         return _Look(picture.label, fault=str(error))
     except OSError as error:
@@ -190,13 +191,14 @@ def _classes(collection: Collection, labels: Sequence[str]) -> tuple[dict[str, i
     """How many images each class has, in the order of the classes' numbers; or why there are no classes."""
     counts = Counter(labels)
     if set(counts) == {""}:
-        return {}, "no sub-folders"
+        return {}, f"no {collection.classes_are}"
     if "" in counts:
-        return {}, f"{counts['']} images lie outside of the sub-folders"
+        return {}, f"{counts['']} images lie outside of the {collection.classes_are}"
     if len(counts) == 1:
-        return {}, f"a single sub-folder, {next(iter(counts))!r}"
+        return {}, f"a single one of the {collection.classes_are}, {next(iter(counts))!r}"
     if len(counts) > MAX_CLASSES:
-        return {}, f"{len(counts)} sub-folders, more than {MAX_CLASSES}"
+        return {}, f"{len(counts)} {collection.classes_are}, more than {MAX_CLASSES}"
     are_numbers = all(name.isdecimal() for name in counts)
-    names = collection.class_names or sorted(counts, key=lambda name: (int(name) if are_numbers else 0, name))
+    in_order = collection.class_names or sorted(counts, key=lambda name: (int(name) if are_numbers else 0, name))
+    names = [name for name in in_order if name in counts]
     return {name: counts[name] for name in names}, ""

@@ -26,9 +26,19 @@ def table_files(path: Path) -> list[Path]:
         return [path]
     for split in ("train", *sorted(each.name for each in path.iterdir() if each.is_dir())):
         if (path / "dataset_dict.json").exists() and (path / split / "dataset_info.json").exists():
-            return sorted((path / split).glob("*.arrow"))
-    found = sorted(path.glob("*.arrow")) if (path / "dataset_info.json").exists() else []
-    return found or sorted(path.rglob("*.parquet"))
+            return _arrow_files(path / split)
+    found = _arrow_files(path) if (path / "dataset_info.json").exists() else sorted(path.rglob("*.parquet"))
+    to_train_on = [file for file in found if file.name.startswith("train") or file.parent.name == "train"]
+    return to_train_on or found
+
+
+def _arrow_files(folder: Path) -> list[Path]:
+    """Those of a split of Hugging Face's library, which lists them; what it cached beside them is none of it."""
+    try:
+        listed = json.loads((folder / "state.json").read_text())["_data_files"]
+        return [folder / Path(each["filename"]).name for each in listed]
+    except (OSError, ValueError, KeyError, TypeError):
+        return sorted(file for file in folder.glob("*.arrow") if not file.name.startswith("cache-"))
 
 
 def table(path: Path, files: list[Path], column: str | None = None) -> Collection:
@@ -68,7 +78,7 @@ def table(path: Path, files: list[Path], column: str | None = None) -> Collectio
                 row += 1
 
     marks = hashlib.sha256(b"".join(mark(str(file)) for file in files) + f"{image} {label}".encode())
-    return Collection(path, marks.hexdigest(), sum(counts), 0, pictures, class_names)
+    return Collection(path, marks.hexdigest(), sum(counts), 0, pictures, class_names, "labels", image)
 
 
 def _image_column(path: Path, columns: dict[str, Any], column: str | None) -> str:
@@ -100,11 +110,11 @@ def _opened(cell: Any) -> io.BytesIO:
 
 
 def _name(label: object, class_names: tuple[str, ...]) -> str:
-    """Of a class: Hugging Face's name of its number, or what the column says."""
+    """Of a class: Hugging Face's name of its number (-1 is none), or what the column says."""
     if label is None:
         return ""
-    if isinstance(label, int) and 0 <= label < len(class_names):
-        return class_names[label]
+    if class_names and isinstance(label, int):
+        return class_names[label] if 0 <= label < len(class_names) else ""
     return str(label)
 
 

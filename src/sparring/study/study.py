@@ -72,7 +72,7 @@ class Cost:
 
 
 class Study:
-    """Many trainings, which can be stopped and gone on with at any moment.
+    r"""Many trainings, which can be stopped and gone on with at any moment.
 
     Its folder is the file's path without .toml: a database, and each trial with its run.
 
@@ -85,7 +85,7 @@ class Study:
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "games.toml"
-        >>> _ = file.write_text('seeds = 3\\n[settings]\\nsteps = 50\\n[grid]\\nobjective = ["hinge", "minimax"]')
+        >>> _ = file.write_text('seeds = 3\n[settings]\nsteps = 50\n[grid]\nobjective = ["hinge", "minimax"]')
         >>> study = Study(file)
         >>> study.num_trials  # study.run() plays them, and sparring.study.report.report(study) compares
         6
