@@ -60,7 +60,9 @@ def train(count: int, arm: str, seed: int, folder: Path) -> None:
 
 def table(out: Path) -> None:
     """Print what there is."""
-    print("| digits | augmentation | Fréchet distance to held-out digits | copies | trainings in which that alarm rang |")
+    print(
+        "| digits | augmentation | Fréchet distance to held-out digits | copies | trainings in which that alarm rang |"
+    )
     print("|---|---|---|---|---|")
     for count in COUNTS:
         for arm in ARMS:

@@ -5,7 +5,8 @@
 The file is sparse: it claims 20 GB and takes 2 on the disk; a tenth of its images are written, the others are black.
 The training runs in a control group where there is one to make (Linux, root), whose limit counts the system's cached
 pages of the file as well; else under a limit of the process's own data. Prints resident memory and images per second
-over the course of the training, beside those on a set that fits into memory.
+over the course of the training, beside those on a set that fits into memory; and of a whole epoch, read without a
+training, so that every byte of the file is.
 """
 
 import argparse
@@ -18,8 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sparring import Items, open_dataset
+from sparring.seeding import Stream
+
 SIDE = 64
 LIMIT_GB = 1.5
+BATCH = 64
 
 
 def write(path: Path, gigabytes: float) -> int:
@@ -79,13 +84,33 @@ def watch(path: Path, out: Path, minutes: float) -> None:
     print(f"largest: {peak:,.0f} MB; exit code {process.wait()}")
 
 
+def read_through(path: Path) -> None:
+    """Draw every batch of an epoch, in this process, and print a row for each fifth of it."""
+    images = open_dataset(str(path)).train
+    assert isinstance(images, Items)
+    assert images.num_items is not None
+    batches = images.num_items // BATCH
+    part = batches // 5
+    for first in range(0, 5 * part, part):
+        start = time.perf_counter()
+        for step in range(first, first + part):
+            images.batch(BATCH, Stream(0, "data", step))
+        rate = BATCH * part / (time.perf_counter() - start)
+        gigabytes = (first + part) * BATCH * SIDE * SIDE * 3 / 1e9
+        print(f"| {gigabytes:.1f} | {resident(os.getpid()):,.0f} | {rate:,.0f} |", flush=True)
+
+
 def main() -> None:
-    """Two files, two trainings."""
+    """Two files, two trainings and two epochs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=20.0)
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--out", type=Path, default=Path("runs/larger-than-memory"))
+    parser.add_argument("--read", type=Path, help="read a file through once, and nothing else")
     arguments = parser.parse_args()
+    if arguments.read:
+        read_through(arguments.read)
+        return
     arguments.out.mkdir(parents=True, exist_ok=True)
     for gigabytes in (0.3, arguments.gigabytes):
         path = arguments.out / f"{gigabytes:g}.npy"
@@ -94,6 +119,9 @@ def main() -> None:
         print("| seconds | resident MB | images/s |")
         print("|---|---|---|")
         watch(path, arguments.out / f"run-{gigabytes:g}-{time.time():.0f}", arguments.minutes)
+        print("| GB read | resident MB | images/s |")
+        print("|---|---|---|")
+        subprocess.run(limited([sys.executable, __file__, "--read", str(path)]), check=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import sparring
 from sparring.augment import Adaptive, differentiable
@@ -206,3 +206,23 @@ def test_few_images_are_augmented_unless_told_otherwise(
     np.save(tmp_path / "images.npy", np.zeros((num_images, 28, 28), np.uint8))
     recipe, _ = resolve(recipe_for(str(tmp_path / "images.npy"), None, num_clusters=1, **settings))
     assert (recipe.augment, recipe.augment_target) == expected
+
+
+def test_the_loop_in_the_docs_runs() -> None:
+    """The first block of Python in docs/data.md, with two small networks: both players learn through it."""
+    text = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    generator = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
+    discriminator = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+    before = [player[place].weight.clone() for player, place in ((generator, 0), (discriminator, 1))]
+    names = {
+        "generator": generator,
+        "discriminator": discriminator,
+        "g_optimizer": torch.optim.Adam(generator.parameters()),
+        "d_optimizer": torch.optim.Adam(discriminator.parameters()),
+        "batches": torch.ones(50, 8, 1, 8, 8),
+    }
+    exec(code, names)
+    assert not torch.equal(generator[0].weight, before[0])
+    assert not torch.equal(discriminator[1].weight, before[1])
+    assert names["augment"].probability > 0  # ones are soon known

@@ -20,6 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
+import sparring
 from sparring import DataError, Items, UsageError, open_dataset
 from sparring.build import resolve
 from sparring.data import pack, survey_of
@@ -516,3 +517,14 @@ def test_the_size_is_the_largest_that_the_time_suffices_for(tmp_path: Path, monk
     assert size(steps=5) == 64  # where no time is asked for
     assert size(size=28, minutes=20.0) == 28
     assert packs() == []
+
+
+@pytest.mark.parametrize("side", [32, 64])
+def test_transparent_images_are_trained_on_and_drawn(side: int, tmp_path: Path) -> None:
+    for number in range(40):
+        make(tmp_path / "images" / f"{number}.png", number, (64, 64), "RGBA")
+    run = sparring.train(tmp_path / "images", size=side, steps=2, width=4, batch_size=8, out=tmp_path / "run")
+    assert run.recipe().size == side
+    assert sparring.load(run.path).sample(3).shape == (3, side, side, 4)
+    with Image.open(tmp_path / "run" / "samples" / "step-000002.png") as picture:
+        assert picture.mode == "RGB"  # on white

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import sparring
-from sparring import RunFolderError, SparringWarning, UsageError, checkpoint
+from sparring import Generator, RunFolderError, SparringWarning, UsageError, checkpoint, pictures
 from sparring.build import build, resolve
 from sparring.data import Dataset, Source
 from sparring.recipes import Recipe, recipe_for
@@ -364,3 +364,27 @@ def test_a_number_that_is_not_finite_is_an_alarm(tmp_path: Path) -> None:
     assert summary.status == "failed"
     assert [(alarm.name, alarm.severity) for alarm in summary.health] == [("divergence", "problem")]
     assert "the first tensor that is not finite" in summary.health[0].meaning
+
+
+def test_pictures_have_a_row_for_each_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three classes three rows of ten, each of one class: red where a row holds two."""
+    asked: list[Any] = []
+    drawn: list[int | None] = []
+    sample, samples = Generator.sample, pictures.samples
+
+    def seen(self: Generator, n: int, seed: int, *, labels: Any) -> np.ndarray:
+        asked.append(labels)
+        return sample(self, n, seed, labels=labels)
+
+    def laid_out(items: np.ndarray, scale: float, columns: int) -> Image.Image:
+        drawn.append(columns)
+        return samples(items, scale, columns)
+
+    monkeypatch.setattr(Generator, "sample", seen)
+    monkeypatch.setattr(pictures, "samples", laid_out)
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
+    sparring.train(
+        images, labels=[number % 3 for number in range(60)], steps=1, evaluation_share=0.0, out=tmp_path, **SMALL
+    )
+    assert asked[-1] == [0] * 10 + [1] * 10 + [2] * 10
+    assert drawn[-1] == 10

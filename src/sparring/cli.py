@@ -58,7 +58,7 @@ class Train:
     mirror: Annotated[bool, tyro.conf.FlagCreatePairsOff, arg(help_behavior_hint="")] = False
     """Each image comes a second time with left and right exchanged."""
     width: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
-    """The networks' features next to the samples."""
+    """The features that the generator's last layer takes: the cost grows with its square."""
     conditional: Annotated[bool | None, arg(metavar="{True,False}", help_behavior_hint="")] = None
     """Whether the players are told the labels; yes where the data have some."""
     seed: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None

@@ -27,7 +27,8 @@ class Recipe:
         mirror: whether each image comes a second time with left and right exchanged.
         network: a name in `NETWORKS`; None for "conv" with images of up to 64 pixels, "resnet" with
             larger ones, and "mlp" with points.
-        width: the network's features next to the samples; None for the family's usual number.
+        width: the features that the generator's last layer takes, by which all others are counted; None for the
+            family's usual number.
         normalization: between the discriminator's layers: "batch" or "none"; None for the network's usual one,
             and "none" where the penalty is about single samples.
         conditional: whether both players are told the labels; None for yes where the data have labels.

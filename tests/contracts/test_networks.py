@@ -53,6 +53,15 @@ def test_normalization_is_what_was_asked_for(network: Network) -> None:
 
 
 @every_network
+@pytest.mark.parametrize("width", [4, 12])
+def test_the_width_is_what_the_generators_last_layer_takes(network: Network, width: int) -> None:
+    """One meaning for every family, by which `--width` can be compared."""
+    modules = network.generator(item_shape(network), 10, width).modules()
+    last = [module for module in modules if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)][-1]
+    assert (last.in_features if isinstance(last, nn.Linear) else last.in_channels) == width
+
+
+@every_network
 @pytest.mark.parametrize("num_classes", [0, 3])
 def test_every_weight_gets_a_gradient(network: Network, num_classes: int) -> None:
     shape, usual = item_shape(network), network.normalizations[0]

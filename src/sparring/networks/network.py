@@ -140,7 +140,7 @@ class Network:
         name: its name in `NETWORKS` and on the command line.
         summary: one line on what it is.
         source: where it comes from.
-        width: the usual number of features next to the samples; the cost grows with its square.
+        width: the usual number of features that the generator's last layer takes; the cost grows with its square.
         usual_shapes: items that it is meant for, by which its cost is told.
         fit: the nearest shape of an item that the family can take.
         layers: builds a generator's layers from (item_shape, num_inputs, width, num_classes).
