@@ -1,6 +1,6 @@
 """What augmentation gains where there are few images: a few of the digits, with and without, at equal steps.
 
-    python benchmarks/few_images.py --out runs/few            # trains what is not there yet: 30 trainings of about 2 minutes
+    python benchmarks/few_images.py --out runs/few            # trains what is missing: 30 trainings of 2 minutes
     python benchmarks/few_images.py --out runs/few --table    # reads what is there
 
 Start it twice with `--part 1/2` and `--part 2/2` to use two cores.
