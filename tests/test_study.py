@@ -98,10 +98,10 @@ def test_variants_are_crossed_with_the_grid(tmp_path: Path) -> None:
         [[variants]]
         name = "plain"
     """))  # fmt: skip
-    assert [(cell.data, cell.name) for cell in plan.cells()] == list(
+    assert [(cell.data, cell.name) for cell in plan.cells] == list(
         itertools.product(("ring", "grid"), ("WGAN, width=8", "plain, width=8", "WGAN, width=16", "plain, width=16"))
     )
-    assert plan.cells()[0].settings == {
+    assert plan.cells[0].settings == {
         "steps": 5, "data": "ring", "width": 8, "objective": "wasserstein", "penalty": "weight_clipping"
     }  # fmt: skip
 

@@ -206,7 +206,7 @@ def show_study(num_trials: int) -> Iterator[Callable[[list[Trial]], None]]:
             value = trial.result.value if trial.result else None
             how = f"{value:.4g}" if value is not None else trial.state
             which = f"{trial.cell.name}, {Path(trial.cell.data).name}, seed {trial.seed}"
-            console.print(f"{len(told)} of {num_trials}: {which}: {how}", highlight=False)
+            console.print(f"{len(told)} of {num_trials}: {which}: {how}", highlight=False, markup=False)
 
     yield show
 

@@ -39,6 +39,7 @@ from sparring.metrics import (
 from sparring.metrics.classes import Classes
 from sparring.metrics.digit_classifier import NUM_CLASSES, classify
 from sparring.metrics.estimate import bootstrap
+from sparring.recipes import Recipe
 from sparring.run import open_run
 from sparring.seeding import Stream
 from sparring.types import Features, Labels, Samples
@@ -173,13 +174,7 @@ def evaluate(
         on_progress(f"features of {len(samples):,} {what} samples", (place + 0.5) / 6)
         sets.append(replace(_see(samples, dataset, extractor, neutral, inception), labels=labels_of))
     seen_real, seen_generated, seen_heldout = sets
-    num_features = seen_real.features.shape[1]
-    least = max(MIN_SAMPLES, num_features + 1)
-    if min(len(real), len(heldout), n) < least:
-        raise UsageError(
-            f"a card by {num_features} features takes at least {least} training, held-out and generated "
-            f"samples: {recipe.data} has {len(real)} and {len(heldout)}, and {n} are to be generated"
-        )
+    _check_number(recipe.data, seen_real.features.shape[1], len(real), len(heldout), n)
     on_progress(f"measuring {n:,} generated samples", 3 / 6)
     matched = seen_generated.first(len(heldout))
     columns = {"generated": _figures(seen_real, seen_generated, seen_heldout.neutral, seed)}
@@ -217,6 +212,36 @@ def evaluate(
         run.write_summary(replace(run.summary(), metrics=metrics))
     on_progress("done", 1.0)
     return card
+
+
+def _check_number(data: str, num_features: int, num_real: int, num_heldout: int, n: int) -> None:
+    least = max(MIN_SAMPLES, num_features + 1)
+    if min(num_real, num_heldout, n) < least:
+        raise UsageError(
+            f"a card by {num_features} features takes at least {least} training, held-out and generated "
+            f"samples: {data} has {num_real} and {num_heldout}, and {n} are to be generated"
+        )
+
+
+def check_figure(name: str, n: int, recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse, before a training, to measure by a figure that its card will not have.
+
+    Args:
+        name: of the figure.
+        n: samples that the card will be about.
+        recipe: of the training, resolved.
+        dataset: its data.
+
+    Raises:
+        UsageError: if the data have no such figure, or too few samples for any.
+    """
+    if name == "class_agreement" and not recipe.conditional:
+        raise UsageError(f"{name} is about labels that are told, and a training on {recipe.data} is told none")
+    if name in ("class_entropy", "class_distance") and not are_digits(dataset):
+        raise UsageError(f"{name} is about digits, and {recipe.data} holds none")
+    features = extractor_for(dataset)(dataset.train.batch(1, Stream(0, "evaluation/real"))).shape[1]
+    num_real, num_heldout = (min(n, each.num_items or n) for each in (dataset.train, dataset.heldout))
+    _check_number(recipe.data, features, num_real, num_heldout, n)
 
 
 def _draw(source: Source, n: int, stream: Stream) -> tuple[Samples, Labels | None]:

@@ -60,7 +60,8 @@ def compare(values: dict[str, dict[int, float]], *, less_is_better: bool) -> lis
 
     With n differences of mean d and standard deviation s, t = d / (s/√n) has Student's distribution with n − 1
     degrees of freedom where both are equally good. Read the other way round, under a flat prior for the mean and one
-    ∝ 1/σ for the deviation, it is the distribution of the true mean around d.
+    ∝ 1/σ for the deviation, it is the distribution of the true mean around d. Where s is 0, as that of rounded figures
+    can be, the sign test takes its place: p = 2 / 2ⁿ.
 
     Args:
         values: of each setting by its name, by seed; pairs with fewer than two seeds in common are left out.
@@ -88,10 +89,11 @@ def _compared(first: str, second: str, differences: list[float], less_is_better:
     from scipy.stats import t
 
     n, mean, deviation = len(differences), fmean(differences), stdev(differences)
-    if deviation == 0:  # the same on every seed: nothing is left to doubt
-        certain = 0.5 if mean == 0 else float((mean < 0) == less_is_better)
+    if deviation == 0:  # the same on every seed, as rounded figures can be: by their signs alone
+        chance = 0.5**n
+        better = 0.5 if mean == 0 else 1 - chance if (mean < 0) == less_is_better else chance
         effect = math.copysign(math.inf, mean) if mean else 0.0
-        return Comparison(first, second, n, Estimate(mean, mean, mean), certain, effect, float(mean == 0))
+        return Comparison(first, second, n, Estimate(mean, mean, mean), better, effect, 2 * chance if mean else 1.0)
     statistic = mean / (deviation / math.sqrt(n))
     less = float(t.cdf(-statistic, n - 1))
     return Comparison(

@@ -1,18 +1,42 @@
-"""Where a study's trials are played: on this machine's cores, or on a Ray cluster. Each trial is a process.
-
-An engine has `places`, how many play at once; `start` begins or goes on with the trial in a folder, and returns what
-`ended` (its exit code, None while it plays, below 0 where a signal ended it) and `stop` (after saving) take.
-"""
+"""Where a study's trials are played: on this machine's cores, or on a Ray cluster. Each trial is a process."""
 
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from sparring.errors import UsageError
+
+CONNECTING_SECONDS = 10.0
+LOOKING_SECONDS = 0.5
+"""How often a task on a cluster looks whether it was cancelled: in one long wait it would not hear of it."""
+
+
+class Engine(Protocol):
+    """Where trials are played.
+
+    Attributes:
+        places: how many at once.
+        threads: of each.
+        description: in words.
+    """
+
+    places: int
+    threads: int
+    description: str
+
+    def start(self, folder: Path) -> Any:
+        """Begin or go on with the trial in a folder; what the other two take."""
+
+    def ended(self, trial: Any) -> int | None:
+        """Its exit code; None while it plays, below 0 where a signal ended it."""
+
+    def stop(self, trial: Any) -> None:
+        """Have it save and stop."""
 
 
 class Local:
@@ -28,11 +52,11 @@ class Local:
             raise UsageError(f"--workers must be at least 1, and is {places}")
         self.places = places or cores
         self.description = f"{self.places} at once on the {cores} cores here"
-        self._threads = max(1, cores // self.places)
+        self.threads = max(1, cores // self.places)
 
     def start(self, folder: Path) -> subprocess.Popen[bytes]:
         """Begin a process."""
-        return begin(folder, self._threads)
+        return begin(folder, self.threads)
 
     def ended(self, trial: subprocess.Popen[bytes]) -> int | None:
         """Its exit code."""
@@ -62,20 +86,23 @@ class Cluster:
             import ray
         except ImportError:
             raise UsageError("--ray needs Ray: pip install 'sparring[study]'") from None
+        host, _, port = address.rpartition(":")
         try:
+            if host and port.isdigit() and "/" not in host:  # Ray itself would try for many minutes
+                socket.create_connection((host, int(port)), CONNECTING_SECONDS).close()
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UsageError(f"there is no Ray cluster at {address}: {error}") from error
         self._ray = ray
         self.places = max(1, int(cast(Any, ray).cluster_resources().get("CPU", 1)) // threads)
         self.description = f"{self.places} at once on the Ray cluster at {address}"
         # Not again by itself: the study does so, and knows how often.
         self._play = ray.remote(num_cpus=threads, max_retries=0)(_play_there)
-        self._threads = threads
+        self.threads = threads
 
     def start(self, folder: Path) -> Any:
         """Begin a task."""
-        return self._play.remote(folder, self._threads)
+        return self._play.remote(folder, self.threads)
 
     def ended(self, trial: Any) -> int | None:
         """Its exit code; that of SIGKILL where its machine died."""
@@ -94,16 +121,15 @@ class Cluster:
         self._ray.cancel(trial)
 
 
-Engine = Local | Cluster
-
-
 def _play_there(folder: Path, threads: int) -> int:
     with begin(folder, threads) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:  # cancelled
-            process.terminate()
-            return process.wait()
+        while True:
+            try:
+                return process.wait(LOOKING_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+            except KeyboardInterrupt:  # cancelled
+                process.terminate()
 
 
 def begin(folder: Path, threads: int) -> subprocess.Popen[bytes]:

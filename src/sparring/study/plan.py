@@ -28,11 +28,13 @@ In place of grid and variants, a search:
     objective = ["hinge", "non_saturating"]
 """
 
+import json
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from sparring.errors import UnknownNameError, UsageError
 from sparring.evaluation import MIN_SAMPLES
@@ -65,13 +67,22 @@ class Range:
         low: the least.
         high: the largest.
         log: whether equal ratios are equally likely.
-        step: between whole numbers; nothing for any number between.
+        step: between whole numbers, not together with log; nothing for any number between.
+
+    Raises:
+        UsageError: for an empty range, or numbers out of range.
     """
 
     low: float
     high: float
     log: bool = False
     step: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise UsageError("in a range low must be less than high, and above 0 where log is true")
+        if self.step is not None and (self.step < 1 or self.log):
+            raise UsageError("the step of a range must be at least 1, and goes without log")
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ class Search:
     Args:
         space: the settings searched, each a `Range` or a list of values.
         trials: how many, at least 1.
-        hours: at most so long; no new trial begins after that.
+        hours: at most so long, each time the study is played; no new trial begins after that.
     """
 
     space: dict[str, Range | list[Any]]
@@ -123,7 +134,7 @@ class Plan:
 
     Example:
         >>> plan = Plan(seeds=2, grid={"objective": ["hinge", "minimax"]})
-        >>> [(cell.name, cell.settings) for cell in plan.cells()]
+        >>> [(cell.name, cell.settings) for cell in plan.cells]
         [('hinge', {'objective': 'hinge'}), ('minimax', {'objective': 'minimax'})]
     """
 
@@ -145,6 +156,12 @@ class Plan:
             raise UsageError("a search takes no grid, no variants and no list of seeds: it plays each trial once")
         if self.search is not None and not (self.search.space and self.search.trials >= 1):
             raise UsageError("a search needs trials (at least 1) and a space to search in")
+        if self.search is not None and self.search.hours is not None and not self.search.hours > 0:
+            raise UsageError(f"the hours of a search must be greater than 0, and are {self.search.hours}")
+        if empty := [name for name, space in self.search.space.items() if space == []] if self.search else []:
+            raise UsageError(f"the search is empty: {empty[0]} has no values")
+        if min(self.each_seed, default=0) < 0:
+            raise UsageError(f"seeds must be at least 0: {self.each_seed}")
         if self.search is None and not self.each_seed:
             raise UsageError("the study is empty: seeds must be at least 1, or a list of some")
         if len(set(self.each_seed)) < len(self.each_seed):
@@ -154,6 +171,9 @@ class Plan:
         names = [variant.get("name") for variant in self.variants]
         if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
             raise UsageError("each variant needs a name of its own")
+        named = [(cell.data, cell.name) for cell in self.cells]
+        if twice := sorted({name for data, name in named if named.count((data, name)) > 1}):
+            raise UsageError(f"two settings are both {twice[0]!r}: leave one away")
 
     @property
     def each_seed(self) -> list[int]:
@@ -165,6 +185,7 @@ class Plan:
         """Whether the metric is to "minimize" or to "maximize"."""
         return METRICS[self.metric]
 
+    @cached_property
     def cells(self) -> list[Cell]:
         """Every variant with every combination of the grid, the data outermost."""
         grid = dict(sorted(self.grid.items(), key=lambda item: item[0] != "data"))
@@ -189,7 +210,7 @@ class Plan:
             UsageError: for a setting or a value that there isn't.
         """
         if self.search is None:
-            return [recipe_of(cell.settings, seed=0) for cell in self.cells()]
+            return [recipe_of(cell.settings, seed=0) for cell in self.cells]
         return [
             recipe_of(self.settings | {name: value}, seed=0)
             for name, space in self.search.space.items()
@@ -202,17 +223,31 @@ def _shown(name: str, value: object) -> str:
 
 
 def ends(name: str, space: Range) -> list[float | int]:
-    """The least and the largest value of a range, whole numbers where the setting is one."""
-    if not space.low < space.high or (space.log and space.low <= 0):
-        raise UsageError(f"{name}: low must be less than high, and above 0 where log is true")
-    whole = is_whole(name)
-    return [int(space.low), int(space.high)] if whole else [float(space.low), float(space.high)]
+    """The least and the largest value of a range, whole numbers where the setting is one.
+
+    Raises:
+        UsageError: where the setting is no number, or the range does not suit it.
+    """
+    if not kinds_of(name) & {int, float}:
+        raise UsageError(f"{name} is no number: give a list of values to search among")
+    if not is_whole(name):
+        if space.step is not None:
+            raise UsageError(f"{name}: a step is for whole numbers alone")
+        return [float(space.low), float(space.high)]
+    if not (float(space.low).is_integer() and float(space.high).is_integer()):
+        raise UsageError(f"{name} is a whole number: low and high must be too")
+    return [int(space.low), int(space.high)]
 
 
 def is_whole(name: str) -> bool:
     """Whether a setting is a whole number."""
-    kinds = {each.name: str(each.type) for each in fields(Recipe)}
-    return kinds.get(name, "").startswith(("int", "<class 'int'>"))
+    return int in kinds_of(name)
+
+
+def kinds_of(name: str) -> set[type]:
+    """The types that a setting can be of; none where there is no such setting, which its recipe will say."""
+    hint = get_type_hints(Recipe).get(name)
+    return {float} if hint is None else set(get_args(hint) or (hint,))
 
 
 def recipe_of(settings: Settings, seed: int) -> Recipe:
@@ -250,7 +285,7 @@ def plan_from(content: dict[str, Any], name: str) -> Plan:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        plan = TypeAdapter(Plan).validate_python(content)
+        plan = TypeAdapter(Plan).validate_json(json.dumps(content, default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         if isinstance(own := first.get("ctx", {}).get("error"), UsageError):
@@ -261,13 +296,11 @@ def plan_from(content: dict[str, Any], name: str) -> Plan:
 
 
 def fixed_part(plan: Plan) -> dict[str, Any]:
-    """What must not change while a study goes on: all but the seeds, and how far a search goes."""
-    whole = asdict(plan)
-    for name in ("seeds", "storage"):
-        del whole[name]
-    for name in ("trials", "hours"):
-        (whole["search"] or {}).pop(name, None)
-    return whole
+    """What must not change while a study goes on; trials may be added to a grid, and be left away."""
+    fixed: dict[str, Any] = {"metric": plan.metric, "num_samples": plan.num_samples}
+    if plan.search is not None:
+        fixed |= {"settings": plan.settings, "space": asdict(plan.search)["space"]}
+    return fixed
 
 
 def _known(content: dict[str, Any], kind: type, what: str) -> None:

@@ -1,5 +1,6 @@
 """A study's results: tables as Markdown, and a plot of quality against training time."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,10 +8,11 @@ from statistics import fmean, median
 
 from sparring import pictures
 from sparring.errors import UsageError
-from sparring.files import write_atomically
+from sparring.files import read_json, write_atomically
 from sparring.run import Run
 from sparring.study.comparison import Comparison, compare, mean_over_seeds
 from sparring.study.study import Study, Trial
+from sparring.study.trial import Spent
 
 NUM_BEST = 10
 """Trials of a search that are listed."""
@@ -44,7 +46,7 @@ def report(study: Study) -> Report:
     trials = study.trials()
     if not any(trial.result for trial in trials):
         raise UsageError(f"no trial of {study.file} has ended yet: play it with `sparring study {study.file}`")
-    sections, comparisons, plots = [f"# {study.file.stem}", "", _how_far(study, trials), ""], {}, []
+    sections, comparisons, plots = [f"# {study.file.stem}", "", _how_far(study, trials), ""], {}, list[Path]()
     for data in dict.fromkeys(trial.cell.data for trial in trials):
         among = [trial for trial in trials if trial.cell.data == data]
         if not any(trial.result and trial.result.value is not None for trial in among):
@@ -57,7 +59,7 @@ def report(study: Study) -> Report:
             comparisons[data] = compare(values, less_is_better=study.plan.direction == "minimize")
             sections += _of_grid(among, values, comparisons[data])
         if lines := _lines(study, among):
-            plots.append(study.folder / f"{Path(data).stem}.png")
+            plots.append(study.folder / f"{len(plots) + 1}-{Path(data).stem}.png")
             pictures.save(pictures.races(lines, "distance to the data, measured during the training"), plots[-1])
             sections += ["", f"![quality against training time]({plots[-1].name})"]
         sections.append("")
@@ -69,14 +71,20 @@ def report(study: Study) -> Report:
 
 
 def _how_far(study: Study, trials: list[Trial]) -> str:
-    over = [trial for trial in trials if trial.result]
-    hours = sum(trial.result.total_seconds for trial in over if trial.result) / 3600
-    pruned = sum(trial.state == "pruned" for trial in trials)
+    over = [trial for trial in trials if trial.is_over]
+    hours = sum(_seconds(study, trial) for trial in over) / 3600
+    pruned = sum(trial.state == "pruned" for trial in over)
     return (
-        f"{len(over)} of {len(trials)} trials have ended{f', {pruned} were pruned' if pruned else ''}; they took "
+        f"{len(over)} of {study.num_trials} trials have ended{f', {pruned} were pruned' if pruned else ''}; they took "
         f"{hours:.2g} hours, one after another. The figure is `{study.plan.metric}` of {study.plan.num_samples:,} "
         f"samples; {'less' if study.plan.direction == 'minimize' else 'more'} is better."
     )
+
+
+def _seconds(study: Study, trial: Trial) -> float:
+    """Of a trial that is over, with its card if it has one."""
+    path = study.trial_folder(trial.number) / "spent.json"
+    return read_json(path, Spent).seconds if path.exists() else 0.0
 
 
 def _ranked(study: Study, trials: Sequence[Trial]) -> dict[str, dict[int, float]]:
@@ -94,17 +102,20 @@ def _of_grid(trials: list[Trial], values: dict[str, dict[int, float]], pairs: li
         "| setting | seeds | mean, 95 % interval | median | least–largest | failed | training, s | with card, s |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name in values:
+    for name in dict.fromkeys([*values, *(trial.cell.name for trial in trials if trial.result)]):
         results = [trial.result for trial in trials if trial.cell.name == name and trial.result]
         played = [result for result in results if result.value is not None]
-        of = list(values[name].values())
+        of = list(values.get(name, {}).values())
+        if not of:
+            lines.append(f"| {_cell(name)} | 0 | – | – | – | {len(results)} | – | – |")
+            continue
         mean = mean_over_seeds(of)
         interval = (
             f"{mean.value:.4g} ({mean.low:.4g} to {mean.high:.4g})" if len(of) > 1 else f"{mean.value:.4g} (one seed)"
         )
         times = [fmean(each) for each in zip(*((each.seconds, each.total_seconds) for each in played), strict=True)]
         lines.append(
-            f"| {name} | {len(of)} | {interval} | {median(of):.4g} | {min(of):.4g}–{max(of):.4g} "
+            f"| {_cell(name)} | {len(of)} | {interval} | {median(of):.4g} | {min(of):.4g}–{max(of):.4g} "
             f"| {len(results) - len(played)} | {times[0]:.0f} | {times[1]:.0f} |"
         )
     if pairs:
@@ -116,26 +127,46 @@ def _of_grid(trials: list[Trial], values: dict[str, dict[int, float]], pairs: li
     for pair in pairs:
         difference = f"{pair.difference.value:.4g} ({pair.difference.low:.4g} to {pair.difference.high:.4g})"
         lines.append(
-            f"| {pair.first} | {pair.second} | {pair.num_seeds} | {difference} | {pair.probability:.3f} "
+            f"| {_cell(pair.first)} | {_cell(pair.second)} | {pair.num_seeds} | {difference} | {pair.probability:.3f} "
             f"| {pair.effect:+.2f} | {pair.p_value:.2g} |"
         )
-    return [*lines, "", _verdict(list(values), pairs)]
+    failed = {trial.cell.name for trial in trials if trial.result and trial.result.value is None}
+    return [*lines, "", verdict(list(values), pairs, failed)]
 
 
-def _verdict(ranked: list[str], pairs: list[Comparison]) -> str:
-    """Who is best, as far as the pairs show it."""
+def verdict(ranked: Sequence[str], pairs: Sequence[Comparison], failed: set[str]) -> str:
+    """Who is best, as far as the pairs show it.
+
+    Args:
+        ranked: the settings, from the best mean on.
+        pairs: all of them, compared.
+        failed: settings of which some training failed, so that the others are a selection.
+
+    Example:
+        >>> verdict(["A", "B"], compare({"A": {0: 1.0, 1: 2.0}, "B": {0: 1.5, 1: 2.0}}, less_is_better=True), set())
+        'A has the best mean, but is not shown to be better than B: no winner there.'
+    """
     best, others = ranked[0], ranked[1:]
     sure = {
         pair.second if pair.first == best else pair.first
         for pair in pairs
-        if best in (pair.first, pair.second) and pair.p_value < SURE
+        if best in (pair.first, pair.second)
+        and pair.p_value < SURE
+        and (pair.first == best) == (pair.probability > 0.5)
     }
     doubtful = [name for name in others if name not in sure]
+    if best in failed:
+        return f"{best} has the best mean of what did not fail, and some of it did: no winner."
     if not others:
         return f"There is only {best} here: nothing to compare."
     if not doubtful:
         return f"{best} is better than each other one (p < {SURE} after Holm's correction)."
     return f"{best} has the best mean, but is not shown to be better than {', '.join(doubtful)}: no winner there."
+
+
+def _cell(text: str) -> str:
+    """In a table."""
+    return text.replace("|", "\\|")
 
 
 def _of_search(study: Study, trials: list[Trial]) -> list[str]:
@@ -150,7 +181,7 @@ def _of_search(study: Study, trials: list[Trial]) -> list[str]:
     return [
         f"| trial | setting | {study.plan.metric} |",
         "|---|---|---|",
-        *(f"| {trial.number} | {trial.cell.name} | {value:.4g} |" for value, trial in best),
+        *(f"| {trial.number} | {_cell(trial.cell.name)} | {value:.4g} |" for value, trial in best),
         "",
         "Each was played once, and the best of many is lucky as well: this is no winner yet. To know what they are",
         "worth, play these with several seeds:",
@@ -162,7 +193,7 @@ def _of_search(study: Study, trials: list[Trial]) -> list[str]:
 
 
 def _variant(number: int, settings: dict[str, object]) -> list[str]:
-    shown = {name: f'"{value}"' if isinstance(value, str) else str(value).lower() for name, value in settings.items()}
+    shown = {name: json.dumps(value) for name, value in settings.items()}  # which TOML writes alike
     return ["[[variants]]", f'name = "{number}"', *(f"{name} = {value}" for name, value in shown.items())]
 
 

@@ -1,36 +1,55 @@
-"""Which trial of a study comes next, and what became of those before: stored by Optuna, so that nothing is repeated."""
+"""Which trial of a study comes next, and what became of those before: stored by Optuna, so that nothing is repeated.
+
+A trial is known by its settings and its seed, which stand beside it in the database; its number names its folder.
+"""
 
 import fcntl
 import json
+import math
 import signal
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal, cast
+
+import torch
 
 from sparring.build import images_a_second, resolve
 from sparring.errors import UsageError
+from sparring.evaluation import check_figure
 from sparring.files import read_json, write_json
 from sparring.recipes import Recipe
 from sparring.run import Run
+from sparring.stopping import signals_received
 from sparring.study.engines import Engine, Local
-from sparring.study.plan import Cell, Range, ends, fixed_part, is_whole, read_plan
+from sparring.study.plan import Cell, Range, Settings, ends, fixed_part, is_whole, read_plan, recipe_of
 from sparring.study.trial import Result, Task
 
 MAX_DEATHS = 3
-"""So often the process of a trial may die before the trial counts as failed."""
+"""So often the process of a trial may die before the study leaves it; when it is played again, so is the trial."""
 POLL_SECONDS = 0.2
 TENTHS = 10
 """A search looks at a trial after each tenth of its training."""
 LOOKING_SHARE = 0.01
 """Of the time, at the most, goes into reading the log of a trial to see whether a tenth is over."""
-MAX_SEED = 2**31 - 1
 CARD_SECONDS = 30.0
 """What starting and the card at the end take about, before any trial has told."""
+MAX_MEASURED = 4
+"""So many settings at most are tried to tell how long all take, where their limits are no times."""
 
 State = Literal["waiting", "running", "finished", "pruned", "failed"]
+STATES: dict[str, State] = {
+    "WAITING": "waiting",
+    "RUNNING": "running",
+    "COMPLETE": "finished",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+}
+OVER = ("finished", "pruned", "failed")
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,11 @@ class Trial:
     state: State
     result: Result | None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it need not be played again: one whose process died must."""
+        return self.state in OVER and not (self.result and self.result.status == "died")
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -58,7 +82,7 @@ class Cost:
 
     Args:
         trials: that are still to be played.
-        hours: about, with so many at once.
+        hours: about, with so many at once; infinite where nothing ends a training but its samples.
         where: on what, in words.
     """
 
@@ -68,7 +92,8 @@ class Cost:
 
     def __str__(self) -> str:
         """In a line."""
-        return f"{self.trials} trainings, {self.where}: about {self.hours:.2g} hours"
+        time = f"about {self.hours:.2g} hours" if math.isfinite(self.hours) else "for as long as their samples improve"
+        return f"{self.trials} trainings, {self.where}: {time}"
 
 
 class Study:
@@ -95,18 +120,55 @@ class Study:
         self.file = Path(file)
         self.plan = read_plan(self.file)
         self.folder = self.file.resolve().with_suffix("")
-        if self.folder == self.file.resolve():
+        if self.file.suffix != ".toml":
             raise UsageError(f"the study's file needs a name that ends in .toml, and is {self.file}")
+
+    @property
+    def num_trials(self) -> int:
+        """How many there are in all."""
+        return self.plan.search.trials if self.plan.search else len(self.wanted())
+
+    def wanted(self) -> list[tuple[Cell, int]]:
+        """The trials of a grid; seed after seed, so that all settings can be compared early."""
+        return [(cell, seed) for seed in self.plan.each_seed for cell in self.plan.cells]
+
+    def trials(self) -> list[Trial]:
+        """All trials that there are so far; of a grid, those that the file asks for."""
+        store = self._store(make=False)
+        return [] if store is None else self.all_of(store)
+
+    def all_of(self, store: Any) -> list[Trial]:
+        """Likewise, of an open database."""
+        found: dict[object, Trial] = {}
+        asked_for = {key_of(cell.settings, seed) for cell, seed in self.wanted()}
+        for each in store.get_trials(deepcopy=False):
+            if "settings" not in each.user_attrs:  # it is just beginning
+                continue
+            settings, seed = each.user_attrs["settings"], each.user_attrs["seed"]
+            if self.plan.search is None and key_of(settings, seed) not in asked_for:
+                continue
+            path = self.trial_folder(each.number) / "result.json"
+            state = STATES[each.state.name]
+            result = read_json(path, Result) if state in ("finished", "failed") and path.exists() else None
+            trial = Trial(each.number, Cell(each.user_attrs["name"], settings), seed, state, result)
+            # Of a trial that was given up and played again, the later one counts.
+            found[trial.number if self.plan.search else key_of(settings, seed)] = trial
+        return list(found.values())
+
+    def trial_folder(self, number: int) -> Path:
+        """Where a trial is played."""
+        return self.folder / "trials" / f"{number:04d}"
 
     def cost(self, engine: Engine | None = None) -> Cost:
         """What is left to play, and how long it takes about."""
         engine = engine or Local()
-        over = [trial for trial in self.trials() if trial.state in ("finished", "pruned", "failed")]
-        each = [_training_seconds(recipe) for recipe in self.plan.recipes()]
+        over = [trial for trial in self.trials() if trial.is_over]
         known = [trial.result.total_seconds for trial in over if trial.result and trial.result.value is not None]
-        seconds = sum(known) / len(known) if known else sum(each) / len(each) + CARD_SECONDS
-        left = self.num_trials - len(over)
-        hours = -(-left // engine.places) * seconds / 3600
+        left = max(0, self.num_trials - len(over))
+        if left == 0:
+            return Cost(0, 0.0, engine.description)
+        seconds = fmean(known) if known else _training_seconds(self.plan.recipes(), engine.threads) + CARD_SECONDS
+        hours = math.ceil(left / engine.places) * seconds / 3600
         limit = self.plan.search.hours if self.plan.search else None
         return Cost(left, min(hours, limit or hours), engine.description)
 
@@ -121,50 +183,22 @@ class Study:
 
         Raises:
             UsageError: if something that is named doesn't exist or doesn't fit together, another process plays this
-                study, or the database is of another one.
+                study, or the database is of another one or cannot be used.
             KeyboardInterrupt: on Ctrl-C, after all trials have saved.
         """
         for recipe in self.plan.recipes():
-            resolve(recipe, dry=True)
-        with self._locked():
+            check_figure(self.plan.metric, self.plan.num_samples, *resolve(recipe, dry=True))
+        with self._locked(), _database_errors(self._url):
             store = self._store(make=True)
-            _Game(self, store, engine or Local(), on_progress).play()
-
-    def trials(self) -> list[Trial]:
-        """All trials that there are so far."""
-        store = self._store(make=False)
-        return [] if store is None else self.all_of(store)
-
-    def all_of(self, store: Any) -> list[Trial]:
-        """The trials in a database."""
-        names = {0: "running", 1: "finished", 2: "pruned", 3: "failed", 4: "waiting"}
-        found = []
-        for each in store.get_trials(deepcopy=False):
-            params = _params(each)
-            path = self.trial_folder(each.number) / "result.json"
-            state = cast(State, names[int(each.state.value)])
-            result = read_json(path, Result) if state in ("finished", "failed") and path.exists() else None
-            found.append(Trial(each.number, self.cell_of(params), int(params.get("seed", 0)), state, result))
-        return found
-
-    def cell_of(self, params: dict[str, Any]) -> Cell:
-        """The setting that Optuna's parameters stand for."""
-        if self.plan.search is None:
-            number: int = params["cell"]
-            return self.plan.cells()[number]
-        shown = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in params.items()}
-        return Cell(", ".join(f"{name}={value}" for name, value in shown.items()), self.plan.settings | params)
-
-    def trial_folder(self, number: int) -> Path:
-        """Where a trial is played."""
-        return self.folder / "trials" / f"{number:04d}"
+            _Session(self, store, engine or Local(), on_progress).play()
 
     @property
-    def num_trials(self) -> int:
-        """How many there are in all."""
-        if self.plan.search is not None:
-            return self.plan.search.trials
-        return len(self.plan.cells()) * len(self.plan.each_seed)
+    def _url(self) -> str:
+        """Of the database; a relative path is one beside the study's file."""
+        if self.plan.storage is None:
+            return f"sqlite:///{self.folder / 'study.sqlite3'}"
+        kind, _, path = self.plan.storage.partition("sqlite:///")
+        return f"sqlite:///{self.file.resolve().parent / path}" if path and not kind else self.plan.storage
 
     def _store(self, make: bool) -> Any:
         """Optuna's study; without `make`, None where nothing was begun."""
@@ -172,36 +206,44 @@ class Study:
             import optuna
         except ImportError:
             raise UsageError("a study needs Optuna: pip install 'sparring[study]'") from None
-        from sqlalchemy.exc import SQLAlchemyError
-
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        url = self.plan.storage or f"sqlite:///{self.folder / 'study.sqlite3'}"
-        if not make and self.plan.storage is None and not (self.folder / "study.sqlite3").exists():
+        if not make and not (self.folder / "study.json").exists():
             return None
-        name, fixed = self.file.stem, json.loads(json.dumps(fixed_part(self.plan)))
-        try:
-            storage = optuna.storages.RDBStorage(url)
-            begun = name in optuna.get_all_study_names(storage)
-            if not begun and not make:
+        name, own = self.file.stem, self._identity()
+        with _database_errors(self._url):
+            storage = optuna.storages.RDBStorage(self._url)
+            if not make and name not in optuna.get_all_study_names(storage):
                 return None
-            pruner = optuna.pruners.MedianPruner() if self.plan.search else optuna.pruners.NopPruner()
-            sampler = optuna.samplers.TPESampler(seed=0)
             store = optuna.create_study(
-                storage=storage, sampler=sampler, pruner=pruner, study_name=name,
-                direction=cast(Any, self.plan.direction), load_if_exists=True,
-            )  # fmt: skip
-            if not begun:
-                store.set_user_attr("plan", fixed)
+                storage=storage,
+                study_name=name,
+                direction=cast(Any, self.plan.direction),
+                load_if_exists=True,
+                pruner=optuna.pruners.MedianPruner() if self.plan.search else optuna.pruners.NopPruner(),
+            )
             before = store.user_attrs.get("plan")
-        except (optuna.exceptions.OptunaError, SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
-            raise UsageError(f"cannot use the database {url}: {_first_line(error)}") from error
-        if before != fixed:
-            differing = sorted(key for key in fixed if not isinstance(before, dict) or before.get(key) != fixed[key])
+            if before is None and not store.get_trials(deepcopy=False):
+                store.set_user_attr("plan", own)
+                before = own
+            # Each start of a search goes on with other random numbers; trials that still play count as poor ones.
+            num_trials = len(store.get_trials(deepcopy=False))
+            store.sampler = optuna.samplers.TPESampler(seed=num_trials, constant_liar=True)
+        if before != own:
+            differing = sorted(key for key in own if not isinstance(before, dict) or before.get(key) != own[key])
             raise UsageError(
-                f"the database {url} is of another study named {name!r}: {', '.join(differing)} differs; set the file "
-                "back, or give it another name"
+                f"the database {_shown(self._url)} is of another study named {name!r}: {', '.join(differing)} differs; "
+                "set the file back, or give it another name"
             )
         return store
+
+    def _identity(self) -> dict[str, Any]:
+        """What the database must agree about: of which folder it is, and what cannot change on the way."""
+        path = self.folder / "study.json"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"folder": uuid.uuid4().hex})
+        fixed: dict[str, Any] = json.loads(json.dumps(fixed_part(self.plan)))
+        return read_json(path, dict) | fixed
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -219,7 +261,7 @@ class Study:
             yield
 
 
-class _Game:
+class _Session:
     """The loop of a study: it fills the places, and asks those who play how it goes."""
 
     def __init__(self, study: Study, store: Any, engine: Engine, on_progress: Callable[[list[Trial]], None]) -> None:
@@ -227,150 +269,200 @@ class _Game:
         self.on_progress = on_progress
         self.playing: dict[int, tuple[Any, Any]] = {}  # by number: Optuna's trial, and the engine's
         self.deaths: dict[int, int] = {}
+        self.given_up: set[str] = set()
         self.pruned: set[int] = set()
         self.next_look: dict[int, float] = {}
+        hours = (self.plan.search.hours if self.plan.search else None) or math.inf
+        self.until = time.monotonic() + 3600 * hours
 
     def play(self) -> None:
-        from optuna.trial import Trial as Asked
+        from optuna.trial import Trial as OptunaTrial
 
-        half_done = [Asked(self.store, each._trial_id) for each in self._in_state("RUNNING")]
-        self._enqueue()
-        until = time.monotonic() + 3600 * ((self.plan.search.hours if self.plan.search else None) or float("inf"))
-        stopped: list[int] = []
-        before = {number: signal.signal(number, lambda number, frame: stopped.append(number)) for number in
-                  (signal.SIGINT, signal.SIGTERM)}  # fmt: skip
-        try:
-            while not stopped:
-                while len(self.playing) < self.engine.places and not stopped:
-                    asked = half_done.pop(0) if half_done else self._next(until)
-                    if asked is None:
-                        break
-                    self._begin(asked)
-                if not self.playing:
-                    return
-                self._look()
-                time.sleep(POLL_SECONDS)
-        finally:
-            for _, process in self.playing.values():
-                self.engine.stop(process)
-            while any(self.engine.ended(process) is None for _, process in self.playing.values()):
-                time.sleep(POLL_SECONDS)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        raise KeyboardInterrupt if stopped[0] == signal.SIGINT else SystemExit(128 + stopped[0])
+        half_done = [OptunaTrial(self.store, each._trial_id) for each in self._in_state("RUNNING")]
+        with signals_received() as received:
+            try:
+                while not received:
+                    while len(self.playing) < self.engine.places and not received:
+                        trial = half_done.pop(0) if half_done else self._next()
+                        if trial is None:
+                            break
+                        self._begin(trial)
+                    if not self.playing and not received:
+                        return
+                    self._look()
+                    time.sleep(POLL_SECONDS)
+            finally:
+                for _, process in self.playing.values():
+                    self.engine.stop(process)
+                while any(self.engine.ended(process) is None for _, process in self.playing.values()):
+                    time.sleep(POLL_SECONDS)
+        if received[0] == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(0 if received[0] == signal.SIGUSR1 else 128 + received[0])
 
-    def _in_state(self, *names: str) -> list[Any]:
+    def _in_state(self, name: str) -> list[Any]:
         from optuna.trial import TrialState
 
-        return list(self.store.get_trials(deepcopy=False, states=[TrialState[name] for name in names]))
+        return list(self.store.get_trials(deepcopy=False, states=[TrialState[name]]))
 
-    def _enqueue(self) -> None:
-        """Of a grid, every trial that isn't there; seed after seed, so that all settings can be compared early."""
+    def _next(self) -> Any:
+        if self._in_state("WAITING"):
+            return self.store.ask()
         if self.plan.search is not None:
-            return
-        there = [_params(each) for each in self.store.get_trials(deepcopy=False)]
-        for seed in self.plan.each_seed:
-            for number in range(len(self.plan.cells())):
-                if (params := {"cell": number, "seed": seed}) not in there:
-                    self.store.enqueue_trial(params)
+            enough = len(self.store.get_trials(deepcopy=False)) >= self.plan.search.trials
+            return None if enough or time.monotonic() > self.until else self.store.ask()
+        there = {key_of(each.cell.settings, each.seed) for each in self.study.all_of(self.store) if each.is_over}
+        there |= self.given_up | {key_of(*_known(trial)) for trial, _ in self.playing.values()}
+        for cell, seed in self.study.wanted():
+            if key_of(cell.settings, seed) not in there:
+                self.store.enqueue_trial({}, {"name": cell.name, "seed": seed, "settings": cell.settings})
+                return self.store.ask()
+        return None
 
-    def _next(self, until: float) -> Any:
-        if self.plan.search is None:
-            return self.store.ask() if self._in_state("WAITING") else None
-        enough = len(self.store.get_trials(deepcopy=False)) >= self.plan.search.trials
-        return None if enough or time.monotonic() > until else self.store.ask()
-
-    def _begin(self, asked: Any) -> None:
-        if self.plan.search is None:
-            params = {"cell": asked.suggest_int("cell", 0, MAX_SEED), "seed": asked.suggest_int("seed", 0, MAX_SEED)}
-            seed = params["seed"]
-        else:
-            params, seed = {name: _suggest(asked, name, space) for name, space in self.plan.search.space.items()}, 0
-        folder = self.study.trial_folder(asked.number)
+    def _begin(self, trial: Any) -> None:
+        if "settings" not in trial.user_attrs:
+            self._choose(trial)
+        settings, seed = _known(trial)
+        folder = self.study.trial_folder(trial.number)
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "task.json").exists():
-            settings = self.study.cell_of(params).settings
-            write_json(folder / "task.json", asdict(Task(settings, seed, self.plan.metric, self.plan.num_samples)))
-        self.playing[asked.number] = asked, self.engine.start(folder)
+        recipe = recipe_of(settings, seed)  # which tells where data lie, wherever it is played
+        task = Task(settings | {"data": recipe.data}, seed, self.plan.metric, self.plan.num_samples)
+        path = folder / "task.json"
+        if path.exists() and read_json(path, Task) != replace(task, settings=json.loads(json.dumps(task.settings))):
+            raise UsageError(f"{folder} is of another study: move {self.study.folder} away, or give another name")
+        write_json(path, asdict(task))
+        self.playing[trial.number] = trial, self.engine.start(folder)
         self.on_progress(self.study.all_of(self.store))
 
+    def _choose(self, trial: Any) -> None:
+        """Settings by Optuna; where they were chosen before, another seed."""
+        assert self.plan.search is not None
+        chosen = {name: _suggest(trial, name, space) for name, space in self.plan.search.space.items()}
+        settings = self.plan.settings | chosen
+        alike = (each for each in self.store.get_trials(deepcopy=False) if each.number < trial.number)
+        trial.set_user_attr("seed", sum(each.user_attrs.get("settings") == settings for each in alike))
+        shown = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in chosen.items()}
+        trial.set_user_attr("name", ", ".join(f"{name}={value}" for name, value in shown.items()))
+        trial.set_user_attr("settings", settings)
+
     def _look(self) -> None:
-        for number, (asked, process) in list(self.playing.items()):
+        for number, (trial, process) in list(self.playing.items()):
             if (code := self.engine.ended(process)) is None:
                 if self.plan.search is not None and number not in self.pruned:
-                    self._prune(asked, process)
+                    self._prune(trial, process)
                 continue
             del self.playing[number]
-            self._tell(asked, code)
+            self._tell(trial, code)
             self.on_progress(self.study.all_of(self.store))
 
-    def _tell(self, asked: Any, code: int) -> None:
+    def _tell(self, trial: Any, code: int) -> None:
         """Store how a trial ended, or have it go on where its process died."""
         from optuna.trial import TrialState
 
-        folder = self.study.trial_folder(asked.number)
-        if (folder / "result.json").exists():
-            result = read_json(folder / "result.json", Result)
+        folder = self.study.trial_folder(trial.number)
+        path = folder / "result.json"
+        if path.exists() and (result := read_json(path, Result)).status != "died":
             if result.value is None:
-                self.store.tell(asked, state=TrialState.FAIL)
+                self.store.tell(trial, state=TrialState.FAIL)
             else:
-                self.store.tell(asked, result.value)
-        elif asked.number in self.pruned:
-            self.store.tell(asked, state=TrialState.PRUNED)
+                self.store.tell(trial, result.value)
+        elif trial.number in self.pruned:
+            self.store.tell(trial, state=TrialState.PRUNED)
         else:
-            self.deaths[asked.number] = self.deaths.get(asked.number, 0) + 1
-            if self.deaths[asked.number] < MAX_DEATHS:
-                self._begin(asked)
+            self.deaths[trial.number] = self.deaths.get(trial.number, 0) + 1
+            if self.deaths[trial.number] < MAX_DEATHS:
+                self._begin(trial)
                 return
+            self.given_up.add(key_of(*_known(trial)))
             reason = f"its process died {MAX_DEATHS} times, at last with {code}: see {folder / 'output.txt'}"
-            write_json(folder / "result.json", asdict(Result("failed", None, 0.0, 0.0, reason)))
-            self.store.tell(asked, state=TrialState.FAIL)
+            write_json(path, asdict(Result("died", None, 0.0, 0.0, reason)))
+            self.store.tell(trial, state=TrialState.FAIL)
 
-    def _prune(self, asked: Any, process: Any) -> None:
-        """Report what is measured during the training, once a tenth of it, and stop a trial that is worse than most."""
+    def _prune(self, trial: Any, process: Any) -> None:
+        """Report what is measured during the training, once a tenth of it, and stop a trial that is worse than most.
+
+        That is the study's own figure, where trainings measure it, and else the distance that they are monitored by.
+        """
         start = time.monotonic()
-        if start < self.next_look.get(asked.number, start):
+        if start < self.next_look.get(trial.number, start):
             return
-        log = Run(self.study.trial_folder(asked.number) / "run").log()
-        self.next_look[asked.number] = start + (time.monotonic() - start) / LOOKING_SHARE
-        reported = self.store.trials[asked.number].intermediate_values
-        sign = 1 if self.plan.direction == "minimize" else -1
+        log = Run(self.study.trial_folder(trial.number) / "run").log()
+        self.next_look[trial.number] = start + (time.monotonic() - start) / LOOKING_SHARE
+        reported = set(self.store.get_trials(deepcopy=False)[trial.number].intermediate_values)
         for line in log:
-            tenth = int(TENTHS * line["progress"])
-            if "distance" in line.get("evaluation", {}) and 0 < tenth < TENTHS and tenth not in reported:
-                asked.report(sign * line["evaluation"]["distance"], tenth)
-                reported[tenth] = line["evaluation"]["distance"]
-                if asked.should_prune():
-                    self.pruned.add(asked.number)
-                    self.engine.stop(process)
-                    return
+            tenth, figures = int(TENTHS * line["progress"]), line.get("evaluation", {})
+            if "distance" not in figures or not 0 < tenth < TENTHS or tenth in reported:
+                continue
+            sign = -1 if self.plan.direction == "maximize" else 1
+            trial.report(figures.get(self.plan.metric, sign * figures["distance"]), tenth)
+            reported.add(tenth)
+            if trial.should_prune():
+                self.pruned.add(trial.number)
+                self.engine.stop(process)
+                return
 
 
-def _params(trial: Any) -> dict[str, Any]:
-    """What a trial plays, also before it begins."""
-    params: dict[str, Any] = trial.params or trial.system_attrs.get("fixed_params", {})
-    return params
+def key_of(settings: Settings, seed: int) -> str:
+    """By what trials are the same."""
+    return json.dumps([settings, seed], sort_keys=True)
 
 
-def _suggest(asked: Any, name: str, space: Range | list[Any]) -> object:
+def _known(trial: Any) -> tuple[Settings, int]:
+    return trial.user_attrs["settings"], trial.user_attrs["seed"]
+
+
+def _suggest(trial: Any, name: str, space: Range | list[Any]) -> object:
     if isinstance(space, list):
-        return asked.suggest_categorical(name, space)
+        return trial.suggest_categorical(name, space)
     low, high = ends(name, space)
     if is_whole(name):
-        return asked.suggest_int(name, low, high, step=space.step or 1, log=space.log)
-    return asked.suggest_float(name, low, high, log=space.log)
+        return trial.suggest_int(name, low, high, step=space.step or 1, log=space.log)
+    return trial.suggest_float(name, low, high, log=space.log)
 
 
-def _training_seconds(recipe: Recipe) -> float:
-    """About how long a training takes here."""
+def _training_seconds(recipes: list[Recipe], threads: int) -> float:
+    """About how long a training takes here in the mean, with so many threads."""
+    timed = [recipe for recipe in recipes if not (recipe.steps or recipe.images)]
+    others = [recipe for recipe in recipes if recipe.steps or recipe.images]
+    measured = others[:: max(1, math.ceil(len(others) / MAX_MEASURED))]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        seconds = [_by_images(recipe) for recipe in measured]
+    finally:
+        torch.set_num_threads(before)
+    by_time = sum((60 * (recipe.minutes or math.inf)) * (1 + recipe.evaluation_share) for recipe in timed)
+    return (by_time + (fmean(seconds) * len(others) if others else 0.0)) / len(recipes)
+
+
+def _by_images(recipe: Recipe) -> float:
     recipe, dataset = resolve(recipe, dry=True)
-    if recipe.minutes is not None:
-        return 60 * recipe.minutes * (1 + recipe.evaluation_share)
-    images = min(
-        (recipe.steps or float("inf")) * recipe.batch_size * recipe.discriminator_steps, recipe.images or float("inf")
-    )
-    return images / images_a_second(recipe, dataset.train.item_shape) * (1 + recipe.evaluation_share)
+    images = min((recipe.steps or math.inf) * recipe.batch_size * recipe.discriminator_steps, recipe.images or math.inf)
+    seconds = images / images_a_second(recipe, dataset.train.item_shape)
+    return min(seconds, 60 * (recipe.minutes or math.inf)) * (1 + recipe.evaluation_share)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+@contextmanager
+def _database_errors(url: str) -> Iterator[None]:
+    """What a database refuses is told as bad use, whenever it does."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except UsageError:
+        raise
+    except (optuna.exceptions.OptunaError, SQLAlchemyError, ImportError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UsageError(f"cannot use the database {_shown(url)}: {reason}") from error
+
+
+def _shown(url: str) -> str:
+    """Without the password that it may hold."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "that `storage` names"

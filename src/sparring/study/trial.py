@@ -6,6 +6,7 @@ outlives the study that began it.
 """
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -14,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sparring.errors import SparringError
+from sparring import checkpoint
+from sparring.errors import DivergenceError, UsageError
 from sparring.evaluation import evaluate
 from sparring.files import read_json, write_json
 from sparring.run import Run
@@ -46,46 +48,73 @@ class Result:
     """How a trial ended: `result.json`.
 
     Args:
-        status: "finished", or "failed" where it cannot be played or came to nothing.
+        status: "finished"; "failed" where it cannot be played or diverges; or "died" where its process did too often,
+            so that another try may do better.
         value: the metric, or None.
         seconds: training time.
-        total_seconds: with evaluation, from the last start on.
+        total_seconds: with evaluation, over all starts that were not killed.
         reason: why it failed.
     """
 
-    status: Literal["finished", "failed"]
+    status: Literal["finished", "failed", "died"]
     value: float | None
     seconds: float
     total_seconds: float
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Spent:
+    """Time that earlier starts of a trial took: `spent.json`.
+
+    Args:
+        seconds: of them all.
+    """
+
+    seconds: float
+
+
 def play_trial(folder: Path) -> int:
     """Play or go on with a trial, and return the exit code."""
-    if (folder / "result.json").exists():
+    if (folder / "result.json").exists() and read_json(folder / "result.json", Result).status != "died":
         return 0
-    task, path, begun = read_json(folder / "task.json", Task), folder / "run", time.monotonic()
+    before = read_json(folder / "spent.json", Spent).seconds if (folder / "spent.json").exists() else 0.0
+    begun = time.monotonic()
+
+    def spent() -> float:
+        return before + time.monotonic() - begun
+
+    run = Run(folder / "run")
     try:
-        run = Run(path)
-        while path.exists() and run.is_locked():  # by the same trial of a study that was killed, which is saving
-            time.sleep(LOCK_SECONDS)
-        if not (path / "recipe.json").exists():
-            run, outcome = play(recipe_of(task.settings, task.seed), path)
-        elif run.summary().status != "finished":
-            run, outcome = play_on(path, None, None, None)
-        else:
-            outcome = None
-        if outcome is not None and outcome.signal is not None:
-            return outcome.exit_code
-        card = evaluate(path, task.num_samples, task.seed)
-        if task.metric not in card.figures:
-            raise SparringError(f"the card has no {task.metric}: it has {', '.join(card.figures)}")
-        value, seconds, reason = card.figures[task.metric].generated.value, run.summary().seconds, ""
-    except SparringError as error:
-        value, seconds, reason = None, 0.0, str(error)
-    status: Literal["finished", "failed"] = "failed" if value is None else "finished"
-    write_json(folder / "result.json", asdict(Result(status, value, seconds, time.monotonic() - begun, reason)))
-    return 0
+        code, value = _measured(run, read_json(folder / "task.json", Task))
+        result = None if value is None else Result("finished", value, run.summary().seconds, spent())
+    except (UsageError, DivergenceError) as error:  # which come again; what else fails may not
+        seconds = run.summary().seconds if (run.path / "summary.json").exists() else 0.0
+        code, result = 0, Result("failed", None, seconds, spent(), str(error))
+    finally:
+        write_json(folder / "spent.json", asdict(Spent(spent())))
+    if result is not None:
+        write_json(folder / "result.json", asdict(result))
+    return code
+
+
+def _measured(run: Run, task: Task) -> tuple[int, float | None]:
+    """Play to the end; the exit code, and the figure of the card unless a signal stopped it."""
+    while run.path.exists() and run.is_locked():  # by the same trial of a study that was killed, which is saving
+        time.sleep(LOCK_SECONDS)
+    if not checkpoint.saved(run.checkpoints):  # a run that was killed before its first one has nothing to go on from
+        shutil.rmtree(run.path, ignore_errors=True)
+        _, outcome = play(recipe_of(task.settings, task.seed), run.path)
+    elif run.summary().status != "finished":
+        _, outcome = play_on(run.path, None, None, None)
+    else:
+        outcome = None
+    if outcome is not None and outcome.signal is not None:
+        return outcome.exit_code, None
+    card = evaluate(run.path, task.num_samples, task.seed)
+    if task.metric not in card.figures:
+        raise UsageError(f"the card has no {task.metric}: it has {', '.join(card.figures)}")
+    return 0, card.figures[task.metric].generated.value
 
 
 def _stop_when_alone() -> None:

@@ -1,0 +1,378 @@
+"""A cost model of one step, its parameters measured here, and its prediction beside what 2 and 4 processes take.
+
+    python benchmarks/scale.py [--rounds 3] [--only-arithmetic]
+
+    seconds a step = ⌈P / cores⌉ · (a + c · B / P)            each of P processes computes its part of the batch B
+                   + Σ (latency + bytes / bandwidth)          over the sums that the processes exchange
+                   + evaluation / its interval + checkpoint / its interval
+
+a and c are fitted to one process's part of a step, played without exchanging anything while as many others as there are
+cores do the same; latency and bandwidth to sums alone. The tables are those of docs/scale.md: this machine, published
+throughput in the same form, and what the form says of many GPUs, whose numbers are assumed and not measured.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.utils.flop_counter import FlopCounterMode
+
+from sparring import distributed
+from sparring.build import build, resolve
+from sparring.data import Dataset
+from sparring.networks import NETWORKS
+from sparring.recipes import Recipe, recipe_for
+from sparring.run import create
+from sparring.trainer import Trainer
+
+BATCH, STEPS, EVERY = 64, 240, 120
+NETWORKS_HERE = {"conv": 28, "resnet": 32}
+COUNTS = (2, 4)
+
+
+def cores() -> int:
+    """Of this machine, for this process."""
+    return len(os.sched_getaffinity(0))
+
+
+def opened(network: str, batch: int) -> tuple[Recipe, Dataset]:
+    """The digits, their labels not told."""
+    settings = {"conditional": False, "num_clusters": 1, "evaluation_steps": EVERY, "checkpoint_steps": EVERY}
+    return resolve(
+        recipe_for("digits", network=network, size=NETWORKS_HERE[network], batch_size=batch, steps=STEPS, **settings)
+    )
+
+
+# What the processes do that this script starts; each writes JSON.
+
+
+def part(network: str, out: Path) -> None:
+    """Seconds of one of two processes' part of a step by the images in it, and the sums that it would exchange."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    dist.init_process_group("fake", rank=0, world_size=2, store=FakeStore())  # its sums are nothing and take no time
+    exchanged: list[int] = []
+    add_up = dist.all_reduce
+
+    def counted(values: torch.Tensor, *others: Any) -> None:
+        exchanged.append(values.nbytes)
+        add_up(values, *others)
+
+    dist.all_reduce = counted  # type: ignore[assignment]
+    seconds: dict[int, list[float]] = {}
+    trainers = {images: build(*opened(network, 2 * images)) for images in (BATCH, BATCH // 2, BATCH // 4)}
+    for _ in range(4):
+        for images, trainer in trainers.items():
+            seconds.setdefault(images, []).append(_seconds_a_step(trainer, 40))
+    exchanged.clear()
+    for _ in range(4):  # some penalties come every fourth step
+        trainers[BATCH].game.step(_real(trainers[BATCH]))
+    out.write_text(json.dumps([{images: min(each[1:]) for images, each in seconds.items()}, exchanged]))
+
+
+def _real(trainer: Trainer) -> torch.Tensor:
+    return torch.zeros(trainer.batch_size // distributed.count(), *trainer.data.item_shape)
+
+
+def _seconds_a_step(trainer: Trainer, steps: int) -> float:
+    start = time.perf_counter()
+    for _ in range(steps):
+        trainer._iterate()
+    return (time.perf_counter() - start) / steps
+
+
+def sums(out: Path) -> None:
+    """Seconds of a sum over the processes by its bytes."""
+    found = {}
+    with distributed.joined():
+        for count in (16, 2**12, 2**16, 2**20):
+            values = torch.ones(count)
+            dist.all_reduce(values)
+            start, times = time.perf_counter(), 0
+            while times < 30 or (times < 2000 and count < 2**14):
+                dist.all_reduce(values)
+                times += 1
+            found[values.nbytes] = (time.perf_counter() - start) / times
+        if distributed.rank() == 0:
+            out.write_text(json.dumps(found))
+
+
+def training(network: str, out: Path) -> None:
+    """Seconds a step of a whole training in these processes, evaluations and checkpoints included."""
+    with distributed.joined(), TemporaryDirectory() as folder:
+        recipe, dataset = opened(network, BATCH)
+        trainer = build(recipe, dataset)
+        run = create(Path(folder) / "run", "digits") if distributed.rank() == 0 else None
+        starts: list[float] = []
+        iterate = trainer._iterate
+
+        def timed() -> None:
+            starts.append(time.perf_counter())
+            iterate()
+
+        trainer._iterate = timed  # type: ignore[method-assign]
+        if run is not None:
+            run.write_recipe(recipe)
+        trainer.train(run)
+        if run is not None:
+            run.unlock()
+            last = STEPS - EVERY  # from just before one evaluation to just before the next
+            out.write_text(json.dumps((starts[last + 1] - starts[1]) / last))
+
+
+def pauses(network: str, out: Path) -> None:
+    """Seconds of an evaluation and of a checkpoint."""
+    with TemporaryDirectory() as folder:
+        trainer = build(*opened(network, BATCH))
+        run = create(Path(folder) / "run", "digits")
+        trainer._begin(run)
+        found = []
+        for pause in (lambda: trainer._log(run, lambda progress: None, evaluate=True), lambda: trainer._save(run)):
+            each = []
+            for _ in range(3):
+                trainer._iterate()
+                start = time.perf_counter()
+                pause()  # type: ignore[no-untyped-call]
+                each.append(time.perf_counter() - start)
+            found.append(statistics.median(each))
+        run.unlock()
+        out.write_text(json.dumps(found))
+
+
+TASKS = {"part": part, "training": training, "pauses": pauses}
+
+
+def started(task: str, *arguments: str, processes: int = 1, apart: bool = False) -> Any:
+    """What a task finds, in processes that know of each other or not, one thread each."""
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "found.json"
+        command = [__file__, "--task", task, *arguments]
+        os.environ["OMP_NUM_THREADS"] = "1"
+        if processes == 1 or apart:
+            others = [[*command, "--out", str(Path(folder) / f"{number}.json")] for number in range(processes - 1)]
+            playing = [subprocess.Popen([sys.executable, *each]) for each in ([*command, "--out", str(out)], *others)]
+            if any(process.wait() for process in playing):
+                raise SystemExit(1)
+        elif distributed.launch(processes, *command, "--out", str(out)):
+            raise SystemExit(1)
+        return json.loads(out.read_text())
+
+
+# The model.
+
+
+@dataclass(frozen=True)
+class Model:
+    """The parameters.
+
+    Args:
+        a: seconds a step without images.
+        c: seconds an image of a process's part.
+        latency: seconds of a sum of nothing, by the number of processes.
+        bandwidth: bytes a second, likewise.
+        exchanged: bytes of each sum of a step.
+        pauses: seconds of evaluations and checkpoints, a step.
+    """
+
+    a: float
+    c: float
+    latency: dict[int, float]
+    bandwidth: dict[int, float]
+    exchanged: Sequence[int]
+    sums: float
+    pauses: float
+
+    def compute(self, processes: int) -> float:
+        """Seconds a step of all processes, which share the cores."""
+        return math.ceil(processes / cores()) * (self.a + self.c * BATCH / processes)
+
+    def communication(self, processes: int) -> float:
+        """Seconds a step."""
+        return self.sums * self.latency[processes] + sum(self.exchanged) / self.bandwidth[processes]
+
+
+def fitted(network: str) -> Model:
+    """The parameters, measured now."""
+    by_images, exchanged = started("part", network, processes=cores(), apart=True)
+    c, a = np.polyfit([int(images) for images in by_images], list(by_images.values()), 1)
+    latency, bandwidth = {}, {}
+    for processes in COUNTS:
+        by_bytes = {int(size): seconds for size, seconds in started("sums", processes=processes).items()}
+        latency[processes] = by_bytes[min(by_bytes)]
+        bandwidth[processes] = max(by_bytes) / (by_bytes[max(by_bytes)] - latency[processes])
+    paused = sum(started("pauses", network)) / EVERY
+    return Model(a, c, latency, bandwidth, [sum(exchanged) // 4], len(exchanged) / 4, paused)
+
+
+def here(rounds: int) -> None:
+    """Print the parameters, and each prediction beside the measurement."""
+    print("| network | processes | compute | sums | evaluation, checkpoints | predicted | measured | off by |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    parameters = []
+    for network in NETWORKS_HERE:
+        found: dict[int, list[tuple[float, ...]]] = {processes: [] for processes in COUNTS}
+        for _ in range(rounds):
+            model = fitted(network)
+            parameters.append((network, model))
+            for processes in COUNTS:
+                parts = model.compute(processes), model.communication(processes), model.pauses
+                measured = started("training", network, processes=processes)
+                found[processes].append((*parts, sum(parts), measured, sum(parts) / measured - 1))
+        for processes, each in found.items():
+            *times, _ = (statistics.median(values) for values in zip(*each, strict=True))
+            off = sorted(values[-1] for values in each)
+            shown = " | ".join(f"{1000 * seconds:.1f}" for seconds in times)
+            print(f"| {network} | {processes} | {shown} | {_percent(off)} |", flush=True)
+    print("\nmilliseconds a step; medians of the rounds, and of their errors with the least and the largest\n")
+    print(
+        "| network | a, ms | c, ms an image | sums a step | MB a step | latency of 2, 4, ms | bandwidth of 2, 4, MB/s |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for network, model in parameters:
+        latency = ", ".join(f"{1000 * model.latency[count]:.2f}" for count in COUNTS)
+        bandwidth = ", ".join(f"{model.bandwidth[count] / 1e6:,.0f}" for count in COUNTS)
+        print(
+            f"| {network} | {1000 * model.a:.1f} | {1000 * model.c:.3f} | {model.sums:.0f} "
+            f"| {sum(model.exchanged) / 1e6:.2f} | {latency} | {bandwidth} |"
+        )
+
+
+def _percent(errors: Sequence[float]) -> str:
+    middle = statistics.median(errors)
+    return f"{100 * middle:+.0f} % ({100 * errors[0]:+.0f} to {100 * errors[-1]:+.0f})"
+
+
+# Published throughput, in the same form.
+
+PUBLISHED = {
+    # s/kimg on 2, 4 and 8 GPUs with 32 images a batch: NVlabs/stylegan3, docs/configs.md
+    "StyleGAN3-T, 128 px, A100": (32, (13.74, 7.52, 4.40)),
+    "StyleGAN3-T, 128 px, V100": (32, (37.30, 20.66, 11.31)),
+    "StyleGAN3-R, 128 px, A100": (32, (17.29, 9.53, 5.69)),
+    "StyleGAN3-T, 256 px, A100": (32, (25.05, 13.26, 7.32)),
+    "StyleGAN3-R, 1024 px, A100": (32, (92.58, 46.53, 23.42)),
+    # the middle of what NVlabs/stylegan2-ada-pytorch's README gives, with 64 images a batch from 2 GPUs on
+    "StyleGAN2-ADA, 128 px, V100": (64, (6.65, 4.35, 4.40)),
+}
+
+
+def published() -> None:
+    """Print a and c as 2 and 4 GPUs give them, and 8 GPUs as predicted by them."""
+    print("| what | a, ms | c, ms an image | 8 GPUs predicted, s/kimg | published | where a is half of the step |")
+    print("|---|---|---|---|---|---|")
+    for name, (batch, (two, four, eight)) in PUBLISHED.items():
+        seconds = [batch / 1000 * each for each in (two, four)]
+        c = (seconds[0] - seconds[1]) / (batch / 2 - batch / 4)
+        a = seconds[1] - c * batch / 4
+        predicted = (a + c * batch / 8) / batch * 1000
+        half = f"{a / c:.1f} images a GPU" if a > 0 else "–"
+        print(f"| {name} | {1000 * a:.0f} | {1000 * c:.1f} | {predicted:.2f} | {eight:.2f} | {half} |")
+
+
+# Many GPUs: arithmetic counted, the machine assumed.
+
+PIXELS, WIDTH, LARGE_BATCH = 256, 64, 4096
+RATE = 0.3 * 312e12 / 2
+"""Multiply-adds a second: three tenths of an A100's in bfloat16."""
+LAUNCH = 10e-6
+"""Seconds an operation, by which the host starts it."""
+WITHIN, BETWEEN = 200e9, 20e9
+"""Bytes a second and GPU that a sum moves within a machine of 8, and between machines."""
+HOP = 20e-6
+"""Seconds a hop of a sum."""
+PASSES = {"discriminator": 8 + 1.5, "generator": 3.0}
+"""Of the batch in a step, alternating, with r1r2 in every fourth."""
+
+
+def many() -> None:
+    """Print the step of `resnet` at 256 px on 8, 64 and 1,024 GPUs."""
+    resnet, shape = NETWORKS["resnet"], (3, PIXELS, PIXELS)
+    adds, weights = {}, 0
+    with torch.device("meta"):
+        players = {
+            "generator": (resnet.generator(shape, 64, WIDTH), torch.zeros(1, 64)),
+            "discriminator": (resnet.discriminator(shape, WIDTH, "none", 0), torch.zeros(1, *shape)),
+        }
+        for name, (player, given) in players.items():
+            with FlopCounterMode(display=False) as counter:
+                player(given)
+            adds[name] = counter.get_total_flops() / 2
+            weights += sum(each.numel() for each in player.parameters())
+    c = sum(PASSES[name] * adds[name] for name in adds) / RATE
+    operations = _operations()
+    a = LAUNCH * operations
+    print(f"width {WIDTH}: {weights / 1e6:.0f} million weights, {adds['generator'] / 1e9:.1f} and ", end="")
+    print(
+        f"{adds['discriminator'] / 1e9:.1f} thousand million multiply-adds an image, {operations:,} operations a step"
+    )
+    print("\n| GPUs | images a GPU | arithmetic | starting operations | sums | a step | images/s | of ideal |")
+    print("|---|---|---|---|---|---|---|---|")
+    alone = None
+    for gpus in (1, 8, 64, 1024):
+        bandwidth = WITHIN if gpus <= 8 else BETWEEN
+        exchange = 2 * (gpus - 1) / gpus * 4 * weights / bandwidth + 2 * 2 * math.log2(gpus) * HOP if gpus > 1 else 0.0
+        arithmetic = c * LARGE_BATCH / gpus
+        step = max(arithmetic, a) + exchange  # operations are started while others compute
+        alone = alone or step
+        print(
+            f"| {gpus:,} | {LARGE_BATCH // gpus:,} | {1000 * arithmetic:,.0f} ms | {1000 * a:.0f} ms "
+            f"| {1000 * exchange:.0f} ms | {1000 * step:,.0f} ms | {LARGE_BATCH / step:,.0f} "
+            f"| {100 * alone / step / gpus:.0f} % |"
+        )
+
+
+def _operations() -> int:
+    """Operations of a step of `resnet` at 256 px, in the mean over the four that penalties take to come again."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        number = 0
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            Counter.number += 1
+            return function(*args, **(kwargs or {}))
+
+    settings = {"network": "resnet", "size": PIXELS, "width": 2, "batch_size": 2, "evaluation_share": 0.0, "steps": 4}
+    trainer = build(*resolve(recipe_for("digits", conditional=False, num_clusters=1, **settings)))
+    with Counter():  # type: ignore[no-untyped-call]
+        while not trainer.end():
+            trainer._iterate()
+    return Counter.number // 4
+
+
+def main() -> None:
+    """The tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", nargs="?")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only-arithmetic", action="store_true")
+    parser.add_argument("--task")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    if arguments.task == "sums":
+        sums(arguments.out)
+    elif arguments.task:
+        torch.set_num_threads(1)
+        TASKS[arguments.task](arguments.network, arguments.out)
+    else:
+        if not arguments.only_arithmetic:
+            here(arguments.rounds)
+        published()
+        many()
+
+
+if __name__ == "__main__":
+    main()
