@@ -38,7 +38,7 @@ from sparring.recipes import Recipe, recipe_for
 from sparring.run import create
 from sparring.trainer import Trainer
 
-BATCH, STEPS, EVERY = 64, 240, 120
+BATCH, STEPS, EVERY = 64, 120, 60
 NETWORKS_HERE = {"conv": 28, "resnet": 32}
 COUNTS = (2, 4)
 
@@ -95,19 +95,27 @@ def _seconds_a_step(trainer: Trainer, steps: int) -> float:
 
 
 def sums(out: Path) -> None:
-    """Seconds of a sum over the processes by its bytes."""
+    """Seconds of a sum over the processes by its bytes, between pieces of work as in a step: who waits must wake up."""
     found = {}
     with distributed.joined():
         for count in (16, 2**12, 2**16, 2**20):
-            values = torch.ones(count)
-            dist.all_reduce(values)
-            start, times = time.perf_counter(), 0
-            while times < 30 or (times < 2000 and count < 2**14):
-                dist.all_reduce(values)
-                times += 1
-            found[values.nbytes] = (time.perf_counter() - start) / times
+            values, times = torch.ones(count), 400 if count < 2**14 else 40
+            both, work = _between_work(values, times, exchange=True), _between_work(values, times, exchange=False)
+            found[values.nbytes] = both - work
         if distributed.rank() == 0:
             out.write_text(json.dumps(found))
+
+
+def _between_work(values: torch.Tensor, times: int, exchange: bool) -> float:
+    images, weights = torch.ones(16, 32, 14, 14), torch.ones(32, 32, 3, 3)
+    dist.barrier()
+    start = time.perf_counter()
+    for _ in range(times):
+        torch.nn.functional.conv2d(images, weights, padding=1)
+        if exchange:
+            dist.all_reduce(values)
+    dist.barrier()
+    return (time.perf_counter() - start) / times
 
 
 def training(network: str, out: Path) -> None:

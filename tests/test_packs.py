@@ -528,3 +528,23 @@ def test_transparent_images_are_trained_on_and_drawn(side: int, tmp_path: Path) 
     assert sparring.load(run.path).sample(3).shape == (3, side, side, 4)
     with Image.open(tmp_path / "run" / "samples" / "step-000002.png") as picture:
         assert picture.mode == "RGB"  # on white
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_each_of_several_processes_reads_its_own_images(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a set in a file: no image is read by two of them, and together they read what one process would."""
+    np.save(tmp_path / "a.npy", np.zeros((50, 4, 4), np.uint8))
+    images, read = Items(Packed(tmp_path / "a.npy")), list[int]()
+    get = Packed.__getitem__
+    monkeypatch.setattr(
+        Packed, "__getitem__", lambda self, numbers: (read.extend(numbers.tolist()), get(self, numbers))[1]
+    )
+    images.batch(8, Stream(0, "data", 3))
+    alone = read.copy()
+    read.clear()
+    for rank in range(count):
+        images.batch(8 // count, Stream(0, "data", 3).shared(rank, count))
+    assert read == alone
+    assert len(set(read)) == 8

@@ -289,7 +289,9 @@ class Game:
     def _is_one_stage(self, fake: Samples, labels: Labels | None) -> bool:
         """Whether one pass through the discriminator serves both players (`sparring.one_stage`)."""
         if self.simultaneous and self._judges_each_alone is None:
-            (couples,) = distributed.largest([not judges_each_alone(self.discriminator, fake, labels)])
+            with self._computing_in(fake):
+                alone = judges_each_alone(self.discriminator, fake, labels)
+            (couples,) = distributed.largest([not alone])
             self._judges_each_alone = not couples
         return self.simultaneous and bool(self._judges_each_alone)
 

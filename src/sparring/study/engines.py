@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from sparring.errors import UsageError
 
@@ -16,6 +16,7 @@ LOOKING_SECONDS = 0.5
 """How often a task on a cluster looks whether it was cancelled: in one long wait it would not hear of it."""
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Where trials are played.
 

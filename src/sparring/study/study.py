@@ -202,10 +202,7 @@ class Study:
 
     def _store(self, make: bool) -> Any:
         """Optuna's study; without `make`, None where nothing was begun."""
-        try:
-            import optuna
-        except ImportError:
-            raise UsageError("a study needs Optuna: pip install 'sparring[study]'") from None
+        optuna = _optuna()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         if not make and not (self.folder / "study.json").exists():
             return None
@@ -442,10 +439,18 @@ def _by_images(recipe: Recipe) -> float:
     return min(seconds, 60 * (recipe.minutes or math.inf)) * (1 + recipe.evaluation_share)
 
 
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise UsageError("a study needs Optuna: pip install 'sparring[study]'") from None
+    return optuna
+
+
 @contextmanager
 def _database_errors(url: str) -> Iterator[None]:
     """What a database refuses is told as bad use, whenever it does."""
-    import optuna
+    optuna = _optuna()
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
