@@ -47,6 +47,13 @@ def test_a_card_of_three_steps_is_bad_and_its_floor_good(tmp_path: Path) -> None
     assert run.summary().metrics["recall"] == figures["recall"].generated.value
 
 
+@pytest.fixture
+def short_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For cards whose divergence is not what is tested: most of their time goes into it."""
+    monkeypatch.setattr("sparring.evaluation.DIVERGENCE_STEPS", 20)
+
+
+@pytest.mark.usefixtures("short_divergence")
 def test_each_class_has_figures_of_its_own(tmp_path: Path) -> None:
     """Folders of dark, bright and few images: the floor of each class is good, and too small a class is left out."""
     generator = np.random.default_rng(0)
@@ -92,6 +99,7 @@ def test_fid_is_refused_where_it_means_nothing(tmp_path: Path) -> None:
         evaluate(run.path, n=3000, fid=True)
 
 
+@pytest.mark.usefixtures("short_divergence")
 def test_fid_takes_more_samples_than_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With another network in Inception's place."""
     inception = Extractor("inception", nn.Sequential(nn.Flatten(), nn.Linear(784, 20)))
