@@ -191,7 +191,8 @@ class Model:
         c: seconds an image of a process's part.
         latency: seconds of a sum of nothing, by the number of processes.
         bandwidth: bytes a second, likewise.
-        exchanged: bytes of each sum of a step.
+        sums: exchanged in a step.
+        exchanged: their bytes.
         pauses: seconds of evaluations and checkpoints, a step.
     """
 
@@ -199,8 +200,8 @@ class Model:
     c: float
     latency: dict[int, float]
     bandwidth: dict[int, float]
-    exchanged: Sequence[int]
     sums: float
+    exchanged: float
     pauses: float
 
     def compute(self, processes: int) -> float:
@@ -209,7 +210,7 @@ class Model:
 
     def communication(self, processes: int) -> float:
         """Seconds a step."""
-        return self.sums * self.latency[processes] + sum(self.exchanged) / self.bandwidth[processes]
+        return self.sums * self.latency[processes] + self.exchanged / self.bandwidth[processes]
 
 
 def fitted(network: str) -> Model:
@@ -222,7 +223,7 @@ def fitted(network: str) -> Model:
         latency[processes] = by_bytes[min(by_bytes)]
         bandwidth[processes] = max(by_bytes) / (by_bytes[max(by_bytes)] - latency[processes])
     paused = sum(started("pauses", network)) / EVERY
-    return Model(a, c, latency, bandwidth, [sum(exchanged) // 4], len(exchanged) / 4, paused)
+    return Model(a, c, latency, bandwidth, len(exchanged) / 4, sum(exchanged) / 4, paused)
 
 
 def here(rounds: int) -> None:
@@ -254,7 +255,7 @@ def here(rounds: int) -> None:
         bandwidth = ", ".join(f"{model.bandwidth[count] / 1e6:,.0f}" for count in COUNTS)
         print(
             f"| {network} | {1000 * model.a:.1f} | {1000 * model.c:.3f} | {model.sums:.0f} "
-            f"| {sum(model.exchanged) / 1e6:.2f} | {latency} | {bandwidth} |"
+            f"| {model.exchanged / 1e6:.2f} | {latency} | {bandwidth} |"
         )
 
 

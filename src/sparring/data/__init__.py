@@ -53,7 +53,7 @@ def open_dataset(
     if data in SOURCES:
         dataset = SOURCES[data].open()
     elif path := _path(data):
-        dataset = open_path(path, size, column, mirror, on_progress, dry=dry)
+        dataset = open_path(path, size, column, on_progress, dry=dry)
     else:
         raise UnknownNameError("data set (and no such file or folder)", data, SOURCES)
     if mirror:
@@ -82,9 +82,7 @@ def _path(data: str) -> Path | None:
 
 
 def _mirrored(source: Source) -> Source:
-    if not isinstance(source, Items) or source.mirrored or len(source.item_shape) != 3:
-        return source
-    return Items(source.items, source.item_labels, mirrored=True)
+    return source.with_mirror_images() if isinstance(source, Items) and len(source.item_shape) == 3 else source
 
 
 def resized(dataset: Dataset, size: int) -> Dataset:

@@ -68,7 +68,7 @@ def look_at(path: Path, column: str | None, on_progress: OnProgress) -> Survey |
 
 
 def open_path(
-    path: Path, size: int | None, column: str | None, mirror: bool, on_progress: OnProgress, *, dry: bool = False
+    path: Path, size: int | None, column: str | None, on_progress: OnProgress, *, dry: bool = False
 ) -> Dataset:
     """What lies at a path, one item in ten held out.
 
@@ -76,7 +76,6 @@ def open_path(
         path: an array file, a folder of idx files, or a collection of images.
         size: the side that images of a collection are brought to, in pixels; the largest that they fill if None.
         column: of a table, that holds the images.
-        mirror: whether each image comes a second time, with left and right exchanged.
         on_progress: is told how far it is.
         dry: whether collections are not packed: their images are black then.
 
@@ -85,23 +84,21 @@ def open_path(
     """
     collection = collection_at(path, column)
     if collection is not None:
-        return _open_collection(collection, size, mirror, on_progress, dry)
+        return _open_collection(collection, size, on_progress, dry)
     if path.is_dir():
         for name in FILES:
             check_within(path / name, path)
             check_within(path / f"{name}.gz", path)
         return open_idx(path, str(path))
     if path.suffix in {".npy", ".npz"}:
-        return _split(str(path), *read_arrays(path), mirror)
+        return _split(str(path), *read_arrays(path))
     raise DataError(
         f"{str(path)!r} is no data that can be read: give a folder of images, an archive of them "
         f"({', '.join(ARCHIVES)}), or a .parquet, .npy or .npz file"
     )
 
 
-def _open_collection(
-    collection: Collection, size: int | None, mirror: bool, on_progress: OnProgress, dry: bool
-) -> Dataset:
+def _open_collection(collection: Collection, size: int | None, on_progress: OnProgress, dry: bool) -> Dataset:
     found = surveyed(collection, on_progress)
     size = size or found.sizes[-1]
     images: Tensor | Packed
@@ -121,11 +118,11 @@ def _open_collection(
             ),
             stacklevel=2,
         )
-    dataset = _split(str(collection.path), images, labels, mirror, len(found.class_names))
+    dataset = _split(str(collection.path), images, labels, len(found.class_names))
     return replace(dataset, class_names=found.class_names, survey=found)
 
 
-def _split(name: str, items: Tensor | Packed, labels: Tensor | None, mirror: bool, num_classes: int = 0) -> Dataset:
+def _split(name: str, items: Tensor | Packed, labels: Tensor | None, num_classes: int = 0) -> Dataset:
     if len(items) < 2:
         raise DataError(f"{name!r} holds {len(items)} items, and a training needs at least a few hundred")
     try:
@@ -134,8 +131,7 @@ def _split(name: str, items: Tensor | Packed, labels: Tensor | None, mirror: boo
         raise DataError(f"{name!r}: {error}") from error
     is_heldout = _is_heldout(labels, len(items))
     train, heldout = (
-        Items(items, labels, part.nonzero().flatten(), mirror and len(items.shape) == 4, num_classes)
-        for part in (~is_heldout, is_heldout)
+        Items(items, labels, part.nonzero().flatten(), num_classes=num_classes) for part in (~is_heldout, is_heldout)
     )
     scale = items.square().mean().sqrt().item() if isinstance(items, Tensor) and items.is_floating_point() else 1.0
     return Dataset(name, train, heldout, scale or 1.0)

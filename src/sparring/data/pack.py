@@ -278,11 +278,11 @@ def _is_whole(folder: Path, manifest: Manifest, collection: Collection) -> bool:
         return False
     if (manifest.class_names and not (folder / "labels.npy").exists()) or not (folder / "images.npy").exists():
         return False
-    blocks = list(zip(_blocks(folder), manifest.checksums, strict=False))
+    blocks = _blocks(folder)
     stride = max(1, len(blocks) // MAX_CHECKED)
     chosen = {*range(0, len(blocks), stride), len(blocks) - 1}  # the last one is that of the labels
-    are_all = len(_blocks(folder)) == len(manifest.checksums)
-    if are_all and all(_checksum(*blocks[number][0]) == blocks[number][1] for number in chosen):
+    are_all = len(blocks) == len(manifest.checksums)
+    if are_all and all(_checksum(*blocks[number]) == manifest.checksums[number] for number in chosen):
         return True
     warnings.warn(SparringWarning(f"the pack {folder} was damaged: it is made anew"), stacklevel=2)
     return False

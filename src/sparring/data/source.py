@@ -122,6 +122,13 @@ class Items(Source):
         other.item_labels, other.class_shares = item_labels, _shares(item_labels)
         return other
 
+    def with_mirror_images(self) -> "Items":
+        """The same images, and each a second time with left and right exchanged."""
+        other = copy.copy(self)
+        other.mirrored, other.num_items, other._order = True, 2 * self._count, None
+        other.item_labels = None if self.item_labels is None else self.item_labels[: self._count].repeat(2)
+        return other
+
     def resized(self, side: int) -> "Items":
         """The same images, their middle squares brought to side × side pixels (bilinear, antialiased).
 
