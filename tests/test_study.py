@@ -1,5 +1,6 @@
 """Studies: what a file may say, what comparisons are worth, and that nothing is lost or repeated."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -9,8 +10,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -436,11 +439,24 @@ def test_a_study_is_played_once_and_grows(tmp_path: Path) -> None:
     assert made.path.read_text() == made.text
 
 
-def command(*arguments: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "sparring", "study", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+Command = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def command() -> Iterator[Command]:
+    """`sparring study` in a process of its own, which is killed where the test does not see to its end."""
+    with contextlib.ExitStack() as stack:
+
+        def command(*arguments: str | Path) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "sparring", "study", *map(str, arguments)],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )  # fmt: skip
+            stack.enter_context(process)  # closes its pipes, and waits
+            stack.callback(process.kill)
+            return process
+
+        yield command
 
 
 def wait_until(holds: Callable[[], object], process: subprocess.Popen[str]) -> None:
@@ -451,7 +467,7 @@ def wait_until(holds: Callable[[], object], process: subprocess.Popen[str]) -> N
         time.sleep(0.05)
 
 
-def test_a_study_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_study_that_is_killed_goes_on_where_it_was(tmp_path: Path, command: Command) -> None:
     """kill -9: its trials save and stop, the next one ends them from there, and all is as if nothing had happened."""
     text = ONE.format(steps=1500) + "log_steps = 10\n"
     undisturbed, disturbed = (Study(written(tmp_path, text, f"{name}.toml")) for name in ("undisturbed", "disturbed"))
@@ -476,13 +492,29 @@ def test_a_study_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     assert steps == sorted(set(steps))
 
 
-def test_a_second_study_on_the_file_is_refused(tmp_path: Path) -> None:
+def test_a_second_study_on_the_file_is_refused(tmp_path: Path, command: Command) -> None:
     study = Study(written(tmp_path, ONE.format(steps=5)))
     with study._locked():
         second = command(study.file)
         _, errors = second.communicate(timeout=300)
     assert errors.startswith("sparring: another process plays the study")
     assert second.returncode == 2
+
+
+def test_studies_that_begin_at_once_share_a_new_database(tmp_path: Path) -> None:
+    """Each makes what it does not find, and another may have made it in between (unless it looks again, most are refused)."""
+    num_studies = 4
+    for attempt in range(4):
+        text = f'storage = "sqlite:///all-{attempt}.db"\n' + ONE.format(steps=5)
+        studies = [Study(written(tmp_path, text, f"{attempt}-{number}.toml")) for number in range(num_studies)]
+        ready = threading.Barrier(num_studies)
+
+        def begin(study: Study, ready: threading.Barrier = ready) -> str:
+            ready.wait()
+            return str(study._store(make=True).study_name)
+
+        with ThreadPoolExecutor(num_studies) as pool:
+            assert list(pool.map(begin, studies)) == [study.file.stem for study in studies]
 
 
 def test_a_worker_that_dies_goes_on(tmp_path: Path) -> None:
@@ -518,7 +550,7 @@ def test_a_worker_that_always_dies_is_a_trial_that_failed(tmp_path: Path) -> Non
     assert "its process died" in report(study).text
 
 
-def test_a_signal_stops_a_study_after_saving(tmp_path: Path) -> None:
+def test_a_signal_stops_a_study_after_saving(tmp_path: Path, command: Command) -> None:
     study = Study(written(tmp_path, ONE.format(steps=10**6)))
     process = command(study.file, "--workers", "2")
     wait_until((study.trial_folder(0) / "run" / "log.jsonl").exists, process)
@@ -595,7 +627,7 @@ def test_a_cluster_that_is_not_there_is_named() -> None:
         Cluster(f"127.0.0.1:{port}")
 
 
-def test_a_study_on_ray(tmp_path: Path) -> None:
+def test_a_study_on_ray(tmp_path: Path, command: Command) -> None:
     """A real cluster, of this machine alone. Stopped, what plays saves at once and not at its end."""
     text = ONE.replace("steps = {steps}\n", "") + "[grid]\nsteps = [5, 1000000]\n"
     study = Study(written(tmp_path, text))

@@ -206,9 +206,10 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         if not make and not (self.folder / "study.json").exists():
             return None
-        name, own = self.file.stem, self._identity()
+        name = self.file.stem
         with _database_errors(self._url):
-            storage = optuna.storages.RDBStorage(self._url)
+            storage = _opened(self._url)
+            own = self._identity()  # from now on others look into the database, so its tables are made before
             if not make and name not in optuna.get_all_study_names(storage):
                 return None
             store = optuna.create_study(
@@ -445,6 +446,19 @@ def _optuna() -> Any:
     except ImportError:
         raise UsageError("a study needs Optuna: pip install 'sparring[study]'") from None
     return optuna
+
+
+def _opened(url: str, num_attempts: int = 50) -> Any:
+    """The database, with its tables; where others make them at the same time, one is refused, and looks again."""
+    from sqlalchemy.exc import DBAPIError, IntegrityError
+
+    try:
+        return _optuna().storages.RDBStorage(url)
+    except DBAPIError as error:
+        is_race = isinstance(error, IntegrityError) or "already exists" in str(error)
+        if not is_race or num_attempts == 1:
+            raise
+    return _opened(url, num_attempts - 1)
 
 
 @contextmanager
