@@ -502,7 +502,7 @@ def test_a_second_study_on_the_file_is_refused(tmp_path: Path, command: Command)
 
 
 def test_studies_that_begin_at_once_share_a_new_database(tmp_path: Path) -> None:
-    """Each makes what it does not find, and another may have made it in between (unless it looks again, most are refused)."""
+    """Each makes what it does not find, and another may have made it in between: most are refused once."""
     num_studies = 4
     for attempt in range(4):
         text = f'storage = "sqlite:///all-{attempt}.db"\n' + ONE.format(steps=5)
