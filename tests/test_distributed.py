@@ -38,7 +38,7 @@ def weights(objective: str, penalty: str) -> list[Tensor]:
     normalized = not PENALTIES[penalty].per_sample
     with Stream(0, "networks").as_default():
         generator = nn.Sequential(nn.Linear(4, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Unflatten(1, (6, 2, 2)),
-                                  nn.ConvTranspose2d(6, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.Tanh(),
+                                  nn.ConvTranspose2d(6, 4, 4, 2, 1), nn.Tanh(),
                                   nn.ConvTranspose2d(4, 1, 4, 2, 1))  # fmt: skip
         discriminator = nn.Sequential(nn.Conv2d(1, 4, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(4, 6, 4, 2, 1),
                                       nn.BatchNorm2d(6) if normalized else nn.Identity(), nn.LeakyReLU(0.2),
@@ -50,8 +50,8 @@ def weights(objective: str, penalty: str) -> list[Tensor]:
         discriminator,
         objective=objective,
         penalties=[PENALTIES[penalty]()],
-        generator_optimizer=torch.optim.SGD(generator.parameters(), 0.05),
-        discriminator_optimizer=torch.optim.SGD(discriminator.parameters(), 0.05),
+        generator_optimizer=torch.optim.SGD(generator.parameters(), 0.02),
+        discriminator_optimizer=torch.optim.SGD(discriminator.parameters(), 0.02),
         discriminator_steps=2 if objective == "wasserstein" else 1,
         simultaneous=objective in ("relativistic", "hinge"),
         clip_gradients=5.0,

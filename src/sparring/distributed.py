@@ -24,6 +24,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from sparring.errors import ProcessError, UsageError
 
@@ -33,6 +34,8 @@ PATIENCE = timedelta(minutes=30)
 """So long a process waits for another, which may be reading data, measuring or saving, before it takes it for dead."""
 SAVING_SECONDS = 300
 """So long a process that was told to stop has for it."""
+SMALL_BYTES = 2**20
+"""So much, of all processes together, is gathered and added up by each: gloo's sum sends many more messages for it."""
 
 
 def launch(processes: int, *arguments: str) -> int:
@@ -152,8 +155,8 @@ def deviation(values: Tensor) -> Tensor:
     """
     if count() == 1:
         return values.std()
-    (center,) = mean([values.mean()])
-    (variance,) = mean([(values - center).square().mean()])
+    variances, means = _of_all(torch.stack(torch.var_mean(values, correction=0))).unbind(1)
+    variance = (variances + (means - means.mean()).square()).mean()
     n = values.numel() * count()
     return (variance * n / (n - 1)).sqrt()
 
@@ -162,10 +165,7 @@ def largest(numbers: Sequence[float]) -> list[float]:
     """Of each number the largest that a process has, so that all decide alike."""
     if count() == 1:
         return list(numbers)
-    shared = torch.tensor(numbers, dtype=torch.float64)
-    with _reaching_others():
-        dist.all_reduce(shared, dist.ReduceOp.MAX)
-    return cast(list[float], shared.tolist())
+    return cast(list[float], _gathered(torch.tensor(numbers, dtype=torch.float64)).amax(0).tolist())
 
 
 def by_the_first(make: Callable[[], T]) -> T:
@@ -241,15 +241,16 @@ class _SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
         samples = samples.to(self.weight.dtype)  # under autocast sums of bfloat16 would lose digits
         each = [0, *range(2, samples.ndim)]
         shape = (1, -1, *[1] * (samples.ndim - 2))
-        mean = _mean(samples.mean(each)).view(shape)
-        variance = _mean((samples - mean).square().mean(each)).view(shape)
+        variances, means = _of_all(torch.stack(torch.var_mean(samples, each, correction=0))).unbind(1)
+        mean = means.mean(0)
+        variance = (variances + (means - mean).square()).mean(0)
         n = samples.numel() // samples.shape[1] * count()
         with torch.no_grad():
             self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean.flatten(), self.momentum)
-            self.running_var.lerp_(variance.flatten() * n / (n - 1), self.momentum)
-        scale = torch.rsqrt(variance + self.eps) * self.weight.view(shape)
-        return torch.addcmul(self.bias.view(shape) - mean * scale, samples, scale).to(given)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * n / (n - 1), self.momentum)
+        scale = torch.rsqrt(variance + self.eps) * self.weight
+        return torch.addcmul((self.bias - mean * scale).view(shape), samples, scale.view(shape)).to(given)
 
 
 class _Sum(torch.autograd.Function):
@@ -266,15 +267,27 @@ class _Sum(torch.autograd.Function):
         return _Sum.apply(slopes[0])  # type: ignore[no-untyped-call]
 
 
-def _mean(values: Tensor) -> Tensor:
-    """Over the processes, with a graph."""
-    total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
-    return total / count()
+def _of_all(values: Tensor) -> Tensor:
+    """What each process has, [processes, ...], with a graph: a sum in which each fills its own row."""
+    rows: Tensor = _Sum.apply(pad(values[None], (*[0, 0] * values.ndim, rank(), count() - 1 - rank())))  # type: ignore[no-untyped-call]
+    return rows
 
 
 def _add_up(values: Tensor) -> None:
+    """Σ over the processes, in place; in the same order in all of them, so that they have the same bits."""
+    if values.is_cpu and values.nbytes * count() <= SMALL_BYTES:
+        values.copy_(_gathered(values).sum(0))
+        return
     with _reaching_others():
         dist.all_reduce(values)
+
+
+def _gathered(values: Tensor) -> Tensor:
+    """What each process has, [processes, ...]."""
+    rows = values.new_empty(count(), *values.shape)
+    with _reaching_others():
+        dist.all_gather(list(rows), values.contiguous())
+    return rows
 
 
 def _give_out(made: list[Any]) -> None:
