@@ -6,14 +6,17 @@ import pickle
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 from float64 import played
 from torch import Tensor, nn
+from torch.distributed import distributed_c10d
 
 import sparring
 from sparring import distributed
@@ -85,6 +88,14 @@ def operations() -> list[object]:
     except (ZeroDivisionError, sparring.ProcessError) as error:
         failed = type(error).__name__
     return [distributed.deviation(rows).item(), *distributed.mean([rows.sum(0)]), largest, first, rank, failed]
+
+
+def preparations() -> list[bool]:
+    """What the first process makes while the others wait, longer than they would within a step."""
+    distributed_c10d._set_pg_timeout(timedelta(seconds=0.5), None)
+    made = [distributed.by_the_first(lambda: time.sleep(1.5) is None)]
+    distributed.meet()
+    return made
 
 
 def threads_of_groups() -> list[str]:
@@ -164,6 +175,11 @@ def test_the_collective_operations(tmp_path: Path) -> None:
         assert made[3] == {"made by": 0}
         assert made[4] == rank
         assert made[5] == ("ZeroDivisionError" if rank == 0 else "ProcessError")
+
+
+def test_preparations_may_take_longer_than_a_step(tmp_path: Path) -> None:
+    """Silence is the thing under test, and nothing but time tells when it was long enough."""
+    assert play("preparations", 2, tmp_path) == [[True], [True]]
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

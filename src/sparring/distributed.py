@@ -15,11 +15,13 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -31,7 +33,10 @@ from sparring.errors import ProcessError, UsageError
 T = TypeVar("T")
 
 PATIENCE = timedelta(minutes=30)
-"""So long a process waits for another, which may be reading data, measuring or saving, before it takes it for dead."""
+"""So long a process waits for another, which may be measuring or saving, before it takes it for dead."""
+PREPARING = timedelta(days=7)
+"""So long it waits for one that prepares: packing a large set takes hours. One that dies is noticed at once anyway."""
+LOOKING_SECONDS = 0.02
 SAVING_SECONDS = 300
 """So long a process that was told to stop has for it."""
 SMALL_BYTES = 2**20
@@ -58,7 +63,7 @@ def launch(processes: int, *arguments: str) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the processes say what happens to them
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // processes)))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVING_SECONDS))
     folder = TemporaryDirectory()
     config = LaunchConfig(
@@ -87,6 +92,11 @@ def launch(processes: int, *arguments: str) -> int:
     return 0
 
 
+def num_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def rank() -> int:
     """The number of this process, from 0; the first one writes."""
     return dist.get_rank() if count() > 1 else 0
@@ -98,6 +108,7 @@ def count() -> int:
 
 
 _APART: list[None] = []
+_PREPARING: list[dist.ProcessGroup] = []  # of all processes, where `joined` made it
 
 
 @contextmanager
@@ -122,18 +133,55 @@ def joined() -> Iterator[None]:
     # that lives until Python ends abort the process now and then.
     importlib.import_module("torch.distributed.nn")
     with _reaching_others():
-        # The launcher's store outlives a restart, and would give out the addresses of processes that have died.
         store, rank, processes = next(dist.rendezvous("env://", timeout=PATIENCE))  # type: ignore[attr-defined]
-        store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)  # type: ignore[attr-defined]
+        store = dist.PrefixStore(_name_of_start(store, rank, processes), store)  # type: ignore[attr-defined]
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=processes, timeout=PATIENCE)
+        _PREPARING.append(cast(dist.ProcessGroup, dist.new_group(timeout=PREPARING, backend="gloo")))
     try:
         yield
-        with _reaching_others():
-            dist.barrier()  # the first one may still be saving
+        meet()  # the first one may still be saving
     finally:
+        _PREPARING.clear()
         with suppress(RuntimeError):  # where another one died
             dist.destroy_process_group()
+
+
+def _name_of_start(store: dist.Store, rank: int, processes: int) -> str:  # type: ignore[name-defined]
+    """A name that the processes of this start share, and none of an earlier one.
+
+    The launcher's store outlives a restart, with what the dead have left in it, and the launchers of several hosts do
+    not count restarts alike. So each of the others calls by a name of its own, and the first one answers every call
+    until all have come: to those of the dead too, whom nobody confirms.
+    """
+    own = uuid4().hex
+    if rank > 0:
+        store.set(f"call/{rank}", own)
+        start = cast(bytes, store.get(f"answer/{own}")).decode()
+        store.set(f"confirmed/{start}/{rank}", "")
+        return start
+    missing, until = set(range(1, processes)), time.monotonic() + PATIENCE.total_seconds()
+    while missing:
+        if time.monotonic() > until:
+            raise RuntimeError(f"{len(missing)} of {processes} processes did not come")
+        for other in missing:
+            if store.check([f"call/{other}"]):
+                store.set(f"answer/{store.get(f'call/{other}').decode()}", own)
+        missing = {other for other in missing if not store.check([f"confirmed/{own}/{other}"])}
+        time.sleep(LOOKING_SECONDS)
+    return own
+
+
+def is_restarted() -> bool:
+    """Whether `torchrun` starts this training again: on the host of one that died, which counts it."""
+    return largest([float(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))]) != [0.0]
+
+
+def meet() -> None:
+    """Wait for all processes, which may be preparing or saving."""
+    if count() > 1:
+        with _reaching_others():
+            dist.barrier(_PREPARING[0] if _PREPARING else None)
 
 
 def mean(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -292,7 +340,7 @@ def _gathered(values: Tensor) -> Tensor:
 
 def _give_out(made: list[Any]) -> None:
     with _reaching_others():
-        dist.broadcast_object_list(made, device=torch.device("cpu"))
+        dist.broadcast_object_list(made, group=_PREPARING[0] if _PREPARING else None, device=torch.device("cpu"))
 
 
 @contextmanager

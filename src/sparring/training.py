@@ -1,6 +1,7 @@
 """`train` and `resume`: from a recipe to a run, in one call."""
 
 import os
+import shutil
 import signal
 import warnings
 from collections.abc import Callable
@@ -115,7 +116,8 @@ def play(recipe: Recipe, out: Path | None, audience: Audience = NOBODY) -> tuple
     """Train by a recipe, and tell how it ended as well."""
     with distributed.joined():
         recipe, dataset = _resolved(recipe, audience.on_work)
-        again, ended = distributed.by_the_first(lambda: _restarted(out, recipe))
+        is_restarted = distributed.is_restarted()
+        again, ended = distributed.by_the_first(lambda: _restarted(out, recipe, is_restarted))
         if again and ended:
             return again, ended
         if again:
@@ -129,15 +131,24 @@ def play(recipe: Recipe, out: Path | None, audience: Audience = NOBODY) -> tuple
             run.unlock()
 
 
-def _restarted(out: Path | None, recipe: Recipe) -> tuple[Run | None, Outcome | None]:
+def _restarted(out: Path | None, recipe: Recipe, is_restarted: bool) -> tuple[Run | None, Outcome | None]:
     """The run that `torchrun` starts again, if it does; and how it ended, if only a process failed after that."""
     if out is None and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")):
         raise UsageError("torchrun --max-restarts must find the run again: give --out")
-    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-    if out is None or not again or not (out / "recipe.json").exists() or not Run(out).is_of_this_launch(recipe):
+    if out is None or not is_restarted or not (out / "recipe.json").exists() or not Run(out).is_of_this_launch(recipe):
+        return None, None
+    if forgotten(Run(out)):
         return None, None
     summary = Run(out).summary()
     return Run(out), Outcome("finished", summary.reason) if summary.status == "finished" else None
+
+
+def forgotten(run: Run) -> bool:
+    """Remove a run that was killed before its first checkpoint: there is nothing to go on from."""
+    if checkpoint.saved(run.checkpoints):
+        return False
+    shutil.rmtree(run.path, ignore_errors=True)
+    return True
 
 
 def _resolved(recipe: Recipe, on_work: OnWork) -> tuple[Recipe, Dataset]:
@@ -150,7 +161,9 @@ def _resolved(recipe: Recipe, on_work: OnWork) -> tuple[Recipe, Dataset]:
         return resolved
 
     resolved = distributed.by_the_first(first)
-    return resolved, opened[0] if opened else resolve(resolved)[1]
+    dataset = opened[0] if opened else resolve(resolved)[1]
+    distributed.meet()  # of several machines, each packs the data for itself
+    return resolved, dataset
 
 
 def _begun(out: Path | None, recipe: Recipe) -> Run:

@@ -13,6 +13,7 @@ from sparring.run import Run
 
 from .conftest import TRAIN, Start, begin, end
 from .test_kills import contents
+from .test_processes import OPTIONS as FEW_STEPS
 from .test_processes import TORCHRUN
 
 PORT = 29_533
@@ -21,6 +22,19 @@ OPTIONS = (
     *TRAIN, "--steps", str(STEPS), "--seed", "3", "--set", "sample_steps=100", "--set", "checkpoint_steps=50",
     "--out", "run",
 )  # fmt: skip
+KILLED_ONCE = """
+import os, pathlib, signal
+from sparring.game import Game
+from sparring.cli import main
+step, killed = Game.step, pathlib.Path("killed")
+def disturbed(self, *args):
+    if os.environ["RANK"] == "1" and self.steps == 70 and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *args)
+Game.step = disturbed
+main()
+"""
 CUT_SECONDS = 5.0
 """The network is the thing under test here, and nothing tells when a silence was long enough."""
 
@@ -52,15 +66,15 @@ class Hosts:
         """Of the second host: up or down."""
         _ip("-n", self.names[1], "link", "set", self.links[1], state)
 
-    def torchrun(self, start: Start, number: int) -> subprocess.Popen[str]:
+    def torchrun(self, start: Start, number: int, processes: int, *command: str) -> subprocess.Popen[str]:
         """The training's part on one host."""
         options = (
-            "--nnodes=2", "--nproc-per-node=2", "--max-restarts=2", "--rdzv-backend=c10d", "--rdzv-id=test",
+            "--nnodes=2", f"--nproc-per-node={processes}", "--max-restarts=2", "--rdzv-backend=c10d", "--rdzv-id=test",
             f"--rdzv-endpoint=10.77.0.1:{PORT}", f"--local-addr=10.77.0.{number + 1}",
-            f"--rdzv-conf=is_host={number == 0}", "-m", "sparring",
+            f"--rdzv-conf=is_host={number == 0}",
         )  # fmt: skip
         inside = ("ip", "netns", "exec", self.names[number], "env", f"GLOO_SOCKET_IFNAME={self.links[number]}")
-        return start(*options, *OPTIONS, code=TORCHRUN, prefix=inside)
+        return start(*options, *command, code=TORCHRUN, prefix=inside)
 
 
 def _ip(*arguments: str) -> None:
@@ -95,7 +109,7 @@ def wait_for(run: Path, step: int, *processes: subprocess.Popen[str]) -> None:
 
 def test_a_host_is_cut_off_and_comes_back(hosts: Hosts, start: Start, tmp_path: Path) -> None:
     """What was sent is sent again: the bytes are those of four processes on one host, whom nothing disturbed."""
-    both = [hosts.torchrun(start, number) for number in (0, 1)]
+    both = [hosts.torchrun(start, number, 2, "-m", "sparring", *OPTIONS) for number in (0, 1)]
     wait_for(tmp_path / "run", 150, *both)
     hosts.set_link("down")
     time.sleep(CUT_SECONDS)
@@ -111,3 +125,17 @@ def test_a_host_is_cut_off_and_comes_back(hosts: Hosts, start: Start, tmp_path: 
     assert alone.returncode == 0, alone.stderr
     assert contents(tmp_path / "run") == contents(tmp_path / "alone" / "run")
     assert Run(tmp_path / "run").summary().status == "finished"
+
+
+def test_a_process_of_the_second_host_dies(hosts: Hosts, start: Start, tmp_path: Path) -> None:
+    """Both launchers start again, though only one of them counts it, and the first process finds its run."""
+    (tmp_path / "killed_once.py").write_text(KILLED_ONCE)
+    both = [hosts.torchrun(start, number, 1, "killed_once.py", *FEW_STEPS) for number in (0, 1)]
+    for process in both:
+        ended = end(process)
+        assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "killed").exists()
+    (tmp_path / "alone").mkdir()
+    alone = end(begin(tmp_path / "alone", *FEW_STEPS, "--processes", "2"))
+    assert alone.returncode == 0, alone.stderr
+    assert contents(tmp_path / "run") == contents(tmp_path / "alone" / "run")

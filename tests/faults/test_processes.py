@@ -33,6 +33,19 @@ Game.step = disturbed
 main()
 """
 """What happens to one of the processes."""
+AT_THE_FIRST_CHECKPOINT = """
+import os, pathlib, signal
+from sparring import checkpoint
+from sparring.cli import main
+save, killed = checkpoint.save, pathlib.Path("killed")
+def disturbed(*args):
+    if not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return save(*args)
+checkpoint.save = disturbed
+main()
+"""
 LIMIT_SECONDS = 120
 """In which all processes end after one died, on busy machines too."""
 
@@ -75,6 +88,16 @@ def test_torchrun_starts_it_again(rank: int, start: Start, undisturbed: dict[str
     """Fault 10: the same command, started again, goes on with the run that it finds."""
     ended = torchrun(start, tmp_path, rank, "SIGKILL", restarts=1)
     assert ended.returncode == 0, ended.stderr
+    assert contents(tmp_path / "run") == undisturbed
+
+
+def test_one_dies_before_the_first_checkpoint(start: Start, undisturbed: dict[str, object], tmp_path: Path) -> None:
+    """There is nothing to go on from: it begins anew."""
+    (tmp_path / "disturbed.py").write_text(AT_THE_FIRST_CHECKPOINT)
+    options = ("--standalone", "--nproc-per-node=2", "--max-restarts=1", "disturbed.py")
+    ended = end(start(*options, *OPTIONS, code=TORCHRUN))
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "killed").exists()
     assert contents(tmp_path / "run") == undisturbed
 
 

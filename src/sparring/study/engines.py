@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
+from sparring.distributed import num_cores
 from sparring.errors import UsageError
 
 CONNECTING_SECONDS = 10.0
@@ -48,7 +49,7 @@ class Local:
     """
 
     def __init__(self, places: int | None = None) -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = num_cores()
         if places is not None and places < 1:
             raise UsageError(f"--workers must be at least 1, and is {places}")
         self.places = places or cores

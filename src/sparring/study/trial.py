@@ -6,7 +6,6 @@ outlives the study that began it.
 """
 
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -15,13 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sparring import checkpoint
 from sparring.errors import DivergenceError, UsageError
 from sparring.evaluation import evaluate
 from sparring.files import read_json, write_json
 from sparring.run import Run
 from sparring.study.plan import recipe_of
-from sparring.training import play, play_on
+from sparring.training import forgotten, play, play_on
 
 LOCK_SECONDS = 0.2
 
@@ -102,8 +100,7 @@ def _measured(run: Run, task: Task) -> tuple[int, float | None]:
     """Play to the end; the exit code, and the figure of the card unless a signal stopped it."""
     while run.path.exists() and run.is_locked():  # by the same trial of a study that was killed, which is saving
         time.sleep(LOCK_SECONDS)
-    if not checkpoint.saved(run.checkpoints):  # a run that was killed before its first one has nothing to go on from
-        shutil.rmtree(run.path, ignore_errors=True)
+    if forgotten(run):
         _, outcome = play(recipe_of(task.settings, task.seed), run.path)
     elif run.summary().status != "finished":
         _, outcome = play_on(run.path, None, None, None)
