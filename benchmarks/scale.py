@@ -65,13 +65,17 @@ def part(network: str, out: Path) -> None:
 
     dist.init_process_group("fake", rank=0, world_size=2, store=FakeStore())  # its sums are nothing and take no time
     exchanged: list[int] = []
-    add_up = dist.all_reduce
+    add_up, gather = dist.all_reduce, dist.all_gather
 
-    def counted(values: torch.Tensor, *others: Any) -> None:
+    def counted_sum(values: torch.Tensor) -> None:
         exchanged.append(values.nbytes)
-        add_up(values, *others)
+        add_up(values)
 
-    dist.all_reduce = counted  # type: ignore[assignment]
+    def counted_gather(rows: list[torch.Tensor], values: torch.Tensor) -> None:
+        exchanged.append(values.nbytes)
+        gather(rows, values)
+
+    dist.all_reduce, dist.all_gather = counted_sum, counted_gather  # type: ignore[assignment]
     seconds: dict[int, list[float]] = {}
     trainers = {images: build(*opened(network, 2 * images)) for images in (BATCH, BATCH // 2, BATCH // 4)}
     for _ in range(4):
@@ -80,6 +84,7 @@ def part(network: str, out: Path) -> None:
     exchanged.clear()
     for _ in range(4):  # some penalties come every fourth step
         trainers[BATCH].game.step(_real(trainers[BATCH]))
+        trainers[BATCH]._agreed([])
     out.write_text(json.dumps([{images: min(each[1:]) for images, each in seconds.items()}, exchanged]))
 
 
@@ -98,8 +103,8 @@ def sums(out: Path) -> None:
     """Seconds of a sum over the processes by its bytes, between pieces of work as in a step: who waits must wake up."""
     found = {}
     with distributed.joined():
-        for count in (16, 2**12, 2**16, 2**20):
-            values, times = torch.ones(count), 400 if count < 2**14 else 40
+        for count in (16, 2**12, 2**16, 2**18):
+            values, times = torch.ones(count), 400 if count < 2**14 else 80
             both, work = _between_work(values, times, exchange=True), _between_work(values, times, exchange=False)
             found[values.nbytes] = both - work
         if distributed.rank() == 0:
@@ -113,7 +118,8 @@ def _between_work(values: torch.Tensor, times: int, exchange: bool) -> float:
     for _ in range(times):
         torch.nn.functional.conv2d(images, weights, padding=1)
         if exchange:
-            dist.all_reduce(values)
+            distributed._add_up(values)
+            values.fill_(1)
     dist.barrier()
     return (time.perf_counter() - start) / times
 

@@ -250,7 +250,7 @@ def _alone(place: Path) -> Iterator[None]:
             clear_leftovers(place)
             yield
     except OSError as error:
-        raise UsageError(
+        raise DataError(
             f"cannot write into {place}, where images are packed: {error.strerror or error}: free some space, or set "
             "SPARRING_CACHE to another folder"
         ) from error

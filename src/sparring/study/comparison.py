@@ -14,6 +14,9 @@ from statistics import fmean, stdev
 from sparring.errors import UsageError
 from sparring.metrics import Estimate
 
+ROUNDING = 1e-6
+"""Figures are of single precision in part: so little of them says nothing."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -60,8 +63,8 @@ def compare(values: dict[str, dict[int, float]], *, less_is_better: bool) -> lis
 
     With n differences of mean d and standard deviation s, t = d / (s/√n) has Student's distribution with n − 1
     degrees of freedom where both are equally good. Read the other way round, under a flat prior for the mean and one
-    ∝ 1/σ for the deviation, it is the distribution of the true mean around d. Where s is 0, as that of rounded figures
-    can be, the sign test takes its place: p = 2 / 2ⁿ.
+    ∝ 1/σ for the deviation, it is the distribution of the true mean around d. Where s is 0 up to rounding, as that of
+    shares such as 17/20 can be, the sign test takes its place: p = 2 / 2ⁿ.
 
     Args:
         values: of each setting by its name, by seed; pairs with fewer than two seeds in common are left out.
@@ -79,17 +82,20 @@ def compare(values: dict[str, dict[int, float]], *, less_is_better: bool) -> lis
     for first, second in combinations(values, 2):
         seeds = sorted(values[first].keys() & values[second].keys())
         if len(seeds) >= 2:
-            differences = [values[first][seed] - values[second][seed] for seed in seeds]
-            found.append(_compared(first, second, differences, less_is_better))
+            pairs = [(values[first][seed], values[second][seed]) for seed in seeds]
+            found.append(_compared(first, second, pairs, less_is_better))
     corrected = holm([pair.p_value for pair in found])
     return [Comparison(**(vars(pair) | {"p_value": p_value})) for pair, p_value in zip(found, corrected, strict=True)]
 
 
-def _compared(first: str, second: str, differences: list[float], less_is_better: bool) -> Comparison:
+def _compared(first: str, second: str, pairs: list[tuple[float, float]], less_is_better: bool) -> Comparison:
     from scipy.stats import t
 
+    differences = [one - other for one, other in pairs]
     n, mean, deviation = len(differences), fmean(differences), stdev(differences)
-    if deviation == 0:  # the same on every seed, as rounded figures can be: by their signs alone
+    rounding = ROUNDING * max(abs(value) for pair in pairs for value in pair)
+    if deviation <= rounding:  # the same on every seed: by their signs alone
+        mean = mean if abs(mean) > rounding else 0.0
         chance = 0.5**n
         better = 0.5 if mean == 0 else 1 - chance if (mean < 0) == less_is_better else chance
         effect = math.copysign(math.inf, mean) if mean else 0.0

@@ -107,7 +107,11 @@ class Cluster:
         return self._play.remote(folder, self.threads)
 
     def ended(self, trial: Any) -> int | None:
-        """Its exit code; that of SIGKILL where its machine died."""
+        """Its exit code; that of SIGKILL where its machine died.
+
+        Raises:
+            UsageError: where a machine does not see the study's folder, or has no sparring.
+        """
         done, _ = self._ray.wait([trial], timeout=0)
         if not done:
             return None
@@ -115,6 +119,9 @@ class Cluster:
             return int(self._ray.get(trial))
         except self._ray.exceptions.TaskCancelledError:
             return 128 + signal.SIGTERM
+        except self._ray.exceptions.RayTaskError as error:  # before it began a process
+            reason = str(error).strip().splitlines()[-1]
+            raise UsageError(f"a machine of the Ray cluster cannot play: {reason}") from error
         except self._ray.exceptions.RayError:
             return -signal.SIGKILL
 

@@ -160,8 +160,8 @@ class Plan:
             raise UsageError(f"the hours of a search must be greater than 0, and are {self.search.hours}")
         if empty := [name for name, space in self.search.space.items() if space == []] if self.search else []:
             raise UsageError(f"the search is empty: {empty[0]} has no values")
-        if min(self.each_seed, default=0) < 0:
-            raise UsageError(f"seeds must be at least 0: {self.each_seed}")
+        if not all(0 <= seed < 2**63 for seed in self.each_seed):
+            raise UsageError(f"seeds must be at least 0 and less than 2⁶³: {self.each_seed}")
         if self.search is None and not self.each_seed:
             raise UsageError("the study is empty: seeds must be at least 1, or a list of some")
         if len(set(self.each_seed)) < len(self.each_seed):
@@ -174,6 +174,10 @@ class Plan:
         named = [(cell.data, cell.name) for cell in self.cells]
         if twice := sorted({name for data, name in named if named.count((data, name)) > 1}):
             raise UsageError(f"two settings are both {twice[0]!r}: leave one away")
+        played: dict[str, str] = {}
+        for cell in self.cells:
+            if (other := played.setdefault(json.dumps(cell.settings, sort_keys=True), cell.name)) != cell.name:
+                raise UsageError(f"{other!r} and {cell.name!r} are the same settings: leave one away")
 
     @property
     def each_seed(self) -> list[int]:
@@ -255,6 +259,9 @@ def recipe_of(settings: Settings, seed: int) -> Recipe:
     others = {name: value for name, value in settings.items() if name not in ("data", "recipe")}
     if "seed" in others:
         raise UsageError("seed is no setting of a study: give seeds")
+    for name in ("data", "recipe"):
+        if not isinstance(settings.get(name, ""), str):
+            raise UsageError(f"{name} is a name, and is {settings[name]!r}: a list of them goes into [grid]")
     return recipe_for(str(settings.get("data", "digits")), settings.get("recipe"), **others, seed=seed)
 
 

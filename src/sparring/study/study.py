@@ -72,8 +72,13 @@ class Trial:
 
     @property
     def is_over(self) -> bool:
-        """Whether it need not be played again: one whose process died must."""
-        return self.state in OVER and not (self.result and self.result.status == "died")
+        """Whether it need not be played again."""
+        return self.state in OVER and not self.has_died
+
+    @property
+    def has_died(self) -> bool:
+        """Whether it was given up since its process died too often, so that another try may do better."""
+        return self.result is not None and self.result.status == "died"
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,12 @@ class Study:
         self.folder = self.file.resolve().with_suffix("")
         if self.file.suffix != ".toml":
             raise UsageError(f"the study's file needs a name that ends in .toml, and is {self.file}")
+        there = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
+        if "study.json" not in there and any(not name.startswith((".lock", "study.sqlite3")) for name in there):
+            raise UsageError(
+                f"the study's folder would be {self.folder}, which holds something else: give {self.file} another name"
+            )
+        self._is_checked = False
 
     @property
     def num_trials(self) -> int:
@@ -140,27 +151,56 @@ class Study:
     def all_of(self, store: Any) -> list[Trial]:
         """Likewise, of an open database."""
         found: dict[object, Trial] = {}
-        asked_for = {key_of(cell.settings, seed) for cell, seed in self.wanted()}
+        asked_for = {key_of(cell.settings, seed): cell for cell, seed in self.wanted()}
         for each in store.get_trials(deepcopy=False):
             if "settings" not in each.user_attrs:  # it is just beginning
                 continue
-            settings, seed = each.user_attrs["settings"], each.user_attrs["seed"]
-            if self.plan.search is None and key_of(settings, seed) not in asked_for:
+            settings, seed = _known(each)
+            key = key_of(settings, seed)
+            if self.plan.search is None and key not in asked_for:
                 continue
+            # Its name may have changed in the file since.
+            cell = Cell(each.user_attrs["name"], settings) if self.plan.search else asked_for[key]
             path = self.trial_folder(each.number) / "result.json"
             state = STATES[each.state.name]
             result = read_json(path, Result) if state in ("finished", "failed") and path.exists() else None
-            trial = Trial(each.number, Cell(each.user_attrs["name"], settings), seed, state, result)
+            trial = Trial(each.number, cell, seed, state, result)
             # Of a trial that was given up and played again, the later one counts.
-            found[trial.number if self.plan.search else key_of(settings, seed)] = trial
+            found[trial.number if self.plan.search else key] = trial
         return list(found.values())
 
     def trial_folder(self, number: int) -> Path:
         """Where a trial is played."""
         return self.folder / "trials" / f"{number:04d}"
 
+    def check(self) -> None:
+        """Whether all of it can be played; known before hours were spent.
+
+        Raises:
+            UsageError: if something that is named doesn't exist or doesn't fit together, or trainings would each choose
+                another size for the same images.
+        """
+        if self._is_checked:
+            return
+        for recipe in self.plan.recipes():
+            resolved, dataset = resolve(recipe, dry=True)
+            check_figure(self.plan.metric, self.plan.num_samples, resolved, dataset)
+            is_searched = self.plan.search is not None and "size" in self.plan.search.space
+            follows_the_clock = recipe.size is None and recipe.minutes is not None and not is_searched
+            if follows_the_clock and dataset.survey is not None and len(dataset.survey.sizes) > 1:
+                raise UsageError(
+                    f"each training would choose a size for the images of {recipe.data} by how fast it is just then: "
+                    f"to compare them, give size in [settings], such as size = {resolved.size}"
+                )
+        self._is_checked = True
+
     def cost(self, engine: Engine | None = None) -> Cost:
-        """What is left to play, and how long it takes about."""
+        """What is left to play, and how long it takes about.
+
+        Raises:
+            UsageError: likewise.
+        """
+        self.check()
         engine = engine or Local()
         over = [trial for trial in self.trials() if trial.is_over]
         known = [trial.result.total_seconds for trial in over if trial.result and trial.result.value is not None]
@@ -186,8 +226,7 @@ class Study:
                 study, or the database is of another one or cannot be used.
             KeyboardInterrupt: on Ctrl-C, after all trials have saved.
         """
-        for recipe in self.plan.recipes():
-            check_figure(self.plan.metric, self.plan.num_samples, *resolve(recipe, dry=True))
+        self.check()
         with self._locked(), _database_errors(self._url):
             store = self._store(make=True)
             _Session(self, store, engine or Local(), on_progress).play()
@@ -227,7 +266,8 @@ class Study:
             num_trials = len(store.get_trials(deepcopy=False))
             store.sampler = optuna.samplers.TPESampler(seed=num_trials, constant_liar=True)
         if before != own:
-            differing = sorted(key for key in own if not isinstance(before, dict) or before.get(key) != own[key])
+            before = before if isinstance(before, dict) else {}
+            differing = sorted(key for key in own | before if before.get(key) != own.get(key))
             raise UsageError(
                 f"the database {_shown(self._url)} is of another study named {name!r}: {', '.join(differing)} differs; "
                 "set the file back, or give it another name"
@@ -276,7 +316,12 @@ class _Session:
     def play(self) -> None:
         from optuna.trial import Trial as OptunaTrial
 
-        half_done = [OptunaTrial(self.store, each._trial_id) for each in self._in_state("RUNNING")]
+        asked_for = {trial.number for trial in self.study.all_of(self.store)}
+        half_done = [
+            OptunaTrial(self.store, each._trial_id)
+            for each in self._in_state("RUNNING")
+            if each.number in asked_for or self.plan.search is not None
+        ]
         with signals_received() as received:
             try:
                 while not received:
@@ -306,13 +351,15 @@ class _Session:
     def _next(self) -> Any:
         if self._in_state("WAITING"):
             return self.store.ask()
+        there = self.study.all_of(self.store)
         if self.plan.search is not None:
-            enough = len(self.store.get_trials(deepcopy=False)) >= self.plan.search.trials
+            died = [each for each in there if each.has_died and _key(each) not in self.given_up]
+            enough = len(self.store.get_trials(deepcopy=False)) - len(died) >= self.plan.search.trials
             return None if enough or time.monotonic() > self.until else self.store.ask()
-        there = {key_of(each.cell.settings, each.seed) for each in self.study.all_of(self.store) if each.is_over}
-        there |= self.given_up | {key_of(*_known(trial)) for trial, _ in self.playing.values()}
+        over = {_key(each) for each in there if each.is_over}
+        over |= self.given_up | {key_of(*_known(trial)) for trial, _ in self.playing.values()}
         for cell, seed in self.study.wanted():
-            if key_of(cell.settings, seed) not in there:
+            if key_of(cell.settings, seed) not in over:
                 self.store.enqueue_trial({}, {"name": cell.name, "seed": seed, "settings": cell.settings})
                 return self.store.ask()
         return None
@@ -327,7 +374,10 @@ class _Session:
         task = Task(settings | {"data": recipe.data}, seed, self.plan.metric, self.plan.num_samples)
         path = folder / "task.json"
         if path.exists() and read_json(path, Task) != replace(task, settings=json.loads(json.dumps(task.settings))):
-            raise UsageError(f"{folder} is of another study: move {self.study.folder} away, or give another name")
+            raise UsageError(
+                f"{path} was written for another training (of another study, or of data in another place): put the "
+                f"data back, or remove {folder} to play this one anew"
+            )
         write_json(path, asdict(task))
         self.playing[trial.number] = trial, self.engine.start(folder)
         self.on_progress(self.study.all_of(self.store))
@@ -372,7 +422,7 @@ class _Session:
                 self._begin(trial)
                 return
             self.given_up.add(key_of(*_known(trial)))
-            reason = f"its process died {MAX_DEATHS} times, at last with {code}: see {folder / 'output.txt'}"
+            reason = f"its process died {MAX_DEATHS} times, at last with {code}: {_last_line(folder / 'output.txt')}"
             write_json(path, asdict(Result("died", None, 0.0, 0.0, reason)))
             self.store.tell(trial, state=TrialState.FAIL)
 
@@ -400,9 +450,20 @@ class _Session:
                 return
 
 
+def _last_line(path: Path) -> str:
+    """What a process printed last, which mostly says why it ended."""
+    text = path.read_text(errors="replace") if path.exists() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"{lines[-1]} ({path})" if lines else "it printed nothing"
+
+
 def key_of(settings: Settings, seed: int) -> str:
     """By what trials are the same."""
     return json.dumps([settings, seed], sort_keys=True)
+
+
+def _key(trial: Trial) -> str:
+    return key_of(trial.cell.settings, trial.seed)
 
 
 def _known(trial: Any) -> tuple[Settings, int]:
@@ -458,6 +519,8 @@ def _opened(url: str, num_attempts: int = 50) -> Any:
         is_race = isinstance(error, IntegrityError) or "already exists" in str(error)
         if not is_race or num_attempts == 1:
             raise
+    except RuntimeError as error:  # of another version of Optuna
+        raise UsageError(f"cannot use the database {_shown(url)}: {error}") from error
     return _opened(url, num_attempts - 1)
 
 

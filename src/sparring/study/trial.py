@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sparring.errors import DivergenceError, UsageError
+from sparring.errors import DataError, DivergenceError, RunFolderError, UsageError
 from sparring.evaluation import evaluate
 from sparring.files import read_json, write_json
 from sparring.run import Run
@@ -86,7 +86,10 @@ def play_trial(folder: Path) -> int:
     try:
         code, value = _measured(run, read_json(folder / "task.json", Task))
         result = None if value is None else Result("finished", value, run.summary().seconds, spent())
-    except (UsageError, DivergenceError) as error:  # which come again; what else fails may not
+    except (DataError, RunFolderError) as error:  # of this machine, now
+        print(f"sparring: {error}", file=sys.stderr)
+        code, result = error.exit_code, None
+    except (UsageError, DivergenceError) as error:  # which come again
         seconds = run.summary().seconds if (run.path / "summary.json").exists() else 0.0
         code, result = 0, Result("failed", None, seconds, spent(), str(error))
     finally:
