@@ -315,7 +315,7 @@ PASSES = {"discriminator": 8 + 1.5, "generator": 3.0}
 def many() -> None:
     """Print the step of `resnet` at 256 px on 8, 64 and 1,024 GPUs."""
     resnet, shape = NETWORKS["resnet"], (3, PIXELS, PIXELS)
-    adds, weights = {}, 0
+    adds, saved, weights = {}, {}, 0
     with torch.device("meta"):
         players = {
             "generator": (resnet.generator(shape, 64, WIDTH), torch.zeros(1, 64)),
@@ -323,7 +323,7 @@ def many() -> None:
         }
         for name, (player, given) in players.items():
             with FlopCounterMode(display=False) as counter:
-                player(given)
+                saved[name] = _numbers_saved(player, given)
             adds[name] = counter.get_total_flops() / 2
             weights += sum(each.numel() for each in player.parameters())
     c = sum(PASSES[name] * adds[name] for name in adds) / RATE
@@ -333,8 +333,11 @@ def many() -> None:
     print(
         f"{adds['discriminator'] / 1e9:.1f} thousand million multiply-adds an image, {operations:,} operations a step"
     )
-    print("\n| GPUs | images a GPU | arithmetic | starting operations | sums | a step | images/s | of ideal |")
-    print("|---|---|---|---|---|---|---|---|")
+    activations = 2 * (2 * saved["discriminator"] + saved["generator"])  # bytes an image: bfloat16; real and generated
+    print(
+        "\n| GPUs | images a GPU | activations a GPU | arithmetic | operations | sums | a step | images/s | of ideal |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     alone = None
     for gpus in (1, 8, 64, 1024):
         bandwidth = WITHIN if gpus <= 8 else BETWEEN
@@ -342,11 +345,26 @@ def many() -> None:
         arithmetic = c * LARGE_BATCH / gpus
         step = max(arithmetic, a) + exchange  # operations are started while others compute
         alone = alone or step
+        held = activations * LARGE_BATCH / gpus / 1e9
         print(
-            f"| {gpus:,} | {LARGE_BATCH // gpus:,} | {1000 * arithmetic:,.0f} ms | {1000 * a:.0f} ms "
+            f"| {gpus:,} | {LARGE_BATCH // gpus:,} | {held:,.0f} GB | {1000 * arithmetic:,.0f} ms | {1000 * a:.0f} ms "
             f"| {1000 * exchange:.0f} ms | {1000 * step:,.0f} ms | {LARGE_BATCH / step:,.0f} "
             f"| {100 * alone / step / gpus:.0f} % |"
         )
+
+
+def _numbers_saved(player: torch.nn.Module, given: torch.Tensor) -> int:
+    """How many numbers a pass keeps for the way back, the weights apart."""
+    own = {each.untyped_storage()._cdata for each in player.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(values: torch.Tensor) -> torch.Tensor:
+        kept[values.untyped_storage()._cdata] = values.untyped_storage()
+        return values
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda values: values):
+        player(given)
+    return sum(each.nbytes() for key, each in kept.items() if key not in own) // 4
 
 
 def _operations() -> int:
