@@ -719,8 +719,8 @@ def test_a_machine_of_the_cluster_that_cannot_play_is_named() -> None:
     cluster = Cluster.__new__(Cluster)
     cluster._ray = Ray()
     with pytest.raises(sparring.UsageError, match=r"the Ray cluster cannot play: FileNotFoundError: /study"):
-        cluster.ended(Exceptions.RayTaskError("Traceback:\nFileNotFoundError: /study"))
-    assert cluster.ended(Exceptions.RayError("a node died")) == -9
+        cluster.ended((Exceptions.RayTaskError("Traceback:\nFileNotFoundError: /study"), Path()))
+    assert cluster.ended((Exceptions.RayError("a node died"), Path())) == -9
 
 
 def test_a_study_on_ray(tmp_path: Path, command: Command) -> None:

@@ -14,7 +14,9 @@ from sparring.errors import UsageError
 
 CONNECTING_SECONDS = 10.0
 LOOKING_SECONDS = 0.5
-"""How often a task on a cluster looks whether it was cancelled: in one long wait it would not hear of it."""
+"""How often a task on a cluster looks whether it is to stop."""
+STOP = "stop"
+"""The file in a trial's folder that says so."""
 
 
 @runtime_checkable
@@ -102,21 +104,23 @@ class Cluster:
         self._play = ray.remote(num_cpus=threads, max_retries=0)(_play_there)
         self.threads = threads
 
-    def start(self, folder: Path) -> Any:
+    def start(self, folder: Path) -> tuple[Any, Path]:
         """Begin a task."""
-        return self._play.remote(folder, self.threads)
+        (folder / STOP).unlink(missing_ok=True)
+        return self._play.remote(folder, self.threads), folder
 
-    def ended(self, trial: Any) -> int | None:
+    def ended(self, trial: tuple[Any, Path]) -> int | None:
         """Its exit code; that of SIGKILL where its machine died.
 
         Raises:
             UsageError: where a machine does not see the study's folder, or has no sparring.
         """
-        done, _ = self._ray.wait([trial], timeout=0)
+        task, _ = trial
+        done, _ = self._ray.wait([task], timeout=0)
         if not done:
             return None
         try:
-            return int(self._ray.get(trial))
+            return int(self._ray.get(task))
         except self._ray.exceptions.TaskCancelledError:
             return 128 + signal.SIGTERM
         except self._ray.exceptions.RayTaskError as error:  # before it began a process
@@ -125,20 +129,26 @@ class Cluster:
         except self._ray.exceptions.RayError:
             return -signal.SIGKILL
 
-    def stop(self, trial: Any) -> None:
-        """By an exception in the task, which then stops the process."""
-        self._ray.cancel(trial)
+    def stop(self, trial: tuple[Any, Path]) -> None:
+        """By a file that the task looks for; one that has not begun is cancelled."""
+        task, folder = trial
+        (folder / STOP).touch()
+        self._ray.cancel(task)
 
 
 def _play_there(folder: Path, threads: int) -> int:
     with begin(folder, threads) as process:
-        while True:
-            try:
-                return process.wait(LOOKING_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-            except KeyboardInterrupt:  # cancelled
-                process.terminate()
+        assert process.stdin is not None
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a cancelled task's, which could hit any line here
+        try:
+            while True:
+                try:
+                    return process.wait(LOOKING_SECONDS)
+                except subprocess.TimeoutExpired:
+                    if (folder / STOP).exists():
+                        process.stdin.close()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def begin(folder: Path, threads: int) -> subprocess.Popen[bytes]:
