@@ -7,8 +7,9 @@
                    + evaluation / its interval + checkpoint / its interval
 
 a and c are fitted to one process's part of a step, played without exchanging anything while as many others as there are
-cores do the same; latency and bandwidth to sums alone. The tables are those of docs/scale.md: this machine, published
-throughput in the same form, and what the form says of many GPUs, whose numbers are assumed and not measured.
+cores do the same: to the slower of two such steps, which the others wait for. Latency and bandwidth are fitted to sums
+alone. The tables are those of docs/scale.md: this machine, published throughput in the same form, and what the form
+says of many GPUs, whose numbers are assumed and not measured.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +40,7 @@ from sparring.run import create
 from sparring.trainer import Trainer
 
 BATCH, STEPS, EVERY = 64, 120, 60
+PENALTY_STEPS = 4  # some penalties come so rarely
 NETWORKS_HERE = {"conv": 28, "resnet": 32}
 COUNTS = (2, 4)
 
@@ -76,27 +78,35 @@ def part(network: str, out: Path) -> None:
         gather(rows, values)
 
     dist.all_reduce, dist.all_gather = counted_sum, counted_gather  # type: ignore[assignment]
-    seconds: dict[int, list[float]] = {}
     trainers = {images: build(*opened(network, 2 * images)) for images in (BATCH, BATCH // 2, BATCH // 4)}
-    for _ in range(4):
+    seconds: dict[int, list[float]] = {images: [] for images in trainers}
+    for number in range(4):
         for images, trainer in trainers.items():
-            seconds.setdefault(images, []).append(_seconds_a_step(trainer, 40))
+            found = [_seconds(trainer._iterate) for _ in range(40)]
+            seconds[images] += found if number else []  # the first ones take longer
     exchanged.clear()
-    for _ in range(4):  # some penalties come every fourth step
+    for _ in range(PENALTY_STEPS):
         trainers[BATCH].game.step(_real(trainers[BATCH]))
         trainers[BATCH]._agreed([])
-    out.write_text(json.dumps([{images: min(each[1:]) for images, each in seconds.items()}, exchanged]))
+    out.write_text(json.dumps([{images: _of_the_slower(each) for images, each in seconds.items()}, exchanged]))
 
 
 def _real(trainer: Trainer) -> torch.Tensor:
     return torch.zeros(trainer.batch_size // distributed.count(), *trainer.data.item_shape)
 
 
-def _seconds_a_step(trainer: Trainer, steps: int) -> float:
+def _seconds(play: Callable[[], None]) -> float:
     start = time.perf_counter()
-    for _ in range(steps):
-        trainer._iterate()
-    return (time.perf_counter() - start) / steps
+    play()
+    return time.perf_counter() - start
+
+
+def _of_the_slower(seconds: list[float]) -> float:
+    """The mean of the larger of two steps that were drawn apart: each process waits for the slower one.
+
+    Of steps with as many penalties, which come every fourth time.
+    """
+    return statistics.fmean(map(max, seconds, seconds[PENALTY_STEPS:]))
 
 
 def sums(out: Path) -> None:
@@ -229,7 +239,7 @@ def fitted(network: str) -> Model:
         latency[processes] = by_bytes[min(by_bytes)]
         bandwidth[processes] = max(by_bytes) / (by_bytes[max(by_bytes)] - latency[processes])
     paused = sum(started("pauses", network)) / EVERY
-    return Model(a, c, latency, bandwidth, len(exchanged) / 4, sum(exchanged) / 4, paused)
+    return Model(a, c, latency, bandwidth, len(exchanged) / PENALTY_STEPS, sum(exchanged) / PENALTY_STEPS, paused)
 
 
 def here(rounds: int) -> None:
@@ -378,12 +388,19 @@ def _operations() -> int:
             Counter.number += 1
             return function(*args, **(kwargs or {}))
 
-    settings = {"network": "resnet", "size": PIXELS, "width": 2, "batch_size": 2, "evaluation_share": 0.0, "steps": 4}
+    settings = {
+        "network": "resnet",
+        "size": PIXELS,
+        "width": 2,
+        "batch_size": 2,
+        "evaluation_share": 0.0,
+        "steps": PENALTY_STEPS,
+    }
     trainer = build(*resolve(recipe_for("digits", conditional=False, num_clusters=1, **settings)))
     with Counter():  # type: ignore[no-untyped-call]
         while not trainer.end():
             trainer._iterate()
-    return Counter.number // 4
+    return Counter.number // PENALTY_STEPS
 
 
 def main() -> None:

@@ -10,3 +10,9 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def short_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For cards whose divergence is not what is tested: most of their time goes into it."""
+    monkeypatch.setattr("sparring.evaluation.DIVERGENCE_STEPS", 20)

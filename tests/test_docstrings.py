@@ -13,6 +13,7 @@ import sparring
 MODULES = [name for _, name, _ in pkgutil.walk_packages(sparring.__path__, "sparring.") if "__main__" not in name]
 
 
+@pytest.mark.usefixtures("short_divergence")
 @pytest.mark.parametrize("name", ["sparring", *MODULES])
 def test_examples_run(name: str) -> None:
     torch.manual_seed(0)

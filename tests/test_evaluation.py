@@ -17,6 +17,7 @@ from sparring.evaluation import Figure
 from sparring.metrics import Estimate, Extractor, are_digits, extractor_for, neutral_extractor_for
 
 
+@pytest.mark.usefixtures("short_divergence")
 def test_twice_the_same_card(tmp_path: Path) -> None:
     run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
     card = evaluate(run.path, n=100)
@@ -47,12 +48,6 @@ def test_a_card_of_three_steps_is_bad_and_its_floor_good(tmp_path: Path) -> None
     assert run.summary().metrics["recall"] == figures["recall"].generated.value
 
 
-@pytest.fixture
-def short_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For cards whose divergence is not what is tested: most of their time goes into it."""
-    monkeypatch.setattr("sparring.evaluation.DIVERGENCE_STEPS", 20)
-
-
 @pytest.mark.usefixtures("short_divergence")
 def test_each_class_has_figures_of_its_own(tmp_path: Path) -> None:
     """Folders of dark, bright and few images: the floor of each class is good, and too small a class is left out."""
@@ -76,6 +71,7 @@ def test_each_class_has_figures_of_its_own(tmp_path: Path) -> None:
     assert evaluate(unconditional.path, n=400).classes == {}
 
 
+@pytest.mark.usefixtures("short_divergence")
 def test_points_are_drawn_anew_for_the_floor(tmp_path: Path) -> None:
     """A mixture is its own held-out set: drawn by the same stream, the floor would be perfect, and all of it copies."""
     run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
@@ -85,6 +81,7 @@ def test_points_are_drawn_anew_for_the_floor(tmp_path: Path) -> None:
     assert figures["frechet_distance"].matched == figures["frechet_distance"].generated
 
 
+@pytest.mark.usefixtures("short_divergence")
 def test_the_card_of_a_mixture_counts_its_modes(tmp_path: Path) -> None:
     run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
     figures = evaluate(run.path, n=1000).figures
@@ -117,6 +114,7 @@ def test_fid_takes_more_samples_than_features(tmp_path: Path, monkeypatch: pytes
     assert (fid.matched, fid.floor) == (None, None)  # of a thousand held-out digits
 
 
+@pytest.mark.usefixtures("short_divergence")
 def test_the_best_generator_has_a_card_of_its_own(tmp_path: Path) -> None:
     run = sparring.train("ring", steps=100, evaluation_steps=50, out=tmp_path / "run")
     evaluate(run.best, n=100)
@@ -125,6 +123,7 @@ def test_the_best_generator_has_a_card_of_its_own(tmp_path: Path) -> None:
     assert run.summary().metrics == {}
 
 
+@pytest.mark.usefixtures("short_divergence")
 def test_the_card_fits_into_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
     card = evaluate(run.path, n=200)

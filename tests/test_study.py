@@ -436,11 +436,9 @@ def test_all_pairs_are_corrected_together() -> None:
     assert any(pair.p_value > other.p_value for pair, other in zip(pairs, alone, strict=True))
 
 
-def test_a_trial_whose_run_was_killed_before_its_first_checkpoint_begins_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("short_divergence")
+def test_a_trial_whose_run_was_killed_before_its_first_checkpoint_begins_anew(tmp_path: Path) -> None:
     """Its folder has a recipe and pictures, and nothing to go on from."""
-    monkeypatch.setattr("sparring.evaluation.DIVERGENCE_STEPS", 20)  # most of a card's time, and not what is tested
     task = Task({"data": "ring", "steps": 5, "width": 8}, 0, "frechet_distance", 200)
     for number, left in enumerate(((), ("recipe.json",), ("recipe.json", "summary.json", "samples"))):
         folder = tmp_path / str(number)

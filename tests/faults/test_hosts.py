@@ -17,7 +17,7 @@ from .test_processes import OPTIONS as FEW_STEPS
 from .test_processes import TORCHRUN
 
 PORT = 29_533
-STEPS = 400
+STEPS = 240
 OPTIONS = (
     *TRAIN, "--steps", str(STEPS), "--seed", "3", "--set", "sample_steps=100", "--set", "checkpoint_steps=50",
     "--out", "run",
@@ -110,7 +110,7 @@ def wait_for(run: Path, step: int, *processes: subprocess.Popen[str]) -> None:
 def test_a_host_is_cut_off_and_comes_back(hosts: Hosts, start: Start, tmp_path: Path) -> None:
     """What was sent is sent again: the bytes are those of four processes on one host, whom nothing disturbed."""
     both = [hosts.torchrun(start, number, 2, "-m", "sparring", *OPTIONS) for number in (0, 1)]
-    wait_for(tmp_path / "run", 150, *both)
+    wait_for(tmp_path / "run", 80, *both)
     hosts.set_link("down")
     time.sleep(CUT_SECONDS)
     stood_at = steps_of(tmp_path / "run")
