@@ -157,6 +157,12 @@ def training(network: str, out: Path) -> None:
             out.write_text(json.dumps((starts[last + 1] - starts[1]) / last))
 
 
+def alone(network: str, out: Path) -> None:
+    """Likewise, of one process with all cores."""
+    torch.set_num_threads(cores())
+    training(network, out)
+
+
 def pauses(network: str, out: Path) -> None:
     """Seconds of an evaluation and of a checkpoint."""
     with TemporaryDirectory() as folder:
@@ -176,7 +182,7 @@ def pauses(network: str, out: Path) -> None:
         out.write_text(json.dumps(found))
 
 
-TASKS = {"part": part, "training": training, "pauses": pauses}
+TASKS = {"part": part, "training": training, "alone": alone, "pauses": pauses}
 
 
 def started(task: str, *arguments: str, processes: int = 1, apart: bool = False) -> Any:
@@ -261,7 +267,10 @@ def here(rounds: int) -> None:
             off = sorted(values[-1] for values in each)
             shown = " | ".join(f"{1000 * seconds:.1f}" for seconds in times)
             print(f"| {network} | {processes} | {shown} | {_percent(off)} |", flush=True)
-    print("\nmilliseconds a step; medians of the rounds, and of their errors with the least and the largest\n")
+    print("\nmilliseconds a step; medians of the rounds, and of their errors with the least and the largest")
+    for network in NETWORKS_HERE:
+        print(f"{network} in one process with {cores()} threads: {1000 * started('alone', network):.1f}")
+    print()
     print(
         "| network | a, ms | c, ms an image | sums a step | MB a step | latency of 2, 4, ms | bandwidth of 2, 4, MB/s |"
     )

@@ -122,6 +122,53 @@ def test_a_folder_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
         open_dataset(path)
 
 
+IN_PARTS = [
+    f"{part}/{name}" for part in ("train", "val", "Test") for name in ("cats/1.png", "cats/2.png", "dogs/3.png")
+]
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_what_its_folders_say_is_held_out(archived: bool, tmp_path: Path) -> None:
+    """As data sets are often given out; the classes are the folders below."""
+    path = tmp_path / ("images.zip" if archived else "images")
+    if archived:
+        with zipfile.ZipFile(path, "w") as file:
+            for number, name in enumerate(IN_PARTS):
+                file.writestr(f"around/{name}", encoded(number))
+    else:
+        for number, name in enumerate(IN_PARTS):
+            make(path / name, number)
+    for _ in range(2):  # packed, and from the pack
+        dataset = open_dataset(str(path), size=28)
+        assert dataset.class_names == ("cats", "dogs")
+        assert sorted(numbers(dataset.train)) == [0, 1, 2]
+        assert sorted(numbers(dataset.heldout)) == [3, 4, 5, 6, 7, 8]
+    dry = open_dataset(str(path), size=28, dry=True)
+    assert (dry.train.num_items, dry.heldout.num_items) == (3, 6)
+    ((pack_folder, _),) = packs()
+    (pack_folder / "heldout.npy").write_bytes(b"damaged")
+    with pytest.warns(SparringWarning, match="was damaged: it is made anew"):
+        assert sorted(numbers(open_dataset(str(path), size=28).train)) == [0, 1, 2]
+
+
+def test_folders_called_like_parts_among_others_are_classes(tmp_path: Path) -> None:
+    """Of pictures of trains, say; nor does a name alone say what to learn from."""
+    for place in ("train", "test", "bus"):
+        for number in range(2):
+            make(tmp_path / "a" / place / f"{number}.png", number)
+            make(tmp_path / "b" / place / f"{number}.png", number)
+    (tmp_path / "a" / "train").rename(tmp_path / "a" / "tram")
+    assert open_dataset(str(tmp_path / "a"), size=28).class_names == ("bus", "test", "tram")
+    assert open_dataset(str(tmp_path / "b"), size=28).class_names == ("bus", "test", "train")
+
+
+def test_a_class_that_is_all_held_out(tmp_path: Path) -> None:
+    for number, name in enumerate([*IN_PARTS, "test/birds/4.png", "test/birds/5.png"]):
+        make(tmp_path / name, number)
+    with pytest.raises(DataError, match="no images of the class 'birds' to train on: all are held out"):
+        open_dataset(str(tmp_path), size=28)
+
+
 CLASSES = {
     "none": ([f"{n}.png" for n in range(4)], (), "no sub-folders"),
     "a single one": ([f"a/{n}.png" for n in range(4)], (), "a single one of the sub-folders, 'a'"),

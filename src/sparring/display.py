@@ -106,8 +106,9 @@ def _chosen(recipe: Recipe, dataset: Dataset) -> list[str]:
     images = min(limits)
     steps = images / (recipe.batch_size * recipe.discriminator_steps)
     num_items = dataset.train.num_items or 0
+    own = ", by their folders" if dataset.survey and dataset.survey.num_heldout is not None else ""
     return [
-        f"  {recipe.size} px, {colours}; {num_items:,} to train on and {dataset.heldout.num_items:,} held out"
+        f"  {recipe.size} px, {colours}; {num_items:,} to train on and {dataset.heldout.num_items:,} held out{own}"
         f"{', each mirrored as well' if recipe.mirror else ''}",
         f"  network {recipe.network} with width {recipe.width}, {recipe.objective}, penalty {recipe.penalty}, {told}"
         f"{', augmented as needed' if recipe.augment_target is not None else ''}",

@@ -6,7 +6,7 @@ import os
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -19,6 +19,9 @@ File = io.BytesIO | io.BufferedReader
 """Bytes that can be read."""
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+TRAINING = {"train", "training"}
+HELD_OUT = {"test", "testing", "val", "valid", "validation"}
+"""Folders by which a set that comes in two or three parts says which of it is to be learnt from."""
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -30,11 +33,13 @@ class Picture:
         name: its path, so that a person finds it.
         label: the name of its class, or nothing.
         open: gives its bytes.
+        is_heldout: whether it is held out, where the collection says so.
     """
 
     name: str
     label: str
     open: Callable[[], File]
+    is_heldout: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def folder(path: Path) -> Collection:
     Raises:
         DataError: if a folder cannot be read, or a link leads out.
     """
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, str]] = []  # where it lies, and where within the folder
     marks, num_others = hashlib.sha256(), 0
     for parent, names, files in os.walk(path, onerror=_unreadable):
         names[:] = sorted(name for name in names if not name.startswith("."))
@@ -87,13 +92,17 @@ def folder(path: Path) -> Collection:
             at = os.path.join(parent, name)
             if _is_image(name) and not _is_special(at):
                 inside = os.path.relpath(at, path)
-                found.append((at, _label(inside)))
+                found.append((at, inside))
                 marks.update(os.fsencode(inside) + mark(at))
             else:
                 num_others += 1
 
+    place = _places([inside for _, inside in found])
+
     def pictures() -> Iterator[Picture]:
-        return (Picture(shown(at), label, partial(_file, at)) for at, label in found)
+        for at, inside in found:
+            label, is_heldout = place(inside)
+            yield Picture(shown(at), label, partial(_file, at), is_heldout)
 
     return Collection(path, marks.hexdigest(), len(found), num_others, pictures)
 
@@ -116,12 +125,14 @@ def archive(path: Path) -> Collection:
     images = [name for name in names if _is_image(name)]
     levels = zip(*(PurePosixPath(name).parts[:-1] for name in images), strict=False)
     around = len(list(takewhile(lambda level: len(set(level)) == 1, levels)))  # folders that all lie in
+    place = _places(images, around)
 
     def pictures() -> Iterator[Picture]:
         try:
             for name, read in members():
                 if _is_image(name):
-                    yield Picture(shown(f"{path}: {name}"), _label(name, around), read)
+                    label, is_heldout = place(name)
+                    yield Picture(shown(f"{path}: {name}"), label, read, is_heldout)
         except Exception as error:
             raise DataError(f"cannot read {str(path)!r}: {error}") from error
 
@@ -174,10 +185,26 @@ def _is_special(at: str) -> bool:
         return False
 
 
-def _label(inside: str, around: int = 0) -> str:
-    """The first folder on the way to a file, within those that are around all files."""
-    parts = PurePosixPath(inside).parts[around:]
-    return shown(parts[0]) if len(parts) > 1 else ""
+def _places(insides: Sequence[str], around: int = 0) -> Callable[[str], tuple[str, bool | None]]:
+    """What folders say of a file by its path: its class, and whether it is held out.
+
+    The class is the first folder on the way to it, within those that are around all files, and within those of the
+    parts of the set, where all files lie in such.
+    """
+
+    def parts(inside: str) -> tuple[str, ...]:
+        return PurePosixPath(inside).parts[around:]
+
+    first = {parts(inside)[0].lower() if len(parts(inside)) > 1 else "" for inside in insides}
+    in_parts = bool(first & TRAINING and first & HELD_OUT) and first <= TRAINING | HELD_OUT
+
+    def place(inside: str) -> tuple[str, bool | None]:
+        top, *way = parts(inside)
+        is_heldout = top.lower() in HELD_OUT if in_parts else None
+        way = way if in_parts else [top, *way]
+        return (shown(way[0]) if len(way) > 1 else ""), is_heldout
+
+    return place
 
 
 def shown(name: str | Path) -> str:

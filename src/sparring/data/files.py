@@ -70,7 +70,7 @@ def look_at(path: Path, column: str | None, on_progress: OnProgress) -> Survey |
 def open_path(
     path: Path, size: int | None, column: str | None, on_progress: OnProgress, *, dry: bool = False
 ) -> Dataset:
-    """What lies at a path, one item in ten held out.
+    """What lies at a path; one item in ten is held out, where it does not say itself which are.
 
     Args:
         path: an array file, a folder of idx files, or a collection of images.
@@ -106,9 +106,10 @@ def _open_collection(collection: Collection, size: int | None, on_progress: OnPr
         images = torch.zeros(1, found.channels, size, size, dtype=torch.uint8).expand(found.num_images, -1, -1, -1)
         counts = torch.tensor(list(found.class_counts.values()), dtype=torch.int64)
         labels = torch.repeat_interleave(torch.arange(len(counts)), counts) if len(counts) else None
+        is_heldout = None if found.num_heldout is None else _spread(found.num_heldout, found.num_images)
     else:
         pack = packed(collection, found, size, on_progress)
-        images, labels = pack.images, pack.labels
+        images, labels, is_heldout = pack.images, pack.labels, pack.is_heldout
     if single := [name for name, count in found.class_counts.items() if count == 1]:
         warnings.warn(
             SparringWarning(
@@ -118,23 +119,35 @@ def _open_collection(collection: Collection, size: int | None, on_progress: OnPr
             ),
             stacklevel=2,
         )
-    dataset = _split(str(collection.path), images, labels, len(found.class_names))
+    dataset = _split(str(collection.path), images, labels, len(found.class_names), is_heldout)
+    if found.num_heldout is not None and not dry and 0.0 in dataset.train.class_shares:
+        name = found.class_names[dataset.train.class_shares.index(0.0)]
+        raise DataError(f"{str(collection.path)!r} has no images of the class {name!r} to train on: all are held out")
     return replace(dataset, class_names=found.class_names, survey=found)
 
 
-def _split(name: str, items: Tensor | Packed, labels: Tensor | None, num_classes: int = 0) -> Dataset:
+def _split(
+    name: str, items: Tensor | Packed, labels: Tensor | None, num_classes: int = 0, is_heldout: Tensor | None = None
+) -> Dataset:
     if len(items) < 2:
         raise DataError(f"{name!r} holds {len(items)} items, and a training needs at least a few hundred")
     try:
         Items(items, labels)  # all of them, so that an error names the item's number in the file
     except DataError as error:
         raise DataError(f"{name!r}: {error}") from error
-    is_heldout = _is_heldout(labels, len(items))
+    if is_heldout is None or is_heldout.all() or not is_heldout.any():
+        is_heldout = _is_heldout(labels, len(items))
     train, heldout = (
         Items(items, labels, part.nonzero().flatten(), num_classes=num_classes) for part in (~is_heldout, is_heldout)
     )
     scale = items.square().mean().sqrt().item() if isinstance(items, Tensor) and items.is_floating_point() else 1.0
     return Dataset(name, train, heldout, scale or 1.0)
+
+
+def _spread(number: int, count: int) -> Tensor:
+    """So many of them, evenly: where nothing is read that would tell which."""
+    shares = torch.arange(count + 1) * number // count
+    return shares[1:] > shares[:-1]
 
 
 def _is_heldout(labels: Tensor | None, count: int) -> Tensor:

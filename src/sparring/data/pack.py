@@ -1,8 +1,9 @@
 """Images packed once into one file, from which batches are read: a set may be larger than memory.
 
 A pack is a folder in the cache: `images.npy` (uint8 [n, channels, side, side]), `labels.npy` where there are classes,
-and `pack.json`, which says what it was made of, and with what checksums. It is made whole or not at all, by one process
-while others wait, and made anew where what it was made of has changed.
+`heldout.npy` where folders say what is held out, and `pack.json`, which says what it was made of, and with what
+checksums. It is made whole or not at all, by one process while others wait, and made anew where what it was made of has
+changed.
 """
 
 import fcntl
@@ -31,9 +32,10 @@ from sparring.files import cache_folder, clear_leftovers, read_json, write_atomi
 
 T = TypeVar("T")
 
-VERSION = 1
+VERSION = 2
 """Of how images are read; packs of another are made anew."""
 
+LABELS, HELD_OUT = "labels.npy", "heldout.npy"
 BLOCK = 2**26
 MAX_CHECKED = 16
 """Of a pack larger than so many blocks, so many blocks spread over it are checked before it is used."""
@@ -53,7 +55,7 @@ class Manifest:
         class_names: the classes in the order of their numbers; empty where there are none.
         faults: of files that could not be read: the first few.
         num_faults: how many there were.
-        checksums: CRC-32 of each 64 MiB of `images.npy`, and of `labels.npy` where there is one.
+        checksums: CRC-32 of each 64 MiB of `images.npy`, and of the other arrays.
     """
 
     version: int
@@ -75,11 +77,13 @@ class Pack:
     Args:
         images: uint8 [n, channels, side, side].
         labels: int64 [n], or None.
+        is_heldout: bool [n], or None.
         manifest: what it was made of.
     """
 
     images: Packed
     labels: Tensor | None
+    is_heldout: Tensor | None
     manifest: Manifest
 
 
@@ -130,14 +134,14 @@ def packed(collection: Collection, found: Survey, size: int, on_progress: OnProg
         if manifest is None or not _is_whole(folder, manifest, collection):
             write_atomically(folder, lambda beside: _make(beside, collection, found, size, on_progress))
             manifest = read_json(folder / "pack.json", Manifest)
-        labels = torch.from_numpy(np.load(folder / "labels.npy")) if manifest.class_names else None
+        labels, is_heldout = _array(folder / LABELS), _array(folder / HELD_OUT)
         images = Packed(folder / "images.npy")
     if manifest.num_faults:
         warnings.warn(
             SparringWarning(f"{fault_list(collection, manifest.faults, manifest.num_faults)}\nThey were left out"),
             stacklevel=2,
         )
-    return Pack(images, labels, manifest)
+    return Pack(images, labels, is_heldout, manifest)
 
 
 def packs() -> list[tuple[Path, Manifest]]:
@@ -160,6 +164,7 @@ def _make(folder: Path, collection: Collection, found: Survey, size: int, on_pro
     shape = (found.channels, size, size)
     faults: list[str] = []
     labels: list[int] = []
+    is_heldout: list[bool | None] = []
     seen: set[int] = set()  # checksums of images, until there are two of them
 
     def read(picture: Picture) -> np.ndarray | str:
@@ -183,6 +188,7 @@ def _make(folder: Path, collection: Collection, found: Survey, size: int, on_pro
                     continue
                 writer.append(pixels)
                 labels.append(number_of.get(picture.label, 0))  # 0 where there are no classes
+                is_heldout.append(picture.is_heldout)
                 if len(seen) < 2:
                     seen.add(zlib.crc32(pixels.tobytes()))
             done = len(labels) + len(faults)
@@ -191,7 +197,9 @@ def _make(folder: Path, collection: Collection, found: Survey, size: int, on_pro
     if len(seen) < 2 <= len(labels):
         raise DataError(f"all {len(labels)} images in {str(collection.path)!r} are the same: there is nothing to learn")
     if found.class_names:
-        np.save(folder / "labels.npy", np.array(labels, np.int64))
+        np.save(folder / LABELS, np.array(labels, np.int64))
+    if found.num_heldout is not None:
+        np.save(folder / HELD_OUT, np.array(is_heldout, np.bool_))
     manifest = Manifest(
         version=VERSION,
         path=shown(collection.path),
@@ -276,11 +284,11 @@ def _is_whole(folder: Path, manifest: Manifest, collection: Collection) -> bool:
     """Whether a pack is of this collection as it is now, and undamaged as far as is looked."""
     if manifest.version != VERSION or manifest.fingerprint != collection.fingerprint:
         return False
-    if (manifest.class_names and not (folder / "labels.npy").exists()) or not (folder / "images.npy").exists():
+    if (manifest.class_names and not (folder / LABELS).exists()) or not (folder / "images.npy").exists():
         return False
     blocks = _blocks(folder)
     stride = max(1, len(blocks) // MAX_CHECKED)
-    chosen = {*range(0, len(blocks), stride), len(blocks) - 1}  # the last one is that of the labels
+    chosen = {*range(0, len(blocks), stride), max(0, len(blocks) - 2), len(blocks) - 1}  # the last are other arrays
     are_all = len(blocks) == len(manifest.checksums)
     if are_all and all(_checksum(*blocks[number]) == manifest.checksums[number] for number in chosen):
         return True
@@ -289,9 +297,14 @@ def _is_whole(folder: Path, manifest: Manifest, collection: Collection) -> bool:
 
 
 def _blocks(folder: Path) -> list[tuple[Path, int]]:
-    """What checksums are of: each block of the images, then that of the labels."""
-    images, labels = folder / "images.npy", folder / "labels.npy"
-    return [(images, start) for start in range(0, images.stat().st_size, BLOCK)] + [(labels, 0)] * labels.exists()
+    """What checksums are of: each block of the images, then the other arrays."""
+    images = folder / "images.npy"
+    others = [(folder / name, 0) for name in (LABELS, HELD_OUT) if (folder / name).exists()]
+    return [(images, start) for start in range(0, images.stat().st_size, BLOCK)] + others
+
+
+def _array(path: Path) -> Tensor | None:
+    return torch.from_numpy(np.load(path)) if path.exists() else None
 
 
 def _checksum(path: Path, start: int) -> int:

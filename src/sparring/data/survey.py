@@ -57,6 +57,7 @@ class Survey:
         channels: 1 where all images are grey, 4 where most are transparent somewhere, else 3.
         class_counts: how many images each class has; empty where there are no classes.
         without_classes: why there are none.
+        num_heldout: how many lie in folders of what is held out; None where there are no such.
         faults: what is wrong with the files that cannot be read: the first few.
         num_faults: how many cannot be read.
     """
@@ -74,6 +75,7 @@ class Survey:
     channels: int
     class_counts: dict[str, int]
     without_classes: str
+    num_heldout: int | None
     faults: list[str]
     num_faults: int
 
@@ -122,6 +124,7 @@ def survey(collection: Collection, on_progress: OnProgress) -> Survey:
         channels=_channels(good),
         class_counts=counts,
         without_classes=without,
+        num_heldout=None if good[0].is_heldout is None else sum(bool(look.is_heldout) for look in good),
         faults=faults[:NUM_LISTED],
         num_faults=len(faults),
     )
@@ -149,6 +152,7 @@ class _Look:
     """What one file is: its shorter side; whether it has colours and transparent parts, where that was looked into."""
 
     label: str
+    is_heldout: bool | None = None
     format: str = ""
     mode: str = ""
     side: int = 0
@@ -166,7 +170,8 @@ def _look(picture: Picture, inside: bool) -> _Look:
                 pixels = np.asarray(converted(_small(image), 4))
                 colourful = bool((pixels[..., :3] != pixels[..., :1]).any())
                 transparent = bool((pixels[..., 3] < 255).any())
-            return _Look(picture.label, image.format or "?", image.mode, side, colourful, transparent)
+            known = image.format or "?", image.mode, side, colourful, transparent
+            return _Look(picture.label, picture.is_heldout, *known)
     except DataError as error:
         return _Look(picture.label, fault=str(error))
     except OSError as error:
