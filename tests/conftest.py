@@ -1,4 +1,4 @@
-"""Every test process computes on one thread: two of them share the machine's two cores. Packed images go into a cache
+"""Every test process computes on one thread: three share two cores, since many tests wait for processes. Packed images go into a cache
 of the tests' own."""
 
 import pytest

@@ -8,15 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from float64 import played
 from torch import Tensor, nn
-from torch.distributed import distributed_c10d
+from torch.distributed import HashStore, distributed_c10d
 
 import sparring
 from sparring import distributed
@@ -93,8 +95,10 @@ def operations() -> list[object]:
 def preparations() -> list[bool]:
     """What the first process makes while the others wait, longer than they would within a step."""
     distributed_c10d._set_pg_timeout(timedelta(seconds=0.5), None)
-    made = [distributed.by_the_first(lambda: time.sleep(1.5) is None)]
-    distributed.meet()
+    made = [distributed.by_the_first(lambda: time.sleep(1.5) is None, preparing=True)]
+    if distributed.rank() == 0:
+        time.sleep(1.5)
+    distributed.meet_prepared()
     return made
 
 
@@ -103,6 +107,12 @@ def threads_of_groups() -> list[str]:
     gc.collect()
     names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
     return [name for name in names if "gloo" in name]
+
+
+@cache
+def alone_in(dtype: torch.dtype) -> dict[tuple[str, str], list[Tensor]]:
+    """By one process."""
+    return games(dtype)
 
 
 @contextmanager
@@ -144,7 +154,7 @@ def play(task: str, processes: int, folder: Path) -> list[object]:
 def test_every_game_of_several_processes_is_that_of_one(
     processes: int, dtype: torch.dtype, tolerance: float, tmp_path: Path
 ) -> None:
-    alone = games(dtype)
+    alone = alone_in(dtype)
     for weights_of in play(f"games({dtype})", processes, tmp_path):
         assert isinstance(weights_of, dict)
         for case in CASES:
@@ -174,6 +184,19 @@ def test_the_collective_operations(tmp_path: Path) -> None:
         assert made[3] == {"made by": 0}
         assert made[4] == rank
         assert made[5] == ("ZeroDivisionError" if rank == 0 else "ProcessError")
+
+
+def test_a_start_is_told_from_those_before(tmp_path: Path) -> None:
+    """Red where what dead processes left in the launcher's store is taken for what this start's say."""
+    store = HashStore()
+    for start in range(3):
+        for rank in (1, 2):
+            store.set(f"call/{rank}", f"dead {start}")
+        with ThreadPoolExecutor(3) as pool:
+            names = list(pool.map(lambda rank: distributed._name_of_start(store, rank, 3), range(3)))
+        assert len(set(names)) == 1
+        assert not store.check([f"seen/{names[0]}"])
+        store.set(f"seen/{names[0]}", "")
 
 
 def test_preparations_may_take_longer_than_a_step(tmp_path: Path) -> None:

@@ -114,6 +114,9 @@ def test_a_study_that_could_not_be_played_does_not_begin(tmp_path: Path) -> None
 def test_a_study_whose_folder_holds_something_else_is_refused(tmp_path: Path) -> None:
     """Such as the images that it is about: the trials' pictures would be among them."""
     (tmp_path / "study").mkdir()
+    for name in (".lock", ".study.json.7.tmp", "study.sqlite3", "results.db"):  # of one that was killed as it began
+        (tmp_path / "study" / name).touch()
+    Study(written(tmp_path, "storage = 'sqlite:///study/results.db'\n" + ONE.format(steps=5)))
     (tmp_path / "study" / "cat.png").touch()
     with pytest.raises(sparring.UsageError, match=r"study, which holds something else: give .* another name"):
         Study(written(tmp_path, ONE.format(steps=5)))
@@ -339,10 +342,12 @@ def test_what_died_is_played_again_the_next_time(tmp_path: Path) -> None:
     dying = Dying(width)
     study.run(dying)
     assert len(dying.begun) == 3
+    (study.trial_folder(0) / "run" / "checkpoints").mkdir()
     assert study.trials()[0].result.status == "died"  # type: ignore[union-attr]
     assert study.cost().trials == 1
     study.run(Scripted(width))
     assert values(study) == {"width=8 0": 8.0}
+    assert (study.trial_folder(1) / "run" / "checkpoints").exists()  # it went on from there
     search = WIDTHS.format(seeds=1, grid="").replace("[grid]", "[search]\ntrials = 2\n[search.space]\nwidth = [8]")
     study = Study(written(tmp_path, search, "search.toml"))
     dying = Dying(width)

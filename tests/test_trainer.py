@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Collection
 from contextlib import nullcontext
 from pathlib import Path
@@ -244,6 +245,23 @@ def test_three_of_them_in_a_row_go_back_with_a_smaller_rate(
     assert run.recipe().learning_rate == rate / (2 if succeeds else 8)
     if succeeds:
         assert [line.get("changed") for line in run.log()] == [None, {"learning_rate": [rate, rate / 2]}, None, None]
+
+
+def test_a_restart_leaves_a_run_alone_whose_checkpoints_were_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the second try of `torchrun --max-restarts` that finds a finished run, and takes it for its own."""
+    settings = {"steps": 3, "width": 8, "out": tmp_path / "run"}
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    run = sparring.train("ring", **settings)
+    shutil.rmtree(run.checkpoints)
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    assert sparring.train("ring", **settings).summary().status == "finished"
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+    (run.path / "generator").rename(run.path / "elsewhere")  # now it is like one that was killed before the first one
+    sparring.train("ring", **settings)
+    assert checkpoint.saved(run.checkpoints)
+    assert not (run.path / "elsewhere").exists()
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:

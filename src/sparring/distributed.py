@@ -140,7 +140,8 @@ def joined() -> Iterator[None]:
         _PREPARING.append(cast(dist.ProcessGroup, dist.new_group(timeout=PREPARING, backend="gloo")))
     try:
         yield
-        meet()  # the first one may still be saving
+        with _reaching_others():
+            dist.barrier()  # the first one may still be saving
     finally:
         _PREPARING.clear()
         with suppress(RuntimeError):  # where another one died
@@ -177,11 +178,11 @@ def is_restarted() -> bool:
     return largest([float(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))]) != [0.0]
 
 
-def meet() -> None:
-    """Wait for all processes, which may be preparing or saving."""
+def meet_prepared() -> None:
+    """Wait for all processes, which are preparing."""
     if count() > 1:
         with _reaching_others():
-            dist.barrier(_PREPARING[0] if _PREPARING else None)
+            dist.barrier(_group(preparing=True))
 
 
 def mean(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -216,8 +217,12 @@ def largest(numbers: Sequence[float]) -> list[float]:
     return cast(list[float], _gathered(torch.tensor(numbers, dtype=torch.float64)).amax(0).tolist())
 
 
-def by_the_first(make: Callable[[], T]) -> T:
+def by_the_first(make: Callable[[], T], *, preparing: bool = False) -> T:
     """What the first process makes, in all of them.
+
+    Args:
+        make: is called there.
+        preparing: whether it may take hours.
 
     Raises:
         ProcessError: in the others, if the first one failed; there its own error is raised.
@@ -231,9 +236,9 @@ def by_the_first(make: Callable[[], T]) -> T:
         except BaseException as error:
             made[1] = getattr(error, "exit_code", 1)
             with suppress(ProcessError):
-                _give_out(made)
+                _give_out(made, preparing)
             raise
-    _give_out(made)
+    _give_out(made, preparing)
     if made[1] is not None:
         raise ProcessError("the first process failed, and says why", made[1])
     return cast(T, made[0])
@@ -338,9 +343,14 @@ def _gathered(values: Tensor) -> Tensor:
     return rows
 
 
-def _give_out(made: list[Any]) -> None:
+def _give_out(made: list[Any], preparing: bool) -> None:
     with _reaching_others():
-        dist.broadcast_object_list(made, group=_PREPARING[0] if _PREPARING else None, device=torch.device("cpu"))
+        dist.broadcast_object_list(made, group=_group(preparing), device=torch.device("cpu"))
+
+
+def _group(preparing: bool) -> dist.ProcessGroup | None:
+    """Of all processes, and how long they wait: the usual one where somebody else made it."""
+    return _PREPARING[0] if preparing and _PREPARING else None
 
 
 @contextmanager

@@ -144,10 +144,13 @@ def _restarted(out: Path | None, recipe: Recipe, is_restarted: bool) -> tuple[Ru
 
 
 def forgotten(run: Run) -> bool:
-    """Remove a run that was killed before its first checkpoint: there is nothing to go on from."""
-    if checkpoint.saved(run.checkpoints):
+    """Remove a run that was killed before its first checkpoint: there is nothing to go on from.
+
+    A generator comes after it: where there is one, somebody took the checkpoints away.
+    """
+    if checkpoint.saved(run.checkpoints) or run.generator.exists():
         return False
-    shutil.rmtree(run.path, ignore_errors=True)
+    shutil.rmtree(run.path.resolve(), ignore_errors=True)
     return True
 
 
@@ -160,9 +163,9 @@ def _resolved(recipe: Recipe, on_work: OnWork) -> tuple[Recipe, Dataset]:
         opened.append(dataset)
         return resolved
 
-    resolved = distributed.by_the_first(first)
+    resolved = distributed.by_the_first(first, preparing=True)
     dataset = opened[0] if opened else resolve(resolved)[1]
-    distributed.meet()  # of several machines, each packs the data for itself
+    distributed.meet_prepared()  # of several machines, each packs the data for itself
     return resolved, dataset
 
 

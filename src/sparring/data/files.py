@@ -114,16 +114,26 @@ def _open_collection(collection: Collection, size: int | None, on_progress: OnPr
         warnings.warn(
             SparringWarning(
                 f"these classes in {str(collection.path)!r} have a single image, which will be learned by heart: "
-                f"{', '.join(single[:10])}{f' and {len(single) - 10} more' if len(single) > 10 else ''}. Add some, or "
-                "train with --conditional False"
+                f"{_listed(single)}. Add some, or train with --conditional False"
             ),
             stacklevel=2,
         )
     dataset = _split(str(collection.path), images, labels, len(found.class_names), is_heldout)
-    if found.num_heldout is not None and not dry and 0.0 in dataset.train.class_shares:
-        name = found.class_names[dataset.train.class_shares.index(0.0)]
-        raise DataError(f"{str(collection.path)!r} has no images of the class {name!r} to train on: all are held out")
+    untrained = [name for name, share in zip(found.class_names, dataset.train.class_shares, strict=True) if not share]
+    if untrained and found.num_heldout is not None and not dry:
+        warnings.warn(
+            SparringWarning(
+                f"these classes in {str(collection.path)!r} have no images to train on, but what is held out: "
+                f"{_listed(untrained)}"
+            ),
+            stacklevel=2,
+        )
     return replace(dataset, class_names=found.class_names, survey=found)
+
+
+def _listed(names: list[str]) -> str:
+    """The first ten."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _split(

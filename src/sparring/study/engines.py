@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -145,8 +146,9 @@ def _play_there(folder: Path, threads: int) -> int:
                 try:
                     return process.wait(LOOKING_SECONDS)
                 except subprocess.TimeoutExpired:
-                    if (folder / STOP).exists():
-                        process.stdin.close()
+                    with suppress(OSError):  # the next look may do better
+                        if (folder / STOP).exists():
+                            process.stdin.close()
         finally:
             signal.signal(signal.SIGINT, before)
 

@@ -128,7 +128,8 @@ class Study:
         if self.file.suffix != ".toml":
             raise UsageError(f"the study's file needs a name that ends in .toml, and is {self.file}")
         there = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
-        if "study.json" not in there and any(not name.startswith((".lock", "study.sqlite3")) for name in there):
+        own = ("study.sqlite3", Path(self._url).name, ".")  # which may be older than study.json
+        if "study.json" not in there and any(not name.startswith(own) for name in there):
             raise UsageError(
                 f"the study's folder would be {self.folder}, which holds something else: give {self.file} another name"
             )
@@ -337,11 +338,17 @@ class _Session:
             finally:
                 for _, process in self.playing.values():
                     self.engine.stop(process)
-                while any(self.engine.ended(process) is None for _, process in self.playing.values()):
+                while any(self._plays(process) for _, process in self.playing.values()):
                     time.sleep(POLL_SECONDS)
         if received[0] == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(0 if received[0] == signal.SIGUSR1 else 128 + received[0])
+
+    def _plays(self, process: Any) -> bool:
+        try:
+            return self.engine.ended(process) is None
+        except UsageError:  # which ends the study, once the others have saved
+            return False
 
     def _in_state(self, name: str) -> list[Any]:
         from optuna.trial import TrialState
@@ -349,8 +356,6 @@ class _Session:
         return list(self.store.get_trials(deepcopy=False, states=[TrialState[name]]))
 
     def _next(self) -> Any:
-        if self._in_state("WAITING"):
-            return self.store.ask()
         there = self.study.all_of(self.store)
         if self.plan.search is not None:
             died = [each for each in there if each.has_died and _key(each) not in self.given_up]
@@ -359,10 +364,23 @@ class _Session:
         over = {_key(each) for each in there if each.is_over}
         over |= self.given_up | {key_of(*_known(trial)) for trial, _ in self.playing.values()}
         for cell, seed in self.study.wanted():
-            if key_of(cell.settings, seed) not in over:
-                self.store.enqueue_trial({}, {"name": cell.name, "seed": seed, "settings": cell.settings})
-                return self.store.ask()
+            if (key := key_of(cell.settings, seed)) not in over:
+                trial = self.store.ask()
+                for name, value in {"name": cell.name, "seed": seed, "settings": cell.settings}.items():
+                    trial.set_user_attr(name, value)
+                for before in there:
+                    if _key(before) == key:  # it died
+                        self._hand_on(before.number, trial.number)
+                return trial
         return None
+
+    def _hand_on(self, died: int, number: int) -> None:
+        """Have a trial go on with what one that died has played."""
+        before, after = self.study.trial_folder(died), self.study.trial_folder(number)
+        after.mkdir(parents=True, exist_ok=True)
+        for name in ("run", "spent.json"):
+            if (before / name).exists():
+                (before / name).rename(after / name)
 
     def _begin(self, trial: Any) -> None:
         if "settings" not in trial.user_attrs:
