@@ -1,5 +1,5 @@
-"""Every test process computes on one thread: three of them share two cores, since many tests wait for processes. Packed
-images go into a cache of the tests' own."""
+"""Every test process computes on one thread: two of them share the machine's two cores. Packed images go into a cache
+of the tests' own."""
 
 import pytest
 import torch

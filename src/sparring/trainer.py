@@ -172,8 +172,9 @@ class Trainer:
             TrainingError: if memory does not suffice, or the end cannot be saved. The last checkpoint stays.
         """
         torch.set_flush_denormal(True)
-        try:
-            with signals_received() as received:
+        # To the end of what is said of an error, too: where a process died, launchers tell the others to stop.
+        with signals_received() as received:
+            try:
                 if run is not None:
                     self._begin(run)
                 outcome = self._agreed(received)
@@ -186,17 +187,17 @@ class Trainer:
                 if run is not None:
                     self._finish(run, on_progress, outcome)
                 return outcome
-        except BaseException as error:
-            mended = self._explained(error, run)
-            if run is not None:
-                if isinstance(error, DivergenceError):
-                    others = [alarm for alarm in self.alarms if alarm.name != "divergence"]
-                    self.alarms = [*others, not_finite(self.game.steps + 1, str(error))]
-                with suppress(OSError):  # the disk may be what failed
-                    self._write_summary(run, Outcome("failed", str(mended) or type(mended).__name__))
-            if mended is error:
-                raise
-            raise mended from error
+            except BaseException as error:
+                mended = self._explained(error, run)
+                if run is not None:
+                    if isinstance(error, DivergenceError):
+                        others = [alarm for alarm in self.alarms if alarm.name != "divergence"]
+                        self.alarms = [*others, not_finite(self.game.steps + 1, str(error))]
+                    with suppress(OSError):  # the disk may be what failed
+                        self._write_summary(run, Outcome("failed", str(mended) or type(mended).__name__))
+                if mended is error:
+                    raise
+                raise mended from error
 
     def _agreed(self, received: list[int]) -> Outcome:
         """Whether and why to stop: the same in all processes, whichever received a signal or has the clock."""
