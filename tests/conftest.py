@@ -8,6 +8,12 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """What a test draws does not depend on those before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path_factory.mktemp("cache")))
 
