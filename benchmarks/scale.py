@@ -45,11 +45,6 @@ NETWORKS_HERE = {"conv": 28, "resnet": 32}
 COUNTS = (2, 4)
 
 
-def cores() -> int:
-    """Of this machine, for this process."""
-    return len(os.sched_getaffinity(0))
-
-
 def opened(network: str, batch: int) -> tuple[Recipe, Dataset]:
     """The digits, their labels not told."""
     settings = {"conditional": False, "num_clusters": 1, "evaluation_steps": EVERY, "checkpoint_steps": EVERY}
@@ -159,7 +154,7 @@ def training(network: str, out: Path) -> None:
 
 def alone(network: str, out: Path) -> None:
     """Likewise, of one process with all cores."""
-    torch.set_num_threads(cores())
+    torch.set_num_threads(distributed.num_cores())
     training(network, out)
 
 
@@ -228,7 +223,7 @@ class Model:
 
     def compute(self, processes: int) -> float:
         """Seconds a step of all processes, which share the cores."""
-        return math.ceil(processes / cores()) * (self.a + self.c * BATCH / processes)
+        return math.ceil(processes / distributed.num_cores()) * (self.a + self.c * BATCH / processes)
 
     def communication(self, processes: int) -> float:
         """Seconds a step."""
@@ -237,7 +232,7 @@ class Model:
 
 def fitted(network: str) -> Model:
     """The parameters, measured now."""
-    by_images, exchanged = started("part", network, processes=cores(), apart=True)
+    by_images, exchanged = started("part", network, processes=distributed.num_cores(), apart=True)
     c, a = np.polyfit([int(images) for images in by_images], list(by_images.values()), 1)
     latency, bandwidth = {}, {}
     for processes in COUNTS:
@@ -269,7 +264,9 @@ def here(rounds: int) -> None:
             print(f"| {network} | {processes} | {shown} | {_percent(off)} |", flush=True)
     print("\nmilliseconds a step; medians of the rounds, and of their errors with the least and the largest")
     for network in NETWORKS_HERE:
-        print(f"{network} in one process with {cores()} threads: {1000 * started('alone', network):.1f}")
+        print(
+            f"{network} in one process with {distributed.num_cores()} threads: {1000 * started('alone', network):.1f}"
+        )
     print()
     print(
         "| network | a, ms | c, ms an image | sums a step | MB a step | latency of 2, 4, ms | bandwidth of 2, 4, MB/s |"
@@ -397,15 +394,8 @@ def _operations() -> int:
             Counter.number += 1
             return function(*args, **(kwargs or {}))
 
-    settings = {
-        "network": "resnet",
-        "size": PIXELS,
-        "width": 2,
-        "batch_size": 2,
-        "evaluation_share": 0.0,
-        "steps": PENALTY_STEPS,
-    }
-    trainer = build(*resolve(recipe_for("digits", conditional=False, num_clusters=1, **settings)))
+    shape = {"network": "resnet", "size": PIXELS, "width": 2, "batch_size": 2, "conditional": False, "num_clusters": 1}
+    trainer = build(*resolve(recipe_for("digits", evaluation_share=0.0, steps=PENALTY_STEPS, **shape)))
     with Counter():  # type: ignore[no-untyped-call]
         while not trainer.end():
             trainer._iterate()

@@ -109,7 +109,6 @@ def test_signals_keep_their_size_without_normalisation(player: str, side: int) -
 @every_network
 def test_the_class_scales_and_shifts_the_features(network: Network) -> None:
     """With nothing else that tells it: as the first layer's embeddings are taken away."""
-    torch.manual_seed(0)  # so small a network may have no feature left that is above 0
     generator = network.generator(item_shape(network), 10, 8, 2).eval()
     modulations = [module for module in generator.modules() if isinstance(module, Modulation)]
     assert modulations

@@ -25,6 +25,7 @@ from sparring.files import read_json, write_json
 from sparring.recipes import Recipe
 from sparring.run import Run
 from sparring.stopping import signals_received
+from sparring.study.database import database_errors, load_optuna, opened, shown
 from sparring.study.engines import Engine, Local
 from sparring.study.plan import Cell, Range, Settings, ends, fixed_part, is_whole, read_plan, recipe_of
 from sparring.study.trial import Result, Task
@@ -228,7 +229,7 @@ class Study:
             KeyboardInterrupt: on Ctrl-C, after all trials have saved.
         """
         self.check()
-        with self._locked(), _database_errors(self._url):
+        with self._locked(), database_errors(self._url):
             store = self._store(make=True)
             _Session(self, store, engine or Local(), on_progress).play()
 
@@ -242,13 +243,13 @@ class Study:
 
     def _store(self, make: bool) -> Any:
         """Optuna's study; without `make`, None where nothing was begun."""
-        optuna = _optuna()
+        optuna = load_optuna()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         if not make and not (self.folder / "study.json").exists():
             return None
         name = self.file.stem
-        with _database_errors(self._url):
-            storage = _opened(self._url)
+        with database_errors(self._url):
+            storage = opened(self._url)
             own = self._identity()  # from now on others look into the database, so its tables are made before
             if not make and name not in optuna.get_all_study_names(storage):
                 return None
@@ -270,7 +271,7 @@ class Study:
             before = before if isinstance(before, dict) else {}
             differing = sorted(key for key in own | before if before.get(key) != own.get(key))
             raise UsageError(
-                f"the database {_shown(self._url)} is of another study named {name!r}: {', '.join(differing)} differs; "
+                f"the database {shown(self._url)} is of another study named {name!r}: {', '.join(differing)} differs; "
                 "set the file back, or give it another name"
             )
         return store
@@ -316,11 +317,12 @@ class _Session:
 
     def play(self) -> None:
         from optuna.trial import Trial as OptunaTrial
+        from optuna.trial import TrialState
 
         asked_for = {trial.number for trial in self.study.all_of(self.store)}
         half_done = [
             OptunaTrial(self.store, each._trial_id)
-            for each in self._in_state("RUNNING")
+            for each in self.store.get_trials(deepcopy=False, states=[TrialState.RUNNING])
             if each.number in asked_for or self.plan.search is not None
         ]
         with signals_received() as received:
@@ -349,11 +351,6 @@ class _Session:
             return self.engine.ended(process) is None
         except UsageError:  # which ends the study, once the others have saved
             return False
-
-    def _in_state(self, name: str) -> list[Any]:
-        from optuna.trial import TrialState
-
-        return list(self.store.get_trials(deepcopy=False, states=[TrialState[name]]))
 
     def _next(self) -> Any:
         there = self.study.all_of(self.store)
@@ -517,52 +514,3 @@ def _by_images(recipe: Recipe) -> float:
     images = min((recipe.steps or math.inf) * recipe.batch_size * recipe.discriminator_steps, recipe.images or math.inf)
     seconds = images / images_a_second(recipe, dataset.train.item_shape)
     return min(seconds, 60 * (recipe.minutes or math.inf)) * (1 + recipe.evaluation_share)
-
-
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise UsageError("a study needs Optuna: pip install 'sparring[study]'") from None
-    return optuna
-
-
-def _opened(url: str, num_attempts: int = 50) -> Any:
-    """The database, with its tables; where others make them at the same time, one is refused, and looks again."""
-    from sqlalchemy.exc import DBAPIError, IntegrityError
-
-    try:
-        return _optuna().storages.RDBStorage(url)
-    except DBAPIError as error:
-        is_race = isinstance(error, IntegrityError) or "already exists" in str(error)
-        if not is_race or num_attempts == 1:
-            raise
-    except RuntimeError as error:  # of another version of Optuna
-        raise UsageError(f"cannot use the database {_shown(url)}: {error}") from error
-    return _opened(url, num_attempts - 1)
-
-
-@contextmanager
-def _database_errors(url: str) -> Iterator[None]:
-    """What a database refuses is told as bad use, whenever it does."""
-    optuna = _optuna()
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except UsageError:
-        raise
-    except (optuna.exceptions.OptunaError, SQLAlchemyError, ImportError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UsageError(f"cannot use the database {_shown(url)}: {reason}") from error
-
-
-def _shown(url: str) -> str:
-    """Without the password that it may hold."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return "that `storage` names"
