@@ -2,9 +2,9 @@
 
     python benchmarks/digit_classifier.py --out digit_classifier.safetensors
 
-It sees the 9,000 training digits only, randomly turned, scaled, sheared and shifted. The recipe is fixed and its last
-weights are the result: the held-out digits choose nothing. Batch normalisation is folded into the layers afterwards,
-and the weights are stored in half precision (250 KB). Six minutes on one thread.
+It trains on the 9,000 training digits only, randomly rotated, scaled, sheared and shifted. The recipe is fixed and the
+last weights are the result, so the held-out digits choose nothing. Batch normalisation is folded into the layers
+afterwards, and the weights are stored in half precision (250 KB). Takes six minutes on one thread.
 """
 
 import argparse
@@ -24,7 +24,7 @@ EPOCHS, BATCH, RATE, WEIGHT_DECAY = 40, 100, 3e-3, 0.05
 
 
 def fold(trained: nn.Sequential) -> nn.Sequential:
-    """The same function without batch normalisation: each one merged into the layer before it."""
+    """The same function without batch normalisation, which is merged into the layers before it."""
     layers: list[nn.Module] = []
     for layer in trained.eval():
         if isinstance(layer, nn.BatchNorm2d) and isinstance(layers[-1], nn.Conv2d):
@@ -51,7 +51,7 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     first = torch.stack([scale_x * cos, scale_x * (shear * cos - sin), shift_x], 1)
     second = torch.stack([scale_y * sin, scale_y * (shear * sin + cos), shift_y], 1)
     grid = affine_grid(torch.stack([first, second], 1), list(images.shape), align_corners=False)
-    # + 1 − 1: grid_sample pads with 0, which has to be the background.
+    # + 1 − 1: grid_sample pads with 0, which must be the background.
     return grid_sample(images + 1, grid, align_corners=False) - 1
 
 
@@ -63,12 +63,12 @@ def tensors(items: Items) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def accuracy(network: nn.Sequential, images: Tensor, labels: Tensor) -> float:
-    """The share that it gets right."""
+    """The share of images that a network classifies correctly."""
     return float((network(images).argmax(1) == labels).double().mean())
 
 
 def main() -> None:
-    """Train, store, and judge what was stored."""
+    """Train, store, and test the stored weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("digit_classifier.safetensors"))
     parser.add_argument("--seed", type=int, default=0)
@@ -85,7 +85,7 @@ def main() -> None:
     steps_an_epoch = len(images) // BATCH
     steps = EPOCHS * steps_an_epoch
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=WEIGHT_DECAY, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(  # an epoch of linear warm-up under a cosine to zero
+    schedule = torch.optim.lr_scheduler.LambdaLR(  # an epoch of linear warm-up, and a cosine to zero
         optimizer, lambda step: min(1.0, (step + 1) / steps_an_epoch) * 0.5 * (1 + math.cos(math.pi * step / steps))
     )
     for epoch in range(EPOCHS):

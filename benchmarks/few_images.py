@@ -1,9 +1,9 @@
-"""What augmentation gains where there are few images: a few of the digits, with and without, at equal steps.
+"""Measures what augmentation gains on few images: some of the digits, with and without it, for equal steps.
 
     python benchmarks/few_images.py --out runs/few            # trains what is missing: 30 trainings of 2 minutes
     python benchmarks/few_images.py --out runs/few --table    # reads what is there
 
-Start it twice with `--part 1/2` and `--part 2/2` to use two cores.
+Start it twice with `--part 1/2` and `--part 2/2` to use two cores. Prints the table of docs/data.md.
 """
 
 import argparse
@@ -15,13 +15,17 @@ from typing import Any
 
 import torch
 
-from sparring.build import build, resolve
+from sparring import load
 from sparring.data import Items, to_float
 from sparring.files import write_json
-from sparring.generator import load, to_samples
-from sparring.metrics import extractor_for, frechet_distance, memorization, neutral_extractor_for
-from sparring.recipes import recipe_for
-from sparring.run import create
+from sparring.metrics import frechet_distance, memorization
+from sparring.training.build import build
+from sparring.training.loop import play
+from sparring.training.meter import Meter
+from sparring.training.recipe import make_request
+from sparring.training.recorder import Recorder
+from sparring.training.resolve import resolve
+from sparring.training.run_folder import create_run
 
 STEPS, NUM_GENERATED = 9000, 5000
 COUNTS, SEEDS = (500, 100), range(5)
@@ -33,36 +37,35 @@ ARMS: dict[str, dict[str, Any]] = {
 
 
 def train(count: int, arm: str, seed: int, folder: Path) -> None:
-    """Train on so many digits, an equal number of each, and measure against those held out."""
+    """Train on so many digits, equally many of each class, and measure against the held-out ones."""
     settings = ARMS[arm] | {"seed": seed, "steps": STEPS, "checkpoint_seconds": 1e9, "sample_seconds": 1e9}
-    recipe, dataset = resolve(recipe_for("digits", None, **settings))
-    whole = dataset.train
+    recipe, dataset = resolve(make_request("digits", **settings))
+    whole, heldout = dataset.train, dataset.heldout
     assert isinstance(whole, Items)
-    assert whole.item_labels is not None
-    places = torch.cat([(whole.item_labels == label).nonzero().flatten()[: count // 10] for label in range(10)])
-    few = replace(dataset, train=Items(whole.items[places], whole.item_labels[places]))
-    run = create(folder, "few")
-    run.write_recipe(recipe)
-    build(recipe, few).train(run)
-    run.unlock()
-    heldout, fake = dataset.heldout, to_samples(load(folder).sample(NUM_GENERATED, seed=1))
     assert isinstance(heldout, Items)
-    extract, neutral = extractor_for(dataset), neutral_extractor_for(dataset)
-    unseen = to_float(heldout.items)
-    known = to_float(whole.items[places])
+    assert whole.item_labels is not None
+    numbers = torch.cat([(whole.item_labels == label).nonzero().flatten()[: count // 10] for label in range(10)])
+    training = build(recipe, replace(dataset, train=Items(whole.items[numbers], whole.item_labels[numbers])))
+    run = create_run(folder, "few")
+    run.write_recipe(recipe)
+    training.folder = folder
+    play(training, [Meter(training), Recorder(run)])
+    run.unlock()
+    generator = load(folder)
+    fake = generator.modality.encode(generator.sample(NUM_GENERATED, seed=1))
+    unseen, trained_on = to_float(heldout.items), to_float(whole.items[numbers])
+    extract, neutral = dataset.extractor(), dataset.modality.neutral_extractor()
     figures = {
         "distance": frechet_distance(extract(unseen), extract(fake), num_resamples=2).value,
-        "memorization": memorization(neutral(known), neutral(unseen), neutral(fake)).value,
+        "memorization": memorization(neutral(trained_on), neutral(unseen), neutral(fake)).value,
         "alarms": sorted({alarm["name"] for line in run.log() for alarm in line.get("alarms", [])}),
     }
     write_json(folder / "few.json", figures)
 
 
 def table(out: Path) -> None:
-    """Print what there is."""
-    print(
-        "| digits | augmentation | Fréchet distance to held-out digits | copies | trainings in which that alarm rang |"
-    )
+    """Print the trainings that have ended."""
+    print("| digits | augmentation | Fréchet distance to held-out digits | copies | trainings with that alarm |")
     print("|---|---|---|---|---|")
     for count in COUNTS:
         for arm in ARMS:
@@ -75,8 +78,8 @@ def table(out: Path) -> None:
             for name in ("distance", "memorization"):
                 values = [each[name] for each in found]
                 row.append(f"{median(values):.2f} ({min(values):.2f}–{max(values):.2f})")
-            rung = sum("memorization" in each["alarms"] for each in found)
-            print(f"| {count} | {arm} | {' | '.join(row)} | {rung} of {len(found)} |")
+            num_alarms = sum("memorization" in each["alarms"] for each in found)
+            print(f"| {count} | {arm} | {' | '.join(row)} | {num_alarms} of {len(found)} |")
 
 
 def main() -> None:

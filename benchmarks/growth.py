@@ -1,10 +1,10 @@
-"""How the time and the memory of a step grow with batch, width, resolution, and the number of items.
+"""Measures how the time and memory of a step grow with batch, width, resolution, and the number of items.
 
     python benchmarks/speed.py --only growth
 
-Each size is measured in a process of its own, by the default game of images without labels. Beside the measured
-exponents stand those of the arithmetic: multiply-adds, as they are counted, for the time; weights with their gradients
-and moments, and what is kept for the backward passes, for the memory.
+Each size is measured in a process of its own, with the default recipe for images without labels. The table compares
+the measured exponents with those of the arithmetic. For the time, these are the counted multiply-adds; for the memory,
+the weights with their gradients and moments, and what is kept for the backward passes.
 """
 
 import math
@@ -23,15 +23,16 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparring.build import build, resolve
-from sparring.data import Dataset, Items
-from sparring.recipes import recipe_for
+from sparring.data import Items
 from sparring.seeding import Stream
+from sparring.training.build import build
+from sparring.training.recipe import make_request
+from sparring.training.resolve import resolve
 
 
 @dataclass(frozen=True)
 class Size:
-    """Of a training.
+    """The size of a training.
 
     Args:
         batch: images a step.
@@ -56,13 +57,13 @@ GROWTHS: dict[str, list[Size]] = {
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a step: measured, and as the arithmetic has it.
+    """The cost of a step, measured and by arithmetic.
 
     Args:
         seconds: the median of the steps.
         megabytes: the most that the process held, less what it held before.
-        multiply_adds: counted.
-        tensors: bytes of weights, gradients and moments, and of what was kept for the backward passes.
+        multiply_adds: in a step.
+        tensors: bytes of weights, gradients and moments, and of what is kept for the backward passes.
     """
 
     seconds: float
@@ -82,7 +83,7 @@ def measure(size: Size, seconds: float = 2.0) -> Cost:
 
 def _measure(size: Size, path: Path, seconds: float) -> Cost:
     array = np.load(path, mmap_mode="r+")
-    array._mmap.madvise(mmap.MADV_RANDOM)  # else each item brings its neighbours along: a thousand times as slow
+    array._mmap.madvise(mmap.MADV_RANDOM)  # else each read brings the neighbours along, a thousand times as slow
     items = Items(torch.from_numpy(array))
     settings = {
         "batch_size": size.batch,
@@ -91,11 +92,12 @@ def _measure(size: Size, path: Path, seconds: float) -> Cost:
         "conditional": False,
         "num_clusters": 1,
     }
-    recipe, _ = resolve(recipe_for("digits", None, **settings))
-    dataset = Dataset("black", items, items)
+    recipe, digits = resolve(make_request("digits", **settings))
+    modality = digits.modality.with_shape((1, size.side, size.side))
+    dataset = replace(digits, train=items, heldout=items, modality=modality)
     Path("/proc/self/clear_refs").write_text("5")  # forget the most that was held before
     before = _held("VmRSS")
-    game = build(replace(recipe, size=size.side), dataset).game
+    game = build(replace(recipe, size=(size.side, size.side)), dataset).game
     parameters = [value for player in (game.generator, game.discriminator) for value in player.parameters()]
 
     def step() -> None:
@@ -113,13 +115,13 @@ def _measure(size: Size, path: Path, seconds: float) -> Cost:
 
 
 def _count(step: Callable[[], None], weights: set[int]) -> tuple[float, float]:
-    """Multiply-adds of a step, and bytes that its backward passes keep besides weights, as if none were let go."""
+    """Multiply-adds of a step, and bytes that its backward passes keep besides weights, if none were freed."""
     kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage  # held, so that no other takes its address
+            kept[storage.data_ptr()] = storage  # kept alive, so that no other gets its address
         return tensor
 
     with FlopCounterMode(display=False) as counter, saved_tensors_hooks(keep, lambda tensor: tensor):

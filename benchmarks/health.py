@@ -1,11 +1,11 @@
-"""Where the doctor's thresholds come from: healthy trainings, sabotaged ones, and which alarms they raise.
+"""Trains healthy and sabotaged GANs, to find the doctor's thresholds and which alarms each training raises.
 
-    python benchmarks/health.py --out runs/health            # trains what is not there yet: about five core hours
+    python benchmarks/health.py --out runs/health            # trains what is missing: about five core hours
     python benchmarks/health.py --out runs/health --table    # reads what is there
 
-A sabotaged training takes a minute, with evaluations that may take a tenth of it: as many as a twentieth of the
-default two minutes allows. The others take these two minutes (of points, a minute and more). Start it twice with
-`--part 1/2` and `--part 2/2` to use two cores.
+A sabotaged training takes a minute, and evaluations may take a tenth of it, so that there are as many as in the
+default two minutes with a twentieth. The others take these two minutes (points: a minute or more). Start it twice
+with `--part 1/2` and `--part 2/2` to use two cores. Prints the tables of docs/health.md.
 """
 
 import argparse
@@ -21,17 +21,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparring.build import build, resolve
-from sparring.data import Dataset, Items, open_dataset
-from sparring.ema import Average
+from sparring import RECIPES, open_dataset
+from sparring.data import Items
 from sparring.errors import TrainingError, UsageError
-from sparring.health import RULES, Doctor, Line
-from sparring.recipes import RECIPES, recipe_for
-from sparring.run import Run, create
-from sparring.trainer import Trainer
+from sparring.evaluation.health import RULES, Doctor, Line
+from sparring.game.ema import Average
+from sparring.training.build import build
+from sparring.training.loop import Training, play
+from sparring.training.meter import Meter
+from sparring.training.recipe import make_request
+from sparring.training.recorder import Recorder
+from sparring.training.resolve import resolve
+from sparring.training.run_folder import Run, create_run
 
 MINUTES, SHARE = 1.0, 0.1
-"""Of a sabotaged training; a longer one has as much time for its evaluations."""
+"""The length of a sabotaged training, and the share for evaluations; longer ones get as many minutes for them."""
 HEALTHY_SEEDS, SABOTAGE_SEEDS = range(5), range(3)
 
 
@@ -42,12 +46,12 @@ class Case:
     Args:
         name: of its folder.
         data: a name in `SOURCES`.
-        right: the alarms of which one must come; empty for a healthy one.
+        right: the alarms of which one must be raised; empty for a healthy training.
         preset: a name in `RECIPES`, or None.
         settings: fields of the recipe.
         limit: how many training items there are, or None for all.
         minutes: of training.
-        sabotage: what is done to the trainer.
+        sabotage: what is done to the training before it starts.
     """
 
     name: str
@@ -57,11 +61,11 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
     limit: int | None = None
     minutes: float = MINUTES
-    sabotage: Callable[[Trainer, Dataset], None] = lambda trainer, dataset: None
+    sabotage: Callable[[Training], None] = lambda training: None
 
 
 class Copies(nn.Module):
-    """A generator that learns nothing: it gives one of its items, by the latents."""
+    """A generator that learns nothing: the latents choose one of its items."""
 
     def __init__(self, items: Tensor) -> None:
         super().__init__()
@@ -69,29 +73,29 @@ class Copies(nn.Module):
         self.weight = nn.Parameter(torch.zeros(()))
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Items [batch, ...], as many as there are latents."""
+        """Items [batch, ...], one for each latent."""
         items = self.items
         assert isinstance(items, Tensor)
         index = (latents.abs().sum(1) * 1e4).long() % len(items)
         return items[index].float() / 127.5 - 1 + 0 * self.weight
 
 
-def copies(choose: Callable[[Items], Tensor]) -> Callable[[Trainer, Dataset], None]:
+def copies(choose: Callable[[Items], Tensor]) -> Callable[[Training], None]:
     """Put a generator in place that gives the chosen items."""
 
-    def sabotage(trainer: Trainer, dataset: Dataset) -> None:
-        assert isinstance(dataset.train, Items)
-        trainer.game.generator = Copies(choose(dataset.train))
-        trainer.average = Average(trainer.game.generator, 0.0)
+    def sabotage(training: Training) -> None:
+        assert isinstance(training.dataset.train, Items)
+        training.game.generator = Copies(choose(training.dataset.train))
+        training.average = Average(training.game.generator, 0.0)
 
     return sabotage
 
 
-def no_updates(player: str) -> Callable[[Trainer, Dataset], None]:
+def no_updates(player: str) -> Callable[[Training], None]:
     """Keep a player as it was initialised."""
 
-    def sabotage(trainer: Trainer, dataset: Dataset) -> None:
-        getattr(trainer.game, f"{player}_optimizer").step = lambda: None
+    def sabotage(training: Training) -> None:
+        getattr(training.game, f"{player}_optimizer").step = lambda: None
 
     return sabotage
 
@@ -103,7 +107,7 @@ def of_one_class(items: Items) -> Tensor:
 
 
 def alarms(*names: str) -> frozenset[str]:
-    """Any of these will do."""
+    """Alarms of which any one will do."""
     return frozenset(names)
 
 
@@ -137,7 +141,7 @@ SABOTAGES = (
 
 @functools.cache
 def healthy() -> list[Case]:
-    """Every recipe on every kind of data that it is for."""
+    """Every recipe on every data set that it suits."""
     images = [data for data in ("digits", "fashion-mnist") if _is_here(data)]
     names = [name for name in RECIPES if name != "points"]
     cases = [Case(f"{data}-{name}", data, preset=name, minutes=2.0) for data in images for name in names]
@@ -148,7 +152,7 @@ def _is_here(data: str) -> bool:
     try:
         open_dataset(data)
     except UsageError as error:
-        print(f"left out: {error}")
+        print(f"without {data}: {error}")
         return False
     return True
 
@@ -157,18 +161,19 @@ def train(case: Case, seed: int, folder: Path) -> None:
     """Train a case into a folder."""
     times = {"minutes": case.minutes, "evaluation_share": SHARE * MINUTES / case.minutes, "checkpoint_seconds": 1e9}
     settings = case.settings | times | {"seed": seed}
-    recipe, dataset = resolve(recipe_for(case.data, case.preset, **settings))
+    recipe, dataset = resolve(make_request(case.data, case.preset, **settings))
     if case.limit is not None:
         assert isinstance(dataset.train, Items)
         assert dataset.train.item_labels is not None
         chosen = torch.arange(0, len(dataset.train.items), len(dataset.train.items) // case.limit)[: case.limit]
         dataset = replace(dataset, train=Items(dataset.train.items[chosen], dataset.train.item_labels[chosen]))
-    trainer = build(recipe, dataset)
-    case.sabotage(trainer, dataset)
-    run = create(folder, "health")
-    run.write_recipe(recipe)  # so that `sparring diagnose` explains it
+    training = build(recipe, dataset)
+    case.sabotage(training)
+    run = create_run(folder, "health")
+    run.write_recipe(recipe)  # so that `sparring diagnose` can explain it
+    training.folder = folder
     try:
-        outcome = trainer.train(run)
+        outcome = play(training, [Meter(training), Recorder(run)])
         if outcome.signal is not None:
             raise SystemExit(128 + outcome.signal)
     except TrainingError as error:
@@ -179,14 +184,14 @@ def train(case: Case, seed: int, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Record:
-    """What a training's log says.
+    """What the log of a training says.
 
     Args:
-        raised: every alarm that came, with the share of the training that was over then.
-        scores: of every rule, the highest that held for as many evaluations as an alarm takes.
+        raised: the share of the training at which each alarm was first raised.
+        scores: the highest score of each rule that held for as many evaluations as an alarm takes.
         early_scores: the same within the first quarter.
-        is_healthy: whether it got somewhere: at its end the samples cover half of the data, or nine tenths of the
-            points are of high quality (which lie on thinner sets than the data, so that they cover less).
+        is_healthy: whether it got somewhere: at the end the samples cover half of the data, or nine tenths of the
+            points are of high quality (points lie on thinner sets than the data, so they cover less).
     """
 
     raised: dict[str, float]
@@ -196,7 +201,7 @@ class Record:
 
 
 def read(run: Run, minutes: float) -> Record:
-    """Read a run's log with the rules as they are now."""
+    """Read the log of a run with today's rules."""
     doctor, summary = Doctor(), run.summary()
     raised: dict[str, float] = {}
     evaluations: list[Line] = []
@@ -211,7 +216,7 @@ def read(run: Run, minutes: float) -> Record:
             shares.append(share)
             for name, rule in RULES.items():
                 scores[name].append(next(iter(rule.evidence(evaluations).values()), -math.inf))
-    if summary.status == "failed":  # by a number that was not finite
+    if summary.status == "failed":  # a number was not finite
         raised.setdefault("divergence", summary.seconds / (60 * minutes))
 
     def held(until: float) -> dict[str, float]:
@@ -227,7 +232,7 @@ def read(run: Run, minutes: float) -> Record:
 
 
 def print_tables(folder: Path) -> None:
-    """The thresholds between the two kinds of trainings, and which alarms each raised."""
+    """Print the thresholds between the two kinds of trainings, and which alarms each training raised."""
 
     def records(case: Case) -> list[Record]:
         return [read(Run(path), case.minutes) for path in sorted(folder.glob(f"{case.name}-[0-9]"))]
@@ -235,7 +240,9 @@ def print_tables(folder: Path) -> None:
     sabotaged = {case: records(case) for case in SABOTAGES}
     others = {case: records(case) for case in healthy()}
     well = [record for each in others.values() for record in each if record.is_healthy]
-    print("| alarm | healthy trainings reach | threshold | sabotaged ones reach in their first quarter |")
+    print(
+        "| alarm | highest score of healthy trainings | threshold | scores of sabotaged ones in their first quarter |"
+    )
     print("|---|---|---|---|")
     for name, rule in RULES.items():
         reached = max((record.scores[name] for record in well), default=-math.inf)
@@ -245,22 +252,22 @@ def print_tables(folder: Path) -> None:
             if name in case.right and each
         )
         print(f"| {_words(name)} | {reached:.2g} | {rule.threshold:g} | {wanted} |")
-    print("\n| sabotage | runs | alarms (runs) | named by the right one, at the latest after |")
+    print("\n| sabotage | runs | alarms (runs) | right alarm raised after, at the latest |")
     print("|---|---|---|---|")
     for case, each in sabotaged.items():
         named = [min(record.raised.get(name, math.inf) for name in case.right) for record in each]
         latest = "never in some" if math.inf in named else f"{max(named, default=1.0):.0%} of the run"
         print(f"| {case.name} | {len(each)} | {_alarms(each)} | {latest} |")
-    print("\n| training | runs | healthy | alarms in these (runs) | alarms in the others (runs) |")
+    print("\n| training | runs | healthy | alarms in healthy runs | alarms in the other runs |")
     print("|---|---|---|---|---|")
     for case, each in others.items():
         good, poor = ([record for record in each if record.is_healthy is is_healthy] for is_healthy in (True, False))
         print(f"| {case.name} | {len(each)} | {len(good)} | {_alarms(good)} | {_alarms(poor)} |")
     problems = {name for name, rule in RULES.items() if rule.severity == "problem"}
-    all_of_them = [record for each in others.values() for record in each]
-    for what, several in (("Healthy trainings", well), ("All trainings", all_of_them)):
+    whole = [record for each in others.values() for record in each]
+    for what, several in (("Healthy trainings", well), ("All trainings", whole)):
         alarmed = sum(not problems.isdisjoint(record.raised) for record in several)
-        print(f"\n{what} with an alarm of severity problem: {alarmed} of {len(several)}.")
+        print(f'\n{what} with an alarm of severity "problem": {alarmed} of {len(several)}.')
 
 
 def _alarms(records: list[Record]) -> str:

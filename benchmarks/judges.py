@@ -1,9 +1,9 @@
-"""Classifiers whose pooled features judge generated images, and that nothing in the package has seen.
+"""Trains classifiers that judge generated images for benchmarks/quality.py, and that nothing in the package uses.
 
     python benchmarks/judges.py [fashion-mnist] [--out runs/judges]
 
-Several, of different shapes and seeds, so that what pleases one by chance is seen: benchmarks/quality.py gives the
-distance by each. A judge takes about ten minutes to train on one thread.
+There are several, of different shapes and seeds: samples may please one of them by chance. Their pooled features are
+compared. A judge takes about ten minutes to train on one thread.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def train(data: str, shape: str, seed: int) -> nn.Sequential:
 
 
 def judges(data: str, folder: Path) -> list[Extractor]:
-    """A judge of every shape, trained at the first asking: the 128 numbers before the last layer."""
+    """A judge of every shape, which gives the 128 numbers before its last layer; trained if it is missing."""
     found = []
     for seed, shape in enumerate(SHAPES):
         path = folder / f"{data}-{shape}-{seed}.safetensors"

@@ -1,12 +1,12 @@
-"""Trains on 20 GB of synthetic images in a process that may hold far less, and watches memory and pace.
+"""Trains on 20 GB of synthetic images in a process with far less memory, and watches its memory and speed.
 
     python benchmarks/larger_than_memory.py [--gigabytes 20] [--minutes 3]
 
-The file is sparse: it claims 20 GB and takes 2 on the disk; a tenth of its images are written, the others are black.
-The training runs in a control group where there is one to make (Linux, root), whose limit counts the system's cached
-pages of the file as well; else under a limit of the process's own data. Prints resident memory and images per second
-over the course of the training, beside those on a set that fits into memory; and of a whole epoch, read without a
-training, so that every byte of the file is.
+The file is sparse: it has 20 GB and takes 2 on the disk; a tenth of its images are written, the others are black.
+On Linux, as root, the training runs in a control group, whose limit also counts the system's cached pages of the file;
+elsewhere a limit holds for the process's own data. Prints resident memory and images per second during the training,
+and the same for a set that fits into memory; then for a whole epoch that is read without training, so that every byte
+of the file is read.
 """
 
 import argparse
@@ -28,7 +28,7 @@ BATCH = 64
 
 
 def write(path: Path, gigabytes: float) -> int:
-    """A .npy file of so many images of 64×64 in RGB, a tenth of which are noise. How many there are."""
+    """Write a .npy file of 64×64 RGB images, a tenth of them noise, unless it exists. Return their number."""
     count = int(gigabytes * 1e9) // (SIDE * SIDE * 3)
     if path.exists():
         return count
@@ -40,8 +40,8 @@ def write(path: Path, gigabytes: float) -> int:
     return count
 
 
-def limited(command: list[str]) -> list[str]:
-    """The command under a limit of its memory."""
+def with_limit(command: list[str]) -> list[str]:
+    """A command that runs another one under a limit of its memory."""
     groups = Path("/sys/fs/cgroup/memory")
     group = groups / "sparring-benchmark"
     try:
@@ -53,17 +53,17 @@ def limited(command: list[str]) -> list[str]:
 
 
 def resident(process: int) -> float:
-    """Of a process, in MB."""
+    """Resident memory of a process in MB."""
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def watch(path: Path, out: Path, minutes: float) -> None:
-    """Train, and print a row for each sixth of the time."""
+    """Train, and print a row after each sixth of the time."""
     command = [sys.executable, "-m", "sparring", "train", str(path), "--minutes", str(minutes), "--out", str(out)]
     settings = ["network=conv", "num_clusters=1", "checkpoint_seconds=1e9", "sample_seconds=1e9", "evaluation_share=0"]
     for setting in settings:
         command += ["--set", setting]
-    process = subprocess.Popen(limited(command), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(with_limit(command), stdout=subprocess.DEVNULL)
     marks = [minutes * 60 * part / 6 for part in range(1, 7)]
     seen, last, peak = 0, (0.0, 0), 0.0
     log = out / "log.jsonl"
@@ -85,7 +85,7 @@ def watch(path: Path, out: Path, minutes: float) -> None:
 
 
 def read_through(path: Path) -> None:
-    """Draw every batch of an epoch, in this process, and print a row for each fifth of it."""
+    """Draw every batch of an epoch in this process, and print a row after each fifth."""
     images = open_dataset(str(path)).train
     assert isinstance(images, Items)
     assert images.num_items is not None
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=20.0)
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--out", type=Path, default=Path("runs/larger-than-memory"))
-    parser.add_argument("--read", type=Path, help="read a file through once, and nothing else")
+    parser.add_argument("--read", type=Path, help="only read a file once")
     arguments = parser.parse_args()
     if arguments.read:
         read_through(arguments.read)
@@ -115,13 +115,13 @@ def main() -> None:
     for gigabytes in (0.3, arguments.gigabytes):
         path = arguments.out / f"{gigabytes:g}.npy"
         count = write(path, gigabytes)
-        print(f"{gigabytes:g} GB, {count:,} images; may hold {LIMIT_GB} GB")
+        print(f"{gigabytes:g} GB, {count:,} images; at most {LIMIT_GB} GB of memory")
         print("| seconds | resident MB | images/s |")
         print("|---|---|---|")
         watch(path, arguments.out / f"run-{gigabytes:g}-{time.time():.0f}", arguments.minutes)
         print("| GB read | resident MB | images/s |")
         print("|---|---|---|")
-        subprocess.run(limited([sys.executable, __file__, "--read", str(path)]), check=True)
+        subprocess.run(with_limit([sys.executable, __file__, "--read", str(path)]), check=True)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""Training speed of other GAN libraries on the CPU, beside the tutorial's loop and sparring, in the same run.
+"""Compares the training speed of other GAN libraries on the CPU with the tutorial's loop and sparring, in one run.
 
     python benchmarks/peers.py [--environments runs/peers] [--rounds 3] [--seconds 10] [--only NAME ...]
 
-Each trains in its own loop, by its own defaults, on random grey images that are held in memory and handed out in the
-same way to all. They take turns, every time in a new process that warms up first. An image counts once the training
-asks for the next batch. Printed are the median and the range over the rounds, and the median of the ratios to the
-tutorial's loop in the same round. Defaults are different networks, so the multiply-adds an image stand beside them.
+Each trains in its own loop with its own defaults, on the same random grey images in memory. They take turns, each time
+in a new process that warms up first. An image counts when the training asks for the next batch. The table shows the
+median and the range over the rounds, and the median of the ratios to the tutorial's loop in the same round. Since each
+default is a different network, it also shows the multiply-adds for an image.
 
-Each library has an environment of its own, with the PyTorch that runs this script and the newest of what else it
-imports, whatever versions it asks for. (On Linux, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu makes that
-PyTorch's CPU build, which is far smaller.) Torchvision, which they import to read images and save grids, not to train,
-is not installed: a mock stands in for it. What doesn't install or run is in the table with the reason.
+Each library has an environment of its own, with the PyTorch that runs this script and the newest versions of the other
+packages it imports, whatever versions it asks for. (On Linux, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+gives PyTorch's CPU build, which is far smaller.) A mock replaces torchvision, which they import to read images and save
+grids, not to train. The table gives the reason where a library does not install or run.
 """
 
 import argparse
@@ -44,7 +44,7 @@ TORCH = f"torch=={torch.__version__.partition('+')[0]}"
 
 @dataclass(frozen=True)
 class Measurement:
-    """How many real images a training took in how long; its batch, their side in pixels, its multiply-adds for one."""
+    """How many real images a training used in how many seconds, and its batch, side in pixels and multiply-adds."""
 
     images: int
     seconds: float
@@ -54,7 +54,7 @@ class Measurement:
 
 
 class Feed(IterableDataset[Tensor]):
-    """Batches of random images in [−1, 1], until they were measured for so many seconds."""
+    """Batches of random images in [−1, 1], for so many seconds after the warm-up."""
 
     def __init__(self, seconds: float, batch_size: int, side: int = 32) -> None:
         self.seconds = seconds
@@ -63,7 +63,7 @@ class Feed(IterableDataset[Tensor]):
         self.measurement: Measurement | None = None
 
     def __len__(self) -> int:
-        return 60_000 // self.batch_size  # asked for by loops that print something each epoch
+        return 60_000 // self.batch_size  # loops that print something each epoch ask for it
 
     def __iter__(self) -> Iterator[Tensor]:
         batches = cycle(torch.split(self.images, self.batch_size))
@@ -81,7 +81,7 @@ class Feed(IterableDataset[Tensor]):
 
 
 def train_torchgan(seconds: float) -> Feed:
-    """Its DCGAN and losses as they are by default; optimiser and batch, which have none, from its documentation."""
+    """Train its DCGAN with default losses; optimiser and batch have no defaults and come from its documentation."""
     models, losses, trainer = (import_module(f"torchgan.{module}") for module in ("models", "losses", "trainer"))
     adam = {"name": torch.optim.Adam, "args": {"lr": 2e-4, "betas": (0.5, 0.999)}}
     players = {
@@ -95,9 +95,9 @@ def train_torchgan(seconds: float) -> Feed:
 
 
 def train_vegans(seconds: float) -> Feed:
-    """The example of its documentation, with the networks that it has for MNIST."""
+    """Train the example of its documentation, with its networks for MNIST."""
     iterator = torch.utils.data.dataloader._BaseDataLoaderIter
-    iterator.next = iterator.__next__  # type: ignore[attr-defined]  # which its loop calls, and PyTorch has no longer
+    iterator.next = iterator.__next__  # type: ignore[attr-defined]  # its loop calls it, and PyTorch no longer has it
     loader, x_dim, z_dim = import_module("vegans.utils.loading").MNISTLoader(), (1, 32, 32), 64
     gan = import_module("vegans.GAN").VanillaGAN(
         generator=loader.load_generator(x_dim=x_dim, z_dim=z_dim, y_dim=None),
@@ -112,13 +112,13 @@ def train_vegans(seconds: float) -> Feed:
 
 
 def train_lightweight_gan(seconds: float) -> Feed:
-    """Its import ends where there is no GPU, so that nothing can be trained here."""
+    """Import it, which fails without a GPU, so that nothing can be trained here."""
     import_module("lightweight_gan")
-    raise NotImplementedError("it does without a GPU after all: its training is to be written here")
+    raise NotImplementedError("it runs without a GPU after all: write its training here")
 
 
 def train_tutorial(seconds: float) -> Feed:
-    """The DCGAN that the other benchmarks compare with."""
+    """Train the DCGAN that the other benchmarks compare with."""
     game = reference.Dcgan(reference.generator(), reference.discriminator())
     feed = Feed(seconds, batch_size=128)
     for real in feed:
@@ -127,26 +127,27 @@ def train_tutorial(seconds: float) -> Feed:
 
 
 def train_sparring(seconds: float) -> Feed:
-    """The default recipe for the digits but for their labels: the game, and the average of the generator's weights."""
-    from sparring.build import build, resolve  # which the other environments don't have
-    from sparring.recipes import recipe_for
+    """Train the default recipe for the digits, without labels: the game, and the average of the generator's weights."""
+    from sparring.training.build import build  # the other environments don't have it
+    from sparring.training.recipe import make_request
+    from sparring.training.resolve import resolve
 
-    recipe, dataset = resolve(recipe_for("digits", conditional=False, num_clusters=1, device="cpu"))
-    trainer = build(recipe, dataset)
-    feed = Feed(seconds, recipe.batch_size, dataset.train.item_shape[-1])
+    recipe, dataset = resolve(make_request("digits", conditional=False, num_clusters=1, device="cpu"))
+    training = build(recipe, dataset)
+    feed = Feed(seconds, recipe.batch_size, dataset.modality.item_shape[-1])
     for real in feed:
-        trainer.game.step(real)
-        trainer.average.update(trainer.game.steps)
+        training.game.step(real)
+        training.average.update(training.game.steps)
     return feed
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that trains.
+    """A library that trains.
 
     Args:
-        what: it is, and what was done to it.
-        train: for so many seconds.
+        what: what is trained, and how it was patched.
+        train: trains for so many seconds.
         package: on PyPI, with the version; empty for what runs in this environment.
         requires: the packages that it imports, besides torch and torchvision.
     """
@@ -160,7 +161,7 @@ class Contender:
 CONTENDERS = {
     "torchgan": Contender("DCGAN", train_torchgan, "torchgan==0.1.0", "numpy"),
     "vegans": Contender(
-        "VanillaGAN, MNIST networks (patched: its loop calls `next` of PyTorch's loader, which is no longer there)",
+        "VanillaGAN, MNIST networks (patched: its loop calls `next` of PyTorch's loader, which no longer exists)",
         train_vegans,
         "vegans==0.4.0",
         "matplotlib numpy pandas pillow tensorboard wget",
@@ -178,10 +179,10 @@ PEERS = [name for name, contender in CONTENDERS.items() if contender.package]
 
 
 def work(name: str, seconds: float) -> None:
-    """Train one in this process, and print the measurement alone."""
+    """Train one in this process, and print nothing but the measurement."""
     sys.modules.update(dict.fromkeys(("torchvision", "torchvision.utils"), MagicMock()))
     torch.manual_seed(0)
-    torch.set_flush_denormal(True)  # for all, as sparring does it by itself
+    torch.set_flush_denormal(True)  # for all, as sparring does
     with redirect_stdout(sys.stderr):
         measurement = CONTENDERS[name].train(seconds).measurement
     assert measurement, "the training ended before the time was up"
@@ -189,7 +190,7 @@ def work(name: str, seconds: float) -> None:
 
 
 def measure(name: str, environments: Path, seconds: float) -> Measurement:
-    """Train one in a process and an environment of its own, which is made if there is none."""
+    """Train one in a process and an environment of its own, which is made if it is missing."""
     contender, python = CONTENDERS[name], sys.executable
     if contender.package:
         folder = environments.resolve() / f"{contender.package}-{TORCH}"
@@ -221,7 +222,7 @@ def _run(command: list[str], folder: str = ".") -> str:
 
 
 def row(name: str, measurements: dict[str, list[Measurement]]) -> str:
-    """The numbers in a line of the table."""
+    """The numbers of a row of the table."""
     rates, others = ([each.images / each.seconds for each in measurements[one]] for one in (name, BASELINE))
     ratio = statistics.median(rate / other for rate, other in zip(rates, others, strict=True))
     spread = f"{statistics.median(rates):,.0f} [{min(rates):,.0f}, {max(rates):,.0f}]"
@@ -236,7 +237,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--only", nargs="*", default=PEERS, choices=PEERS)
-    parser.add_argument("--worker", choices=CONTENDERS, help="train this one here, and print what it took as JSON")
+    parser.add_argument("--worker", choices=CONTENDERS, help="train this one here, and print the measurement as JSON")
     arguments = parser.parse_args()
     if arguments.worker:
         work(arguments.worker, arguments.seconds)

@@ -1,11 +1,11 @@
-"""Draws the pictures of ring and grid: a failing and a working training, and what their discriminators know.
+"""Draws the pictures of ring and grid: a training that fails, one that works, and what their discriminators know.
 
     python benchmarks/points.py [--tasks ring grid] [--only modes divergence rejection]
 
-`modes-*.png`: samples over the training in front of the discriminator's probability, the first GAN with Adam's own
-defaults above, the recipe `points` below. `divergence-*.png`: the JS divergence by known densities, what the
-training discriminator's value claims, and the bound that fresh discriminators prove on held-out samples. `rejection`
-prints what rejection sampling makes of a generator of the short training.
+`modes-*.png` shows samples over the training, and behind them the discriminator's probability: above, the first GAN
+with Adam's default settings; below, the recipe `points`. `divergence-*.png` shows the JS divergence by known densities,
+what the training discriminator's value claims, and the bound that fresh discriminators prove on held-out samples.
+`rejection` prints the modes before and after rejection sampling, for a generator of the short training.
 """
 
 import argparse
@@ -22,19 +22,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import sparring
-from sparring.bench.modes import TASKS
-from sparring.build import build, resolve
-from sparring.data import Mixture, open_dataset
+from sparring.bench.modes import BENCHMARKS
+from sparring.data import Mixture, grid, ring
+from sparring.game.game import Report
 from sparring.metrics import count_modes, density_ratio, divergence
-from sparring.pictures import BLUE, GREY
-from sparring.recipes import Recipe, recipe_for
-from sparring.run import create
 from sparring.seeding import Stream
 from sparring.theory import js_lower_bound
-from sparring.trainer import Progress, Trainer
+from sparring.training.loop import Listener, Training
+from sparring.training.plots import BLUE, GREY
 
 PICTURES = Path("docs/images")
-STEPS = {name: task.full.steps for name, task in TASKS.items()}
+MIXTURES = {"ring": ring, "grid": grid}
+STEPS = {name: BENCHMARKS[name].full.steps for name in MIXTURES}
 NUM_COLUMNS = 5
 NUM_KERNELS, NUM_JUDGED = 200_000, 4000
 BLUR = 0.1
@@ -42,86 +41,90 @@ BLUR = 0.1
 RED = "#b3261e"
 
 
-def recipes(task: str) -> dict[str, Recipe]:
-    """The two trainings of the pictures: the first GAN's networks with Adam's own defaults, and ours."""
-    first = recipe_for(
-        task,
-        "gan",
-        objective="non_saturating",
-        learning_rate=1e-3,
-        beta1=0.9,
-        batch_size=256,
-        latent_dim=2,
-        prior="gaussian",
-        steps=STEPS[task],
-        log_steps=50,
-    )
-    return {"non_saturating, Adam's defaults": first, "recipe points": recipe_for(task, "points", steps=STEPS[task])}
+TRAININGS: dict[str, dict[str, Any]] = {
+    "non_saturating, Adam's defaults": {
+        "recipe": "gan",
+        "objective": "non_saturating",
+        "learning_rate": 1e-3,
+        "beta1": 0.9,
+        "batch_size": 256,
+        "latent_dim": 2,
+        "prior": "gaussian",
+        "log_steps": 50,
+    },
+    "recipe points": {"recipe": "points"},
+}
+"""The two trainings of the pictures: the first GAN's networks with Adam's default settings, and ours."""
 
 
-def watch(recipe: Recipe, every: int, look: Callable[[Trainer], None]) -> None:
+class Watcher(Listener):
+    """Looks at the players every so many steps."""
+
+    def __init__(self, interval_steps: int, look: Callable[[Training], None]) -> None:
+        self.interval_steps = interval_steps
+        self.look = look
+
+    def stepped(self, training: Training, report: Report | None) -> None:
+        """Look, if it is time."""
+        if training.game.steps % self.interval_steps == 0:
+            self.look(training)
+
+
+def train(task: str, settings: dict[str, Any], interval_steps: int, look: Callable[[Training], None]) -> None:
     """Train, and look at the players every so many steps."""
-    recipe, dataset = resolve(recipe)
-    trainer = build(recipe, dataset)
-
-    def on_progress(progress: Progress) -> None:
-        if trainer.game.steps % every == 0:
-            look(trainer)
-
     with tempfile.TemporaryDirectory() as folder:
-        run = create(Path(folder) / "run", recipe.data)
-        trainer.train(run, on_progress)
-        run.unlock()
+        watcher = Watcher(interval_steps, look)
+        sparring.train(task, steps=STEPS[task], out=Path(folder) / "run", listeners=[watcher], **settings)
 
 
-def middle(trainer: Trainer, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """The logit to call zero: half way between both for a relativistic discriminator, which knows differences alone."""
-    if trainer.game.objective.name != "relativistic":
+def middle(training: Training, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The logit that counts as zero. A relativistic discriminator knows differences alone: half way between both."""
+    if training.game.objective.name != "relativistic":
         return torch.zeros(())
     return (real_logits.mean() + fake_logits.mean()) / 2
 
 
 def draw_modes(task: str) -> None:
     """Samples over the training, in front of the discriminator's probability."""
-    mixture = _mixture(task)
+    mixture = MIXTURES[task]()
     figure = Figure(figsize=(2.3 * NUM_COLUMNS, 5.1), dpi=90, layout="constrained")
     FigureCanvasAgg(figure)
-    for row, (label, recipe) in zip(figure.subplots(2, NUM_COLUMNS), recipes(task).items(), strict=True):
+    for row, (label, settings) in zip(figure.subplots(2, NUM_COLUMNS), TRAININGS.items(), strict=True):
         row[0].set_ylabel(label)
-        watch(recipe, STEPS[task] // NUM_COLUMNS, partial(_draw_panel, iter(row), mixture))
+        train(task, settings, STEPS[task] // NUM_COLUMNS, partial(_draw_panel, iter(row), mixture))
     figure.savefig(PICTURES / f"modes-{task}.png")
 
 
-def _draw_panel(panels: Iterator[Any], mixture: Mixture, trainer: Trainer) -> None:
+def _draw_panel(panels: Iterator[Any], mixture: Mixture, training: Training) -> None:
     axes = next(panels)
     extent = 1.9 * mixture.scale
     line = torch.linspace(-extent, extent, 240)
     plane = torch.cartesian_prod(line, line) / mixture.scale
-    points = trainer.generator().sample(2500, seed=0)
+    points = training.generator().sample(2500, seed=0)
     with torch.inference_mode():
-        discriminator = trainer.game.discriminator.eval()
+        discriminator = training.game.discriminator.eval()
         logits = discriminator(plane)
-        real = trainer.data.batch(1000, Stream(0, "map"))
-        shift = middle(trainer, discriminator(real), discriminator(torch.from_numpy(points) / mixture.scale))
+        real = training.data.batch(1000, Stream(0, "map"))
+        shift = middle(training, discriminator(real), discriminator(torch.from_numpy(points) / mixture.scale))
         discriminator.train()
     probability = torch.sigmoid(logits - shift).reshape(240, 240).T
     axes.imshow(probability, origin="lower", extent=(-extent, extent) * 2, cmap="RdBu", vmin=0, vmax=1, alpha=0.6)
     axes.scatter(points[:, 0], points[:, 1], s=1.5, color="black", linewidths=0)
     count = count_modes(torch.from_numpy(points), mixture)
-    axes.set_title(f"step {trainer.game.steps:,}: {count.found} modes, {count.high_quality:.0%}", fontsize=9)
+    axes.set_title(f"step {training.game.steps:,}: {count.found} modes, {count.high_quality:.0%}", fontsize=9)
     axes.set(xticks=[], yticks=[], xlim=(-extent, extent), ylim=(-extent, extent))
-    print(f"{trainer.game.objective.name}, step {trainer.game.steps}: {count}", flush=True)
+    print(f"{training.game.objective.name}, step {training.game.steps}: {count}", flush=True)
 
 
 def draw_divergence(task: str) -> None:
     """The divergence by known densities, the training discriminator's claim and the proven bound, over a training."""
-    mixture = _mixture(task)
+    mixture = MIXTURES[task]()
     figure = Figure(figsize=(10, 3.6), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, (label, recipe) in zip(panels, recipes(task).items(), strict=True):
+    for axes, (label, settings) in zip(panels, TRAININGS.items(), strict=True):
         lines: list[tuple[int, float, float, float, float, float]] = []
-        watch(recipe, STEPS[task] // 10, partial(_append_estimates, lines, mixture))
+        train(task, settings, STEPS[task] // 10, partial(_append_estimates, lines, mixture))
         steps, blurred, claimed, proven, low, high = (list(column) for column in zip(*lines, strict=True))
         axes.plot(steps, blurred, "o-", color="black", markersize=3, label="known density and kernel estimate")
         axes.plot(steps, claimed, "o-", color=RED, markersize=3, label="training discriminator: (V + log 4) / 2")
@@ -133,7 +136,7 @@ def draw_divergence(task: str) -> None:
     panels[0].set_ylabel("nats")
     panels[0].legend(frameon=False, fontsize=8)
     figure.savefig(PICTURES / f"divergence-{task}.png")
-    for share in (1.0, 0.5, 0.2):  # what the estimate makes of perfect samples, and of clusters that are too narrow
+    for share in (1.0, 0.5, 0.2):  # the estimate for perfect samples, and for clusters that are too narrow
         narrow = Mixture(mixture.means, share * mixture.sigma)
         estimate = blurred_js(narrow.batch(NUM_KERNELS + NUM_JUDGED, Stream(1, "known")), mixture)
         both = (mixture.batch(NUM_KERNELS, Stream(2, "known")), narrow.batch(NUM_KERNELS, Stream(3, "known")))
@@ -142,30 +145,30 @@ def draw_divergence(task: str) -> None:
 
 
 def _append_estimates(
-    lines: list[tuple[int, float, float, float, float, float]], mixture: Mixture, trainer: Trainer
+    lines: list[tuple[int, float, float, float, float, float]], mixture: Mixture, training: Training
 ) -> None:
     with torch.inference_mode():
-        generator, discriminator = trainer.game.generator, trainer.game.discriminator
-        latents = trainer.game.prior.batch(NUM_KERNELS + NUM_JUDGED, Stream(0, "estimates"))
+        generator, discriminator = training.game.generator, training.game.discriminator
+        latents = training.game.prior.batch(NUM_KERNELS + NUM_JUDGED, Stream(0, "estimates"))
         generated = generator(latents)
-        real_logits = discriminator(trainer.data.batch(20_000, Stream(0, "estimates")))
+        real_logits = discriminator(training.data.batch(20_000, Stream(0, "estimates")))
         fake_logits = discriminator(generated[:20_000])
-        shift = middle(trainer, real_logits, fake_logits)
+        shift = middle(training, real_logits, fake_logits)
     claimed = js_lower_bound(real_logits - shift, fake_logits - shift)
     generated = generated * mixture.scale
     proven = divergence(mixture.batch(20_000, Stream(0, "held-out")), generated[:20_000], steps=600)
     blurred = blurred_js(generated, mixture)
     print(
-        f"{trainer.game.objective.name}, step {trainer.game.steps}: blurred {blurred:.4f}, claimed {claimed:.4f}, "
+        f"{training.game.objective.name}, step {training.game.steps}: blurred {blurred:.4f}, claimed {claimed:.4f}, "
         f"proven {proven.js:.4f} [{proven.low:.4f}, {proven.high:.4f}]",
         flush=True,
     )
-    lines.append((trainer.game.steps, blurred, claimed, proven.js, proven.low, proven.high))
+    lines.append((training.game.steps, blurred, claimed, proven.js, proven.low, proven.high))
 
 
 def print_rejection(task: str) -> None:
     """Modes before and after rejection sampling, for a generator of the task's quick training."""
-    mixture, quick = _mixture(task), TASKS[task].quick
+    mixture, quick = MIXTURES[task](), BENCHMARKS[task].quick
     assert quick is not None
     with tempfile.TemporaryDirectory() as folder:
         generator = sparring.load(sparring.train(task, steps=quick.steps, out=folder).path)
@@ -186,8 +189,8 @@ def blurred_js(points: Tensor, mixture: Mixture) -> float:
 
     Both are blurred by a Gaussian of a tenth of the mixture's σ, which can only bring them nearer. The blurred
     mixture's density is exact; the blurred generator's is the kernel estimate of all points but the last 4,000. A
-    hundredth of its weight lies on kernels twenty times as wide, so that no lonely point gets a density of nothing.
-    The log of their ratio is then judged on points that are not in the estimate, fresh ones of the blurred mixture and
+    hundredth of its weight lies on kernels twenty times as wide, so that no lonely point gets a density of zero.
+    The log of their ratio is then tested on points that are not in the estimate, new ones of the blurred mixture and
     the generator's last 4,000, blurred: where the estimate errs, the bound falls.
 
     Args:
@@ -207,7 +210,7 @@ def blurred_js(points: Tensor, mixture: Mixture) -> float:
 
 
 def _log_kernel_density(points: Tensor, kernel: Tensor, width: float, means: Tensor) -> Tensor:
-    """The log of the mean of Gaussians around the kernel's points, [n]; the ones nearest to the same mean alone."""
+    """The log of the mean of Gaussians around those of the kernel's points that are nearest to the same mode, [n]."""
     home, kernel_home = (torch.cdist(part, means).argmin(1) for part in (points, kernel))
     sums = torch.full((len(points),), -math.inf)
     for mode in range(len(means)):
@@ -216,12 +219,6 @@ def _log_kernel_density(points: Tensor, kernel: Tensor, width: float, means: Ten
             squares = torch.cdist(points[part], near, compute_mode="donot_use_mm_for_euclid_dist").square()
             sums[part] = (-squares / (2 * width**2)).logsumexp(1)
     return sums - math.log(len(kernel) * 2 * math.pi * width**2)
-
-
-def _mixture(task: str) -> Mixture:
-    mixture = open_dataset(task).train
-    assert isinstance(mixture, Mixture)
-    return mixture
 
 
 PARTS = {"modes": draw_modes, "divergence": draw_divergence, "rejection": print_rejection}

@@ -1,10 +1,11 @@
-"""How long until the samples are good: `sparring train` beside the tutorial's DCGAN, by judges that neither has seen.
+"""Measures how long it takes until samples are good: `sparring train` against the tutorial's DCGAN.
 
     python benchmarks/quality.py [--data fashion-mnist] [--minutes 3] [--seeds 0 1 2] [--set KEY=VALUE ...]
     python benchmarks/quality.py --tutorial 1 2 3 8      # its distance after so many minutes
 
-10,000 samples against the training images: the Fréchet distance over each judge's 128 features, and precision, recall
-and coverage over the first's. The held-out images have the floor. Only training time counts.
+Compares 10,000 samples with the training images by classifiers that neither training uses (benchmarks/judges.py):
+the Fréchet distance over the 128 features of each, and precision, recall and coverage over those of the first. The
+first row compares the held-out images, which no samples can be expected to beat. Only training time counts.
 """
 
 import argparse
@@ -21,19 +22,18 @@ from judges import judges
 from torch import Tensor
 
 import sparring
-from sparring.generator import to_samples
 from sparring.metrics import density_coverage, frechet_distance, precision_recall
-from sparring.recipes import parse_setting
+from sparring.training.recipe import check_setting
 
 NUM_SAMPLES = 10_000
 
 
 class Jury:
-    """Judges who have seen the real images.
+    """The judges, with the features of the real images.
 
     Args:
-        data: a name of images.
-        folder: of the judges.
+        data: the name of a data set of images.
+        folder: where the judges are kept.
     """
 
     def __init__(self, data: str, folder: Path) -> None:
@@ -61,14 +61,15 @@ class Jury:
 
 
 def ours(data: str, minutes: float, seed: int, settings: dict[str, Any], out: Path) -> Tensor:
-    """Samples of a training, which is kept in a folder."""
+    """Samples of a training, whose run is kept in a folder."""
     run = sparring.train(data, **{"minutes": minutes, "conditional": False, "seed": seed, **settings}, out=out)
-    return to_samples(sparring.load(run.path).sample(NUM_SAMPLES, seed=seed))
+    generator = sparring.load(run.path)
+    return generator.modality.encode(generator.sample(NUM_SAMPLES, seed=seed))
 
 
 def tutorial(images: Tensor, minutes: list[float], seed: int) -> list[Tensor]:
     """Samples of the tutorial's DCGAN after so many minutes each, cut to 28×28."""
-    real = reference.padded(_to_float(images))
+    real = reference.pad_to_32(_to_float(images))
     torch.manual_seed(seed)
     game = reference.Dcgan(reference.generator(), reference.discriminator())
     samples, seconds = [], 0.0
@@ -101,7 +102,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
     jury = Jury(arguments.data, arguments.out / "judges")
-    settings = {name: parse_setting(name, value) for name, _, value in (each.partition("=") for each in arguments.set)}
+    settings = {
+        name: check_setting(name, value, strict=False)
+        for name, _, value in (each.partition("=") for each in arguments.set)
+    }
     print(f"| what | seed | {' | '.join(judge.name for judge in jury.judges)} | precision | recall | coverage |")
     print("|---|---|---|---|---|---|---|---|")
 

@@ -1,22 +1,21 @@
-"""Trains every recipe on the digits for the same time, and writes docs/recipes.md with the grid of each.
+"""Trains every recipe on the digits for the same time, and writes docs/recipes.md with samples of each.
 
     python benchmarks/recipes.py [--minutes 2] [--only NAME ...]
 
-A recipe that was trained before with the same time is not trained again: delete its folder to do so.
+A recipe that was trained before for the same time is not trained again; delete its folder to do so.
 """
 
 import argparse
 import os
 import platform
 import shutil
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import torch
 
 import sparring
-from sparring.recipes import RECIPES
+from sparring import RECIPES
 
 RUNS, PAGE, PICTURES = Path("runs/recipes"), Path("docs/recipes.md"), Path("docs/images")
 
@@ -29,7 +28,7 @@ def machine() -> str:
 
 
 def train(name: str, minutes: float) -> sparring.Run:
-    """Train one recipe, or find the run it made before."""
+    """Train one recipe, or open its finished run."""
     path = RUNS / f"{name}-{minutes:g}"
     if not (path / "summary.json").exists() or sparring.Run(path).summary().status != "finished":
         shutil.rmtree(path, ignore_errors=True)
@@ -38,13 +37,12 @@ def train(name: str, minutes: float) -> sparring.Run:
 
 
 def section(name: str, run: sparring.Run) -> list[str]:
-    """The part of the page on one recipe."""
+    """The section on one recipe."""
     preset, summary = RECIPES[name], run.summary()
     picture = PICTURES / f"recipe-{name}.png"
     shutil.copy(run.sample_path(summary.steps), picture)
-    given = vars(replace(preset.recipe, follows_network=()))
-    settings = {key: value for key, value in given.items() if value != getattr(sparring.Recipe(), key)}
-    listed = ", ".join(f"{key} {value}" for key, value in settings.items()) or "the fields' own defaults"
+    settings = {key: value for key, value in preset.settings.items() if value is not None}
+    listed = ", ".join(f"{key} {value}" for key, value in settings.items())
     return [
         f"## {name}",
         "",
@@ -70,14 +68,15 @@ def main() -> None:
     lines = [
         "# Recipes",
         "",
-        f"Every recipe after the same {arguments.minutes:g} minutes of training on the digits, seed 0: the averaged",
-        f"generator's samples from the same latents. Made by `python benchmarks/recipes.py` on {date.today()}",
-        f"({machine()}). One run each, so read it as pictures, not as a ranking.",
+        f"Samples of every recipe after the same {arguments.minutes:g} minutes of training on the digits, seed 0. The",
+        "samples come from the averaged generator, always from the same latents. Made by",
+        f"`python benchmarks/recipes.py` on {date.today()} ({machine()}). There is one run per recipe, so this is not",
+        "a ranking.",
         "",
-        "The default is told the digits' labels; the classics are not, as in their papers (`--conditional True` tells",
-        "them). They have the papers' settings where a paper gives them, on the networks named; all sample from the",
-        "averaged weights (`--set average_decay=0` for the last ones). The papers trained for hours: two minutes show",
-        "how each begins.",
+        "The default recipe uses the digits' labels. The classics do not, as in their papers (`--conditional True`",
+        "makes them). The classics have their papers' settings where the paper gives them, on the networks named",
+        "below. All samples come from the averaged weights (`--set average_decay=0` gives the last weights instead).",
+        "The papers trained for hours; two minutes show only how each recipe begins.",
         "",
     ]
     for name in arguments.only:

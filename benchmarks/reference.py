@@ -1,8 +1,8 @@
-"""GANs as tutorials write them: what sparring's speed and quality are measured against.
+"""GANs as tutorials write them, which sparring's speed and quality are compared with.
 
-The DCGAN of PyTorch's own example at 32×32, the WGAN-GP that is copied from repository to repository, and R3GAN's order
-of passes, with what makes them slow left in: the DCGAN's generator computes the weights' gradients of the discriminator
-and throws them away; WGAN-GP differentiates the fakes of the discriminator's steps down to the latents; tensors have
+There are the DCGAN of PyTorch's own example, the WGAN-GP that is copied from repository to repository, and R3GAN's
+order of passes. What makes them slow is left in: the DCGAN's generator update computes gradients of the discriminator's
+weights and throws them away; WGAN-GP differentiates the discriminator's fake samples down to the latents; tensors have
 the default layout.
 """
 
@@ -16,8 +16,8 @@ LATENT_DIM = 100
 WIDTH = 64
 
 
-def padded(images: Tensor) -> Tensor:
-    """Images [n, 1, 28, 28] in [−1, 1] with a black border of two pixels, [n, 1, 32, 32]."""
+def pad_to_32(images: Tensor) -> Tensor:
+    """Add a black border of two pixels to images [n, 1, 28, 28] in [−1, 1]."""
     return pad(images, (2, 2, 2, 2), value=-1.0)
 
 
@@ -102,7 +102,7 @@ class WganGp:
         self.generator_optimizer = _adam(self.generator, 1e-4, 0.0, 0.9)
 
     def step(self, real: list[Tensor], latents: list[Tensor], positions: list[Tensor]) -> None:
-        """One iteration: five batches of images, of latents, and of the places [n] on the way between the two."""
+        """One iteration on five batches of images, of latents, and of positions [n] between real and fake images."""
         for images, start, position in zip(real, latents, positions, strict=True):
             self.discriminator_optimizer.zero_grad()
             fake = self.generator(start[:, :, None, None])
@@ -132,9 +132,9 @@ class WganGp:
 class R3Gan:
     """The relativistic game with both zero-centred penalties, in the order of passes of R3GAN's published trainer.
 
-    The generator moves first; each of its updates asks the discriminator for the logits of real samples too, and the
-    fakes are made anew for the discriminator's (Huang et al. 2024, "The GAN is dead; long live the GAN!",
-    arXiv:2501.05441, and its authors' code).
+    The generator moves first, and its update needs the logits of real samples too. The discriminator's update generates
+    its fake samples again (Huang et al. 2024, "The GAN is dead; long live the GAN!", arXiv:2501.05441, and its authors'
+    code).
     """
 
     generator: nn.Module

@@ -1,4 +1,4 @@
-"""A cost model of one step, its parameters measured here, and its prediction beside what 2 and 4 processes take.
+"""Fits a model of the cost of a step on this machine, and compares its predictions with 2 and 4 processes.
 
     python benchmarks/scale.py [--rounds 3] [--only-arithmetic]
 
@@ -6,10 +6,10 @@
                    + Σ (latency + bytes / bandwidth)          over the sums that the processes exchange
                    + evaluation / its interval + checkpoint / its interval
 
-a and c are fitted to one process's part of a step, played without exchanging anything while as many others as there are
-cores do the same: to the slower of two such steps, which the others wait for. Latency and bandwidth are fitted to sums
-alone. The tables are those of docs/scale.md: this machine, published throughput in the same form, and what the form
-says of many GPUs, whose numbers are assumed and not measured.
+a and c are fitted to one process's part of a step. It exchanges nothing, and every core runs one such process. Of two
+steps the slower one counts, since the processes wait for each other. Latency and bandwidth are fitted to sums alone.
+The tables are those of docs/scale.md: this machine; published throughput in the same form; and what the model says
+about many GPUs, whose numbers are assumed and not measured.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,83 +32,80 @@ import torch
 import torch.distributed as dist
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparring import distributed
-from sparring.build import build, resolve
-from sparring.data import Dataset
+from sparring.distributed import collectives as distributed
+from sparring.distributed.launch import launch, num_cores
+from sparring.game.game import Report
 from sparring.networks import NETWORKS
-from sparring.recipes import Recipe, recipe_for
-from sparring.run import create
-from sparring.trainer import Trainer
+from sparring.training.build import build
+from sparring.training.loop import Listener, Training, _agree_to_stop, play, play_step
+from sparring.training.meter import Meter
+from sparring.training.recipe import make_request
+from sparring.training.recorder import Recorder
+from sparring.training.resolve import resolve
+from sparring.training.run_folder import create_run
 
 BATCH, STEPS, EVERY = 64, 120, 60
-PENALTY_STEPS = 4  # some penalties come so rarely
+PENALTY_STEPS = 4  # the largest interval of a penalty
 NETWORKS_HERE = {"conv": 28, "resnet": 32}
 COUNTS = (2, 4)
 
 
-def opened(network: str, batch: int) -> tuple[Recipe, Dataset]:
-    """The digits, their labels not told."""
+def build_training(network: str, batch: int) -> Training:
+    """A training on the digits without their labels."""
+    side = NETWORKS_HERE[network]
     settings = {"conditional": False, "num_clusters": 1, "evaluation_steps": EVERY, "checkpoint_steps": EVERY}
-    return resolve(
-        recipe_for("digits", network=network, size=NETWORKS_HERE[network], batch_size=batch, steps=STEPS, **settings)
-    )
+    request = make_request("digits", network=network, size=side, batch_size=batch, steps=STEPS, **settings)
+    return build(*resolve(request))
 
 
-# What the processes do that this script starts; each writes JSON.
+# The work of the processes that this script starts. Each writes JSON.
 
 
 def part(network: str, out: Path) -> None:
-    """Seconds of one of two processes' part of a step by the images in it, and the sums that it would exchange."""
+    """Measure one of two processes' part of a step: seconds by the number of images, and the sums it would exchange."""
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
-    dist.init_process_group("fake", rank=0, world_size=2, store=FakeStore())  # its sums are nothing and take no time
+    dist.init_process_group("fake", rank=0, world_size=2, store=FakeStore())  # its sums do nothing and take no time
     exchanged: list[int] = []
     add_up, gather = dist.all_reduce, dist.all_gather
 
-    def counted_sum(values: torch.Tensor) -> None:
+    def count_sum(values: torch.Tensor) -> None:
         exchanged.append(values.nbytes)
         add_up(values)
 
-    def counted_gather(rows: list[torch.Tensor], values: torch.Tensor) -> None:
+    def count_gather(rows: list[torch.Tensor], values: torch.Tensor) -> None:
         exchanged.append(values.nbytes)
         gather(rows, values)
 
-    dist.all_reduce, dist.all_gather = counted_sum, counted_gather  # type: ignore[assignment]
-    trainers = {images: build(*opened(network, 2 * images)) for images in (BATCH, BATCH // 2, BATCH // 4)}
-    seconds: dict[int, list[float]] = {images: [] for images in trainers}
+    dist.all_reduce, dist.all_gather = count_sum, count_gather  # type: ignore[assignment]
+    trainings = {images: build_training(network, 2 * images) for images in (BATCH, BATCH // 2, BATCH // 4)}
+    seconds: dict[int, list[float]] = {images: [] for images in trainings}
     for number in range(4):
-        for images, trainer in trainers.items():
-            found = [_seconds(trainer._iterate) for _ in range(40)]
+        for images, training in trainings.items():
+            found = [_seconds(partial(play_step, training)) for _ in range(40)]
             seconds[images] += found if number else []  # the first ones take longer
     exchanged.clear()
     for _ in range(PENALTY_STEPS):
-        trainers[BATCH].game.step(_real(trainers[BATCH]))
-        trainers[BATCH]._agreed([])
-    out.write_text(json.dumps([{images: _of_the_slower(each) for images, each in seconds.items()}, exchanged]))
+        play_step(trainings[BATCH])
+        _agree_to_stop(trainings[BATCH], [])
+    out.write_text(json.dumps([{images: _mean_of_slower(each) for images, each in seconds.items()}, exchanged]))
 
 
-def _real(trainer: Trainer) -> torch.Tensor:
-    return torch.zeros(trainer.batch_size // distributed.count(), *trainer.data.item_shape)
-
-
-def _seconds(play: Callable[[], None]) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
-    play()
+    work()
     return time.perf_counter() - start
 
 
-def _of_the_slower(seconds: list[float]) -> float:
-    """The mean of the larger of two steps that were drawn apart: each process waits for the slower one.
-
-    Of steps with as many penalties, which come every fourth time.
-    """
+def _mean_of_slower(seconds: list[float]) -> float:
+    """The mean of the slower of two steps, since each process waits for the other; both with or without a penalty."""
     return statistics.fmean(map(max, seconds, seconds[PENALTY_STEPS:]))
 
 
 def sums(out: Path) -> None:
-    """Seconds of a sum over the processes by its bytes, between pieces of work as in a step: who waits must wake up."""
+    """Measure the seconds of a sum by its bytes. Other work comes between, as in a step: who waits must wake up."""
     found = {}
-    with distributed.joined():
+    with distributed.process_group():
         for count in (16, 2**12, 2**16, 2**18):
             values, times = torch.ones(count), 400 if count < 2**14 else 80
             both, work = _between_work(values, times, exchange=True), _between_work(values, times, exchange=False)
@@ -123,75 +121,82 @@ def _between_work(values: torch.Tensor, times: int, exchange: bool) -> float:
     for _ in range(times):
         torch.nn.functional.conv2d(images, weights, padding=1)
         if exchange:
-            distributed._add_up(values)
+            distributed.sum_in_place(values)
             values.fill_(1)
     dist.barrier()
     return (time.perf_counter() - start) / times
 
 
+class Clock(Listener):
+    """Notes the time after each step."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def stepped(self, training: Training, report: Report | None) -> None:
+        """Note the time."""
+        self.times.append(time.perf_counter())
+
+
 def training(network: str, out: Path) -> None:
-    """Seconds a step of a whole training in these processes, evaluations and checkpoints included."""
-    with distributed.joined(), TemporaryDirectory() as folder:
-        recipe, dataset = opened(network, BATCH)
-        trainer = build(recipe, dataset)
-        run = create(Path(folder) / "run", "digits") if distributed.rank() == 0 else None
-        starts: list[float] = []
-        iterate = trainer._iterate
-
-        def timed() -> None:
-            starts.append(time.perf_counter())
-            iterate()
-
-        trainer._iterate = timed  # type: ignore[method-assign]
-        if run is not None:
-            run.write_recipe(recipe)
-        trainer.train(run)
-        if run is not None:
-            run.unlock()
-            last = STEPS - EVERY  # from just before one evaluation to just before the next
-            out.write_text(json.dumps((starts[last + 1] - starts[1]) / last))
+    """Measure the seconds of a step of a whole training in these processes, with evaluations and checkpoints."""
+    with distributed.process_group(), TemporaryDirectory() as folder:
+        training = build_training(network, BATCH)
+        if distributed.rank() > 0:
+            play(training)
+            return
+        run, clock = create_run(Path(folder) / "run", "digits"), Clock()
+        run.write_recipe(training.recipe)
+        play(training, [clock, Meter(training), Recorder(run)])
+        run.unlock()
+        last = STEPS - EVERY  # from just before one evaluation to just before the next
+        out.write_text(json.dumps((clock.times[last] - clock.times[0]) / last))
 
 
 def alone(network: str, out: Path) -> None:
-    """Likewise, of one process with all cores."""
-    torch.set_num_threads(distributed.num_cores())
+    """Measure the same with one process and all cores."""
+    torch.set_num_threads(num_cores())
     training(network, out)
 
 
 def pauses(network: str, out: Path) -> None:
-    """Seconds of an evaluation and of a checkpoint."""
+    """Measure the seconds of an evaluation and of a checkpoint."""
     with TemporaryDirectory() as folder:
-        trainer = build(*opened(network, BATCH))
-        run = create(Path(folder) / "run", "digits")
-        trainer._begin(run)
-        found = []
-        for pause in (lambda: trainer._log(run, lambda progress: None, evaluate=True), lambda: trainer._save(run)):
-            each = []
-            for _ in range(3):
-                trainer._iterate()
-                start = time.perf_counter()
-                pause()  # type: ignore[no-untyped-call]
-                each.append(time.perf_counter() - start)
-            found.append(statistics.median(each))
+        training = build_training(network, BATCH)
+        run = create_run(Path(folder) / "run", "digits")
+        meter, recorder = Meter(training), Recorder(run)
+        recorder.started(training)
+        evaluations, checkpoints = [], []  # the first ones take longer
+        for _ in range(4):
+            play_step(training)
+            evaluations.append(_seconds(lambda: meter._make_line(training, evaluate=True)))
+            checkpoints.append(_seconds(lambda: recorder._save(training)))
         run.unlock()
-        out.write_text(json.dumps(found))
+        out.write_text(json.dumps([statistics.median(evaluations[1:]), statistics.median(checkpoints[1:])]))
 
 
 TASKS = {"part": part, "training": training, "alone": alone, "pauses": pauses}
 
 
-def started(task: str, *arguments: str, processes: int = 1, apart: bool = False) -> Any:
-    """What a task finds, in processes that know of each other or not, one thread each."""
+def measure(task: str, *arguments: str, processes: int = 1, apart: bool = False) -> Any:
+    """The result of a task in processes with one thread each.
+
+    Args:
+        task: a name in `TASKS`, or "sums".
+        arguments: of the task.
+        processes: how many.
+        apart: whether they run beside each other without being joined.
+    """
     with TemporaryDirectory() as folder:
         out = Path(folder) / "found.json"
         command = [__file__, "--task", task, *arguments]
         os.environ["OMP_NUM_THREADS"] = "1"
         if processes == 1 or apart:
             others = [[*command, "--out", str(Path(folder) / f"{number}.json")] for number in range(processes - 1)]
-            playing = [subprocess.Popen([sys.executable, *each]) for each in ([*command, "--out", str(out)], *others)]
-            if any(process.wait() for process in playing):
+            running = [subprocess.Popen([sys.executable, *each]) for each in ([*command, "--out", str(out)], *others)]
+            if any(process.wait() for process in running):
                 raise SystemExit(1)
-        elif distributed.launch(processes, *command, "--out", str(out)):
+        elif launch(processes, *command, "--out", str(out)):
             raise SystemExit(1)
         return json.loads(out.read_text())
 
@@ -201,16 +206,16 @@ def started(task: str, *arguments: str, processes: int = 1, apart: bool = False)
 
 @dataclass(frozen=True)
 class Model:
-    """The parameters.
+    """The parameters of the model.
 
     Args:
-        a: seconds a step without images.
-        c: seconds an image of a process's part.
-        latency: seconds of a sum of nothing, by the number of processes.
-        bandwidth: bytes a second, likewise.
-        sums: exchanged in a step.
-        exchanged: their bytes.
-        pauses: seconds of evaluations and checkpoints, a step.
+        a: seconds of a step without images.
+        c: seconds for each image of a process's part.
+        latency: seconds of an empty sum, by the number of processes.
+        bandwidth: bytes a second, by the number of processes.
+        sums: number of sums in a step.
+        exchanged: bytes of these sums.
+        pauses: seconds of evaluations and checkpoints, per step.
     """
 
     a: float
@@ -222,40 +227,40 @@ class Model:
     pauses: float
 
     def compute(self, processes: int) -> float:
-        """Seconds a step of all processes, which share the cores."""
-        return math.ceil(processes / distributed.num_cores()) * (self.a + self.c * BATCH / processes)
+        """Seconds of arithmetic in a step; the processes share the cores."""
+        return math.ceil(processes / num_cores()) * (self.a + self.c * BATCH / processes)
 
     def communication(self, processes: int) -> float:
-        """Seconds a step."""
+        """Seconds of sums in a step."""
         return self.sums * self.latency[processes] + self.exchanged / self.bandwidth[processes]
 
 
-def fitted(network: str) -> Model:
-    """The parameters, measured now."""
-    by_images, exchanged = started("part", network, processes=distributed.num_cores(), apart=True)
+def fit(network: str) -> Model:
+    """Measure the parameters."""
+    by_images, exchanged = measure("part", network, processes=num_cores(), apart=True)
     c, a = np.polyfit([int(images) for images in by_images], list(by_images.values()), 1)
     latency, bandwidth = {}, {}
     for processes in COUNTS:
-        by_bytes = {int(size): seconds for size, seconds in started("sums", processes=processes).items()}
+        by_bytes = {int(size): seconds for size, seconds in measure("sums", processes=processes).items()}
         latency[processes] = by_bytes[min(by_bytes)]
         bandwidth[processes] = max(by_bytes) / (by_bytes[max(by_bytes)] - latency[processes])
-    paused = sum(started("pauses", network)) / EVERY
+    paused = sum(measure("pauses", network)) / EVERY
     return Model(a, c, latency, bandwidth, len(exchanged) / PENALTY_STEPS, sum(exchanged) / PENALTY_STEPS, paused)
 
 
 def here(rounds: int) -> None:
-    """Print the parameters, and each prediction beside the measurement."""
+    """Print the parameters, and each prediction next to the measurement."""
     print("| network | processes | compute | sums | evaluation, checkpoints | predicted | measured | off by |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     parameters = []
     for network in NETWORKS_HERE:
         found: dict[int, list[tuple[float, ...]]] = {processes: [] for processes in COUNTS}
         for _ in range(rounds):
-            model = fitted(network)
+            model = fit(network)
             parameters.append((network, model))
             for processes in COUNTS:
                 parts = model.compute(processes), model.communication(processes), model.pauses
-                measured = started("training", network, processes=processes)
+                measured = measure("training", network, processes=processes)
                 found[processes].append((*parts, sum(parts), measured, sum(parts) / measured - 1))
         for processes, each in found.items():
             *times, _ = (statistics.median(values) for values in zip(*each, strict=True))
@@ -264,9 +269,7 @@ def here(rounds: int) -> None:
             print(f"| {network} | {processes} | {shown} | {_percent(off)} |", flush=True)
     print("\nmilliseconds a step; medians of the rounds, and of their errors with the least and the largest")
     for network in NETWORKS_HERE:
-        print(
-            f"{network} in one process with {distributed.num_cores()} threads: {1000 * started('alone', network):.1f}"
-        )
+        print(f"{network} in one process with {num_cores()} threads: {1000 * measure('alone', network):.1f}")
     print()
     print(
         "| network | a, ms | c, ms an image | sums a step | MB a step | latency of 2, 4, ms | bandwidth of 2, 4, MB/s |"
@@ -301,7 +304,7 @@ PUBLISHED = {
 
 
 def published() -> None:
-    """Print a and c as 2 and 4 GPUs give them, and 8 GPUs as predicted by them."""
+    """Print a and c by the figures for 2 and 4 GPUs, and their prediction for 8 GPUs."""
     print("| what | a, ms | c, ms an image | 8 GPUs predicted, s/kimg | published | where a is half of the step |")
     print("|---|---|---|---|---|---|")
     for name, (batch, (two, four, eight)) in PUBLISHED.items():
@@ -317,15 +320,15 @@ def published() -> None:
 
 PIXELS, WIDTH, LARGE_BATCH = 256, 64, 4096
 RATE = 0.3 * 312e12 / 2
-"""Multiply-adds a second: three tenths of an A100's in bfloat16."""
+"""Multiply-adds a second: three tenths of what an A100 can do in bfloat16."""
 LAUNCH = 10e-6
-"""Seconds an operation, by which the host starts it."""
+"""Seconds that the host takes to start an operation."""
 WITHIN, BETWEEN = 200e9, 20e9
-"""Bytes a second and GPU that a sum moves within a machine of 8, and between machines."""
+"""Bytes a second that a GPU sends in a sum, within a machine of 8 GPUs and between machines."""
 HOP = 20e-6
-"""Seconds a hop of a sum."""
+"""Seconds for each hop of a sum."""
 PASSES = {"discriminator": 8 + 1.5, "generator": 3.0}
-"""Of the batch in a step, alternating, with r1r2 in every fourth."""
+"""Passes of the batch in a step, with r1r2 in every fourth."""
 
 
 def many() -> None:
@@ -370,7 +373,7 @@ def many() -> None:
 
 
 def _numbers_saved(player: torch.nn.Module, given: torch.Tensor) -> int:
-    """How many numbers a pass keeps for the way back, the weights apart."""
+    """How many numbers a pass keeps for the backward pass, the weights apart."""
     own = {each.untyped_storage()._cdata for each in player.parameters()}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -384,7 +387,7 @@ def _numbers_saved(player: torch.nn.Module, given: torch.Tensor) -> int:
 
 
 def _operations() -> int:
-    """Operations of a step of `resnet` at 256 px, in the mean over the four that penalties take to come again."""
+    """Operations of a step of `resnet` at 256 px, the mean over one interval of the penalty."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -395,15 +398,15 @@ def _operations() -> int:
             return function(*args, **(kwargs or {}))
 
     shape = {"network": "resnet", "size": PIXELS, "width": 2, "batch_size": 2, "conditional": False, "num_clusters": 1}
-    trainer = build(*resolve(recipe_for("digits", evaluation_share=0.0, steps=PENALTY_STEPS, **shape)))
+    training = build(*resolve(make_request("digits", evaluation_share=0.0, steps=PENALTY_STEPS, **shape)))
     with Counter():  # type: ignore[no-untyped-call]
-        while not trainer.end():
-            trainer._iterate()
+        for _ in range(PENALTY_STEPS):
+            play_step(training)
     return Counter.number // PENALTY_STEPS
 
 
 def main() -> None:
-    """The tables."""
+    """Print the tables, or do the work of one process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", nargs="?")
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,10 +1,10 @@
-"""An hour of training with random kills, beside the same training undisturbed: do they come to the same bytes?
+"""Trains for an hour with random kills, and the same without: do both end with the same bytes?
 
     python benchmarks/soak.py [--minutes 60] [--seed 0] [--out runs/soak]
 
-Both have the same number of steps, one thread each, and run side by side. The disturbed one is killed (SIGKILL, or
-SIGTERM one time in four) after half a minute to a minute and a half, and resumed at once. Meanwhile the undisturbed
-one's memory, file handles and threads are watched: they may not grow once it is warm.
+Both have the same number of steps, one thread each, and run side by side. The disturbed one is killed every 30 to 90
+seconds (by SIGKILL, one time in four by SIGTERM) and resumed at once. The memory, file handles and threads of the
+undisturbed one must not grow after the warm-up.
 """
 
 import argparse
@@ -27,14 +27,14 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 SETTINGS = ("--set", "evaluation_steps=500", "--set", "sample_steps=1000", "--set", "checkpoint_steps=500")
 CALIBRATION_STEPS = 600
 MAX_GROWTH = 0.02
-"""Of the memory, from the first half after the warm-up to the second."""
+"""The memory may grow by this share, from the first half after the warm-up to the second."""
 WARM_UP = 0.2
-"""The share of the training after which nothing may grow."""
+"""A share of the training; nothing may grow after it."""
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a process holds."""
+class Usage:
+    """What a process uses."""
 
     memory: int
     files: int
@@ -42,33 +42,33 @@ class Held:
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
-    """The command, in a process of its own."""
+    """Start the command in a process of its own."""
     command = [sys.executable, "-m", "sparring", *arguments]
     return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def training(run: Path, steps: int, seed: int) -> tuple[str, ...]:
-    """The command that trains."""
+    """The arguments of the command that trains."""
     return ("train", "digits", "--steps", str(steps), "--seed", str(seed), *SETTINGS, "--out", str(run))
 
 
-def held(process: int) -> Held:
-    """What it holds now."""
+def usage(process: int) -> Usage:
+    """What a process uses now."""
     folder = Path(f"/proc/{process}")
     status = dict(line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line)
     memory = int(status["VmRSS"].split()[0]) * 1024
-    return Held(memory, len(list((folder / "fd").iterdir())), int(status["Threads"]))
+    return Usage(memory, len(list((folder / "fd").iterdir())), int(status["Threads"]))
 
 
 def last_step(run: Path) -> int:
-    """Of the log, whose last line may be half written."""
+    """The last step in the log, whose last line may be half written."""
     path = run / "log.jsonl"
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return int(json.loads(lines[-1])["step"]) if lines else 0
 
 
 def contents(run: Path, steps: int) -> dict[str, str]:
-    """The SHA-256 of all that a training leaves, without its times."""
+    """The SHA-256 of each file that a training leaves, without its times."""
     paths = [
         *run.glob("samples/*"),
         *run.glob("generator/*"),
@@ -85,7 +85,7 @@ def contents(run: Path, steps: int) -> dict[str, str]:
 
 
 def soak(out: Path, minutes: float, seed: int) -> bool:
-    """Train twice, disturb one, and tell whether both came to the same and nothing grew."""
+    """Train twice, kill one of them at times, and return whether both end the same and nothing grew."""
     shutil.rmtree(out, ignore_errors=True)
     calibration = sparring.train("digits", steps=CALIBRATION_STEPS, out=out / "calibration").summary()
     steps = round(60 * minutes * CALIBRATION_STEPS / calibration.seconds / 500) * 500
@@ -98,19 +98,19 @@ def soak(out: Path, minutes: float, seed: int) -> bool:
     while disturbed.poll() is None or calm.poll() is None:
         time.sleep(1)
         if calm.poll() is None:
-            with suppress(OSError, KeyError):  # it may just be ending
-                watched.append((last_step(out / "calm"), held(calm.pid)))
+            with suppress(OSError, KeyError):  # it may have just ended
+                watched.append((last_step(out / "calm"), usage(calm.pid)))
         if disturbed.poll() is None and time.monotonic() > next_kill:
             number = chance.choice([signal.SIGKILL] * 3 + [signal.SIGTERM])
             disturbed.send_signal(number)
             disturbed.communicate()
             if disturbed.returncode == 0:
-                continue  # it was faster
+                continue  # it ended before the signal
             kills[number] += 1
             reached = last_step(out / "disturbed")
             disturbed = start("resume", str(out / "disturbed"))
             checkpoints = [int(path.name[5:]) for path in (out / "disturbed/checkpoints").glob("step-*")]
-            if number == signal.SIGKILL:  # the other one saves first
+            if number == signal.SIGKILL:  # SIGTERM loses nothing
                 lost.append(max(0, reached - max(checkpoints, default=0)))
             next_kill = time.monotonic() + chance.uniform(30, 90)
     for process in (calm, disturbed):
@@ -122,7 +122,7 @@ def soak(out: Path, minutes: float, seed: int) -> bool:
     growth = max(each.memory for each in warm[half:]) / max(each.memory for each in warm[:half]) - 1
     same = contents(out / "calm", steps) == contents(out / "disturbed", steps)
     print(f"{steps:,} steps, {kills[signal.SIGKILL]} times SIGKILL and {kills[signal.SIGTERM]} times SIGTERM")
-    print(f"steps lost a SIGKILL: {sum(lost) / max(1, len(lost)):.0f} in the mean, {max(lost, default=0)} at most")
+    print(f"steps lost by a SIGKILL: {sum(lost) / max(1, len(lost)):.0f} on average, {max(lost, default=0)} at most")
     parts = warm[:half], warm[half:]
     files, threads = ([max(getattr(each, name) for each in part) for part in parts] for name in ("files", "threads"))
     print(
@@ -136,7 +136,7 @@ def soak(out: Path, minutes: float, seed: int) -> bool:
 
 
 def main() -> None:
-    """Soak; exit 1 where the bytes are others, or something grew."""
+    """Run it; exit with 1 if the bytes differ or something grew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)

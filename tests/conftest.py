@@ -1,10 +1,13 @@
 """Every test process computes on one thread: two of them share the machine's two cores. Packed images go into a cache
 of the tests' own."""
 
+import os
+
 import pytest
 import torch
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # in the processes that tests start
 
 
 @pytest.fixture(autouse=True)
@@ -20,5 +23,5 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 @pytest.fixture
 def short_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For cards whose divergence is not what is tested: most of their time goes into it."""
-    monkeypatch.setattr("sparring.evaluation.DIVERGENCE_STEPS", 20)
+    """Cards with a rough divergence: most of their time goes into it."""
+    monkeypatch.setattr("sparring.evaluation.figures.DIVERGENCE_STEPS", 20)

@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from sparring.data import Source
-from sparring.ema import Average
+from sparring.game.ema import Average
+from sparring.game.sources import Source
 from sparring.seeding import Stream
-from sparring.trainer import Trainer
+from sparring.training.loop import Training, play_step
 
 ADAM_EPSILON = 1e-6
 """Adam carries a difference in a gradient that is almost 0 on into the weights, 1 / ε times as large: with its usual
@@ -26,15 +26,15 @@ class Doubled(Source):
         return self.source.labels(size, stream)
 
 
-def played(trainer: Trainer) -> list[Tensor]:
-    """Everything that a training with Adam ends with, weights, averages and memory."""
-    for player in (trainer.game.generator, trainer.game.discriminator):
+def train_to_the_end(training: Training) -> list[Tensor]:
+    """Everything that a training with Adam ends with: weights, averages and the optimisers' memory."""
+    for player in (training.game.generator, training.game.discriminator):
         player.double()
-    for optimizer in (trainer.game.generator_optimizer, trainer.game.discriminator_optimizer):
+    for optimizer in (training.game.generator_optimizer, training.game.discriminator_optimizer):
         for group in optimizer.param_groups:
             group["eps"] = ADAM_EPSILON
-    trainer.average = Average(trainer.game.generator, 0.9)
-    trainer.data = Doubled(trainer.data)
-    while not trainer.end():
-        trainer._iterate()
-    return [*trainer.game.state().values(), *trainer.average.module.state_dict().values()]
+    training.average = Average(training.game.generator, 0.9)
+    training.data = Doubled(training.data)
+    while not training.stop_reason():
+        play_step(training)
+    return [*training.game.state().values(), *training.average.module.state_dict().values()]

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import sparring
-from sparring.augment import Adaptive, differentiable
-from sparring.build import resolve
-from sparring.recipes import recipe_for
+from sparring.game.augment import Adaptive, differentiable
 from sparring.seeding import Stream
+from sparring.training.recipe import make_request
+from sparring.training.resolve import resolve
 
 IMAGES = Stream(0, "images").uniform(3, 3, 8, 8) * 2 - 1
 BRIGHTNESS, SATURATION, CONTRAST, SHIFT, HOLE = range(5)
@@ -74,7 +74,7 @@ def test_each_image_is_altered_by_itself() -> None:
     many = differentiable(IMAGES.repeat(4, 1, 1, 1), Stream(0, "augment"))
     assert torch.equal(many[:3], differentiable(IMAGES, Stream(0, "augment")))
     assert not torch.equal(many[:3], many[3:6])
-    second = differentiable(IMAGES.repeat(2, 1, 1, 1), Stream(0, "augment").shared(1, 2))
+    second = differentiable(IMAGES.repeat(2, 1, 1, 1), Stream(0, "augment").for_rank(1, 2))
     assert torch.equal(second, many[6:])
 
 
@@ -100,7 +100,7 @@ def test_misuse(samples: Tensor, probability: float) -> None:
 
 def test_points_cannot_be_augmented() -> None:
     with pytest.raises(sparring.UsageError, match="only images can be augmented, and ring holds none"):
-        resolve(recipe_for("ring", None, augment=0.5))
+        resolve(make_request("ring", None, augment=0.5))
 
 
 def test_the_adaptive_probability() -> None:
@@ -113,7 +113,7 @@ def test_the_adaptive_probability() -> None:
     assert adaptive.probability == pytest.approx(0.75)
     assert adaptive.after(known).after(known).probability == 1
     assert adaptive.after(torch.cat([known, unknown])).probability == pytest.approx(0.25)  # r is 0
-    with pytest.raises(sparring.UsageError, match="a probability lies from 0 to 1"):
+    with pytest.raises(sparring.UsageError, match="probability must be from 0 to 1"):
         Adaptive(probability=1.5)
 
 
@@ -148,6 +148,7 @@ def test_the_discriminator_of_a_game_sees_altered_samples_only(simultaneous: boo
     assert all(torch.equal(mine, kept) for mine, kept in zip(generator.parameters(), before, strict=True))
 
 
+@pytest.mark.slow
 def test_an_adaptive_probability_comes_to_the_same_when_resumed(tmp_path: Path) -> None:
     settings = {
         "width": 4,
@@ -186,7 +187,7 @@ def test_the_game_goes_by_the_logits_of_its_real_samples() -> None:
 
 def test_points_have_nothing_to_adapt() -> None:
     with pytest.raises(sparring.UsageError, match="only images can be augmented"):
-        resolve(recipe_for("ring", None, augment_target=0.6))
+        resolve(make_request("ring", None, augment_target=0.6))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_few_images_are_augmented_unless_told_otherwise(
     num_images: int, settings: dict[str, float], expected: tuple[float, float | None], tmp_path: Path
 ) -> None:
     np.save(tmp_path / "images.npy", np.zeros((num_images, 28, 28), np.uint8))
-    recipe, _ = resolve(recipe_for(str(tmp_path / "images.npy"), None, num_clusters=1, **settings))
+    recipe, _ = resolve(make_request(str(tmp_path / "images.npy"), None, num_clusters=1, **settings))
     assert (recipe.augment, recipe.augment_target) == expected
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import sparring
-from sparring import CheckpointError, RunFolderError, SparringWarning, UsageError, checkpoint
+from sparring import CheckpointError, RunFolderError, SparringWarning, UsageError
+from sparring.training import checkpoint
 
 STATE = {"a": torch.arange(3.0), "b.c": torch.ones(2, 2, dtype=torch.int64)}
 GOLDEN = Path(__file__).parent / "golden"
@@ -32,9 +33,9 @@ def test_the_latest_is_the_one_of_the_highest_step(tmp_path: Path) -> None:
         save(tmp_path, step)
     assert checkpoint.load_latest(tmp_path)[0].step == 1_000_000
     checkpoint.prune(tmp_path, keep=2, step=1_000_000)
-    assert list(checkpoint.saved(tmp_path)) == [900_000, 1_000_000]
+    assert list(checkpoint.list_checkpoints(tmp_path)) == [900_000, 1_000_000]
     checkpoint.prune(tmp_path, keep=2, step=900_000)  # gone back to, and on from, so that the later one is no more
-    assert list(checkpoint.saved(tmp_path)) == [900_000]
+    assert list(checkpoint.list_checkpoints(tmp_path)) == [900_000]
 
 
 def test_none_is_an_error(tmp_path: Path) -> None:
@@ -103,11 +104,11 @@ def test_a_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("version", [1])
-def test_runs_of_older_formats_are_gone_on_with(version: int, tmp_path: Path) -> None:
+def test_a_run_of_this_format_goes_on(tmp_path: Path) -> None:
+    """Red where a change to checkpoints, logs or recipes shuts out the runs of before without a new format."""
     run = tmp_path / "run"
-    shutil.copytree(GOLDEN / f"run-format-{version}", run)
-    before = checkpoint.load(run / "checkpoints" / "step-000004")
-    assert before[0].images == 64
+    shutil.copytree(GOLDEN / f"run-format-{checkpoint.FORMAT}", run)
+    manifest, _ = checkpoint.load(run / "checkpoints" / "step-000004")
+    assert (manifest.format, manifest.images) == (checkpoint.FORMAT, 64)
     assert sparring.resume(run, steps=6).summary().steps == 6
-    assert checkpoint.load_latest(run / "checkpoints")[0].format == checkpoint.FORMAT
+    assert [line["step"] for line in sparring.Run(run).log()] == [2, 4, 6]

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from sparring import DataError, Items, UnknownNameError, UsageError, open_dataset
-from sparring.data import clustered, grid, ring
+from sparring.data import cluster, grid, ring
 from sparring.data.clusters import k_means, nearest
 from sparring.data.idx import FILES
 from sparring.seeding import Stream
@@ -46,30 +46,30 @@ def test_k_means_finds_clusters_that_lie_apart() -> None:
     points = middles[truth] + Stream(0, "noise").normal(300, 2)
     centers = k_means(points, 12)
     labels = nearest(points, centers)
-    for cluster in labels.unique():
-        members = points[labels == cluster]
-        assert len(truth[labels == cluster].unique()) == 1
-        assert torch.allclose(centers[cluster], members.mean(0), atol=1e-5)  # the fixed point of Lloyd's algorithm
+    for number in labels.unique():
+        members = points[labels == number]
+        assert len(truth[labels == number].unique()) == 1
+        assert torch.allclose(centers[number], members.mean(0), atol=1e-5)  # the fixed point of Lloyd's algorithm
     assert torch.equal(labels, torch.cdist(points, centers).argmin(1))
     assert len(k_means(points[:5], 12)) == 5
 
 
 def test_clusters_label_the_held_out_images_too() -> None:
     digits = open_dataset("digits")
-    parted = clustered(digits, 50, seed=3)
-    assert parted.train.items is digits.train.items
-    assert len(parted.train.class_shares) == 50
-    assert min(parted.train.class_shares) > 0
-    again = clustered(digits, 50, seed=3)
-    assert torch.equal(parted.train.item_labels, again.train.item_labels)
-    assert not torch.equal(parted.train.item_labels, clustered(digits, 50, seed=4).train.item_labels)
+    arguments = digits.train, digits.heldout, digits.modality.thumbnails(), 50
+    train, heldout = cluster(*arguments, seed=3)
+    assert train.items is digits.train.items
+    assert len(train.class_shares) == 50
+    assert min(train.class_shares) > 0
+    assert torch.equal(train.item_labels, cluster(*arguments, seed=3)[0].item_labels)
+    assert not torch.equal(train.item_labels, cluster(*arguments, seed=4)[0].item_labels)
     # Clusters of alike images hold alike digits: the commonest digit of its cluster is right for most held-out ones.
     # (By chance it would be for a tenth.)
     common = torch.stack([
-        torch.bincount(digits.train.item_labels[parted.train.item_labels == cluster], minlength=10).argmax()
-        for cluster in range(50)
+        torch.bincount(digits.train.item_labels[train.item_labels == number], minlength=10).argmax()
+        for number in range(50)
     ])  # fmt: skip
-    assert (common[parted.heldout.item_labels] == digits.heldout.item_labels).double().mean() > 0.7
+    assert (common[heldout.item_labels] == digits.heldout.item_labels).double().mean() > 0.7
 
 
 @pytest.mark.parametrize(("mixture", "num_modes", "sigma"), [(ring(), 8, 0.01), (grid(), 25, 0.05)])
@@ -198,5 +198,5 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
 def test_unknown_names_and_sizes() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'digits'"):
         open_dataset("digit")
-    with pytest.raises(UsageError, match="ring holds no images"):
+    with pytest.raises(UsageError, match="ring holds points, which have no size"):
         open_dataset("ring", size=8)

@@ -1,35 +1,32 @@
 """Several processes play the game that one process plays."""
 
 import gc
-import os
 import pickle
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
-from float64 import played
+from float64 import train_to_the_end
 from torch import Tensor, nn
 from torch.distributed import HashStore, distributed_c10d
+from warm import start_together
 
 import sparring
-from sparring import distributed
-from sparring.build import build, resolve
 from sparring.data import Items
-from sparring.objectives import OBJECTIVES
-from sparring.penalties import PENALTIES
-from sparring.recipes import recipe_for
+from sparring.distributed import collectives as distributed
+from sparring.distributed.batch_norm import synchronize_batch_norm
+from sparring.game.objectives import OBJECTIVES
+from sparring.game.penalties import PENALTIES
 from sparring.seeding import Stream
+from sparring.training.build import build
+from sparring.training.recipe import make_request
+from sparring.training.resolve import resolve
 
-STEPS, BATCH = 30, 8
+STEPS, BATCH = 6, 8
 CASES = [(objective, penalty) for objective in OBJECTIVES for penalty in PENALTIES]
 
 
@@ -49,7 +46,7 @@ def weights(objective: str, penalty: str, dtype: torch.dtype) -> list[Tensor]:
                                       nn.BatchNorm2d(6) if normalized else nn.Identity(), nn.LeakyReLU(0.2),
                                       nn.Flatten(), nn.Linear(24, 1))  # fmt: skip
     for player in (generator, discriminator):
-        distributed.synchronize(player)
+        synchronize_batch_norm(player)
     game = sparring.Game(
         generator,
         discriminator,
@@ -62,10 +59,10 @@ def weights(objective: str, penalty: str, dtype: torch.dtype) -> list[Tensor]:
         clip_gradients=5.0,
     )
     images = Items(Stream(1, "images").uniform(20, 1, 8, 8))
-    part = distributed.rank(), distributed.count()
-    size = BATCH // distributed.count()
-    for _ in range(STEPS):
-        real = images.batch(size, Stream(0, "data", game.steps).shared(*part)).to(dtype)
+    part = distributed.rank(), distributed.world_size()
+    size = BATCH // distributed.world_size()
+    for _ in range(STEPS if dtype == torch.float64 else 30):  # rounding of float32 grows with the steps
+        real = images.batch(size, Stream(0, "data", game.steps).for_rank(*part)).to(dtype)
         game.step([real] * game.discriminator_steps)
     torch.set_default_dtype(torch.float32)
     return [*game.state().values()]
@@ -74,31 +71,31 @@ def weights(objective: str, penalty: str, dtype: torch.dtype) -> list[Tensor]:
 def trainings() -> list[Tensor]:
     """What the digits' default ends with, with clusters and with labels, after ten steps in float64."""
     settings = {"width": 8, "steps": 10, "evaluation_share": 0.0}
-    recipes = [recipe_for("digits", None, conditional=conditional, **settings) for conditional in (False, True)]
-    return [value for recipe in recipes for value in played(build(*resolve(recipe)))]
+    requests = [make_request("digits", None, conditional=conditional, **settings) for conditional in (False, True)]
+    return [value for request in requests for value in train_to_the_end(build(*resolve(request)))]
 
 
 def operations() -> list[object]:
     """What the collective operations give."""
-    rank, count = distributed.rank(), distributed.count()
+    rank, count = distributed.rank(), distributed.world_size()
     rows = torch.arange(12.0).reshape(4, 3)[rank * 4 // count : (rank + 1) * 4 // count]
-    largest = distributed.largest([float(-rank), 3.0 if rank == count - 1 else 0.0])
-    first = distributed.by_the_first(lambda: {"made by": distributed.rank()})
+    maximum = distributed.maximum([float(-rank), 3.0 if rank == count - 1 else 0.0])
+    first = distributed.on_rank_zero(lambda: {"made by": distributed.rank()})
     try:
-        distributed.by_the_first(lambda: 1 // 0)
+        distributed.on_rank_zero(lambda: 1 // 0)
         failed = ""
     except (ZeroDivisionError, sparring.ProcessError) as error:
         failed = type(error).__name__
-    return [distributed.deviation(rows).item(), *distributed.mean([rows.sum(0)]), largest, first, rank, failed]
+    return [distributed.deviation(rows).item(), *distributed.mean([rows.sum(0)]), maximum, first, rank, failed]
 
 
 def preparations() -> list[bool]:
     """What the first process makes while the others wait, longer than they would within a step."""
     distributed_c10d._set_pg_timeout(timedelta(seconds=0.5), None)
-    made = [distributed.by_the_first(lambda: time.sleep(1.5) is None, preparing=True)]
+    made = [distributed.on_rank_zero(lambda: time.sleep(1.5) is None, may_take_hours=True)]
     if distributed.rank() == 0:
         time.sleep(1.5)
-    distributed.meet_prepared()
+    distributed.barrier()
     return made
 
 
@@ -115,38 +112,22 @@ def alone_in(dtype: torch.dtype) -> dict[tuple[str, str], list[Tensor]]:
     return games(dtype)
 
 
-@contextmanager
-def _free_port() -> Iterator[int]:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        yield listening.getsockname()[1]
-
-
 def play(task: str, processes: int, folder: Path) -> list[object]:
     """What each process makes of a task; no thread is left that could run into the interpreter's end."""
-    with _free_port() as port:
-        pass
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
     code = (
         f"import pickle, sys, torch; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import test_distributed as tests\nfrom sparring import distributed\n"
-        f"with distributed.joined():\n"
+        "import test_distributed as tests\nfrom sparring.distributed import collectives as distributed\n"
+        f"with distributed.process_group():\n"
         f"    made = tests.{task}\n    pickle.dump(made, open({str(folder)!r} + f'/{{distributed.rank()}}', 'wb'))\n"
         "assert not tests.threads_of_groups()"
     )
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(processes)
-    ]
-    errors = [process.communicate()[1].decode() for process in started]
+    started = start_together(processes, code=code, cwd=folder)
+    errors = [process.communicate()[1] for process in started]
     assert not any(process.returncode for process in started), "\n".join(errors)
     return [pickle.loads((folder / str(rank)).read_bytes()) for rank in range(processes)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("processes", "dtype", "tolerance"),
     [(2, torch.float64, 1e-10), (4, torch.float64, 1e-10), (2, torch.float32, 1e-3)],
@@ -205,6 +186,6 @@ def test_preparations_may_take_longer_than_a_step(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparring.build.count", lambda: 3)
+    monkeypatch.setattr("sparring.training.resolve.world_size", lambda: 3)
     with pytest.raises(sparring.UsageError, match="batch of 64 cannot be shared by 3 processes"):
-        resolve(recipe_for("digits", None, batch_size=64))
+        resolve(make_request("digits", None, batch_size=64))

@@ -11,10 +11,13 @@ from torch import nn
 
 import sparring
 from sparring import UsageError, evaluate
-from sparring.data import open_dataset
-from sparring.display import show_card
-from sparring.evaluation import Figure
-from sparring.metrics import Estimate, Extractor, are_digits, extractor_for, neutral_extractor_for
+from sparring.cli.terminal import show_card
+from sparring.evaluation.card import Row, check_figure
+from sparring.evaluation.figures import FIGURES
+from sparring.metrics import Estimate, Extractor
+from sparring.modalities import open_dataset
+
+MET_BY_DIGITS, MET_BY_RING = ("", "heldout", "labels", "classifier"), ("", "heldout", "mixture")
 
 
 @pytest.mark.usefixtures("short_divergence")
@@ -29,6 +32,8 @@ def test_twice_the_same_card(tmp_path: Path) -> None:
     assert written["num_generated"] == written["num_real"] == written["num_heldout"] == 100
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_divergence")
 def test_a_card_of_three_steps_is_bad_and_its_floor_good(tmp_path: Path) -> None:
     """Nothing is learnt in three steps, so each figure must tell the samples from the held-out digits, its intervals
     apart: a figure that is swapped, or taken between the wrong sets, doesn't."""
@@ -37,6 +42,7 @@ def test_a_card_of_three_steps_is_bad_and_its_floor_good(tmp_path: Path) -> None
     figures = card.figures
     assert set(card.extractors) == {"digit classifier", "random convolutions"}
     assert (card.num_real, card.num_generated, card.num_heldout) == (1200, 1200, 1000)
+    assert list(figures) == [name for name, each in FIGURES.items() if each.in_card and each.needs in MET_BY_DIGITS]
     for name in ("frechet_distance", "kernel_distance", "divergence", "class_distance"):
         assert figures[name].generated.low > figures[name].floor.high, name
         assert figures[name].matched.low > figures[name].floor.high, name
@@ -48,6 +54,7 @@ def test_a_card_of_three_steps_is_bad_and_its_floor_good(tmp_path: Path) -> None
     assert run.summary().metrics["recall"] == figures["recall"].generated.value
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_divergence")
 def test_each_class_has_figures_of_its_own(tmp_path: Path) -> None:
     """Folders of dark, bright and few images: the floor of each class is good, and too small a class is left out."""
@@ -85,6 +92,7 @@ def test_points_are_drawn_anew_for_the_floor(tmp_path: Path) -> None:
 def test_the_card_of_a_mixture_counts_its_modes(tmp_path: Path) -> None:
     run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
     figures = evaluate(run.path, n=1000).figures
+    assert list(figures) == [name for name, each in FIGURES.items() if each.in_card and each.needs in MET_BY_RING]
     assert (figures["modes"].floor.value, figures["modes"].generated.value) == (8, 0)
     assert figures["high_quality"].floor.low < 1 - np.exp(-4.5) < figures["high_quality"].floor.high
     assert figures["reverse_kl"].generated.low > figures["reverse_kl"].floor.high
@@ -96,24 +104,31 @@ def test_fid_is_refused_where_it_means_nothing(tmp_path: Path) -> None:
         evaluate(run.path, n=3000, fid=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_divergence")
 def test_fid_takes_more_samples_than_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With another network in Inception's place."""
     inception = Extractor("inception", nn.Sequential(nn.Flatten(), nn.Linear(784, 20)))
-    monkeypatch.setattr("sparring.evaluation.inception_features", lambda: inception)
+    monkeypatch.setattr("sparring.modalities.images.inception_features", lambda: inception)
     run = sparring.train("digits", steps=3, width=8, out=tmp_path / "run")
     with pytest.raises(UsageError, match="FID takes more than 2,048 samples"):
         evaluate(run.path, n=2048, fid=True)
-    monkeypatch.setattr("sparring.evaluation.NUM_INCEPTION_FEATURES", 20)  # as the network below
-    card = evaluate(run.path, n=1100, fid=True)
+
+    def set_number(number: int) -> None:
+        for module in ("card", "figures"):
+            monkeypatch.setattr(f"sparring.evaluation.{module}.NUM_INCEPTION_FEATURES", number)
+
+    set_number(20)  # as the network above
+    card = evaluate(run.path, n=100, fid=True)
     assert card.figures["fid"].extractor == "inception"
     assert card.extractors["inception"] == inception.hash
     assert card.figures["fid"].floor is not None
-    monkeypatch.setattr("sparring.evaluation.NUM_INCEPTION_FEATURES", 1000)
+    set_number(1000)
     fid = evaluate(run.path, n=1100, fid=True).figures["fid"]
     assert (fid.matched, fid.floor) == (None, None)  # of a thousand held-out digits
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_divergence")
 def test_the_best_generator_has_a_card_of_its_own(tmp_path: Path) -> None:
     run = sparring.train("ring", steps=100, evaluation_steps=50, out=tmp_path / "run")
@@ -128,22 +143,47 @@ def test_the_card_fits_into_a_terminal(tmp_path: Path, capsys: pytest.CaptureFix
     run = sparring.train("ring", steps=3, width=8, out=tmp_path / "run")
     card = evaluate(run.path, n=200)
     figures = {"class_agreement": 0.5, "precision": 0.25, "coverage": 0.125}
-    line = {name: Figure("coordinates", *[Estimate(value, 0.0, 1.0)] * 3) for name, value in figures.items()}
+    line = {name: Row("coordinates", *[Estimate(value, 0.0, 1.0)] * 3) for name, value in figures.items()}
     card = dataclasses.replace(card, classes={f"{number} with a long name": line for number in range(30)})
     show_card(card)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     assert all(name.replace("_", " ") in shown for name in card.figures)
     assert card.extractors["coordinates"] in shown
-    assert "and 10 classes more" in shown
+    assert "and 10 more classes" in shown
+
+
+def test_every_figure_has_one_line_and_a_teller() -> None:
+    page = Path("docs/health.md").read_text(encoding="utf-8")
+    for name, figure in FIGURES.items():
+        assert name == figure.name
+        assert figure.summary
+        assert figure.in_card or figure.in_monitor
+        assert not figure.in_monitor or f"`{name}`" in page, name
+
+
+def test_a_study_is_told_before_it_begins_which_figures_there_will_not_be() -> None:
+    digits, ring = open_dataset("digits"), open_dataset("ring")
+    check_figure("class_agreement", 1000, conditional=True, dataset=digits)
+    check_figure("class_entropy", 1000, conditional=False, dataset=digits)
+    check_figure("modes", 1000, conditional=False, dataset=ring)
+    with pytest.raises(UsageError, match="class_agreement needs labels"):
+        check_figure("class_agreement", 1000, conditional=False, dataset=digits)
+    with pytest.raises(UsageError, match="class_entropy needs a trained classifier, and ring comes with none"):
+        check_figure("class_entropy", 1000, conditional=False, dataset=ring)
+    with pytest.raises(UsageError, match="modes needs a mixture of Gaussians"):
+        check_figure("modes", 1000, conditional=False, dataset=digits)
+    with pytest.raises(UsageError, match="at least 97 training, held-out and generated"):
+        check_figure("recall", 96, conditional=False, dataset=digits)
 
 
 def test_each_kind_of_data_has_extractors_that_fit() -> None:
-    digits, large, stacked = open_dataset("digits"), open_dataset("digits", size=32), open_dataset("stacked-digits")
-    assert [are_digits(dataset) for dataset in (digits, large, stacked)] == [True, False, False]
-    assert extractor_for(digits).name == "digit classifier"
-    assert extractor_for(large).name == neutral_extractor_for(digits).name == "random convolutions"
-    assert extractor_for(open_dataset("grid")).name == "coordinates"
+    digits, large, stacked = open_dataset("digits"), open_dataset("digits", (32, 32)), open_dataset("stacked-digits")
+    classifiers = [dataset.trained_classifier for dataset in (digits, large, stacked)]
+    assert [classifier is not None for classifier in classifiers] == [True, False, False]
+    assert digits.extractor().name == "digit classifier"
+    assert large.extractor().name == digits.modality.neutral_extractor().name == "random convolutions"
+    assert open_dataset("grid").extractor().name == "coordinates"
 
 
 def test_what_cannot_be_evaluated(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_what_was_set_aside_goes_back(tmp_path: Path) -> None:
         folder(tmp_path / name, name)
     (tmp_path / ".report.html.7.tmp.html").write_text("another process writes it now")
     (tmp_path / ".lock").write_text("")
-    clear_leftovers(tmp_path, but_of=["report.html"])
+    clear_leftovers(tmp_path, names_in_use=["report.html"])
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", ".report.html.7.tmp.html", "gone", "there"]
     assert (tmp_path / "gone" / "file").read_text() == ".gone.7.old"
     assert (tmp_path / "there" / "file").read_text() == "there"

@@ -104,43 +104,25 @@ class Counting(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("options", "normalization", "count"),
+    ("options", "count"),
     [
-        ({"simultaneous": True}, False, 2),
-        ({"simultaneous": True}, True, 3),  # each logit depends on the batch
-        ({}, False, 3),
-        ({"penalties": [sparring.R1R2()]}, False, 3),
-        ({"penalties": [sparring.R1R2()], "simultaneous": True}, False, 2),
-        ({"penalties": [sparring.R1(), sparring.R2()], "simultaneous": True, "objective": "relativistic"}, False, 2),
-        ({"penalties": [sparring.GradientPenalty()], "simultaneous": True}, False, 3),  # it looks elsewhere
-        ({"simultaneous": True, "discriminator_steps": 3, "generator_steps": 2}, False, 7),
+        ({}, 3),
+        ({"simultaneous": True}, 3),
+        ({"penalties": [sparring.R1R2()]}, 3),
+        ({"penalties": [sparring.R1R2()], "simultaneous": True}, 3),
+        ({"penalties": [sparring.R1(), sparring.R2()], "objective": "relativistic"}, 4),
+        ({"penalties": [sparring.GradientPenalty()]}, 4),  # at other samples
+        ({"discriminator_steps": 3, "generator_steps": 2}, 8),
     ],
 )
-def test_the_same_samples_pass_through_the_discriminator_once(
-    options: dict[str, object], normalization: bool, count: int
+def test_each_update_passes_the_same_samples_through_the_discriminator_once(
+    options: dict[str, object], count: int
 ) -> None:
     """That the gradients are right is `test_steps_equal_the_plain_loop`."""
-    generator, discriminator = players(normalization)
+    generator, discriminator = players()
     counting = Counting(discriminator)
-    match = game(generator, counting, **options)
-    match.step(real_batch(0))
-    counting.count = 0
-    match.step(real_batch(1))
+    game(generator, counting, **options).step(real_batch(0))
     assert counting.count == count
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_one_stage_where_the_discriminator_is_sure(objective: str) -> None:
-    """Logits of ±40 by a discriminator that a minimax loss hardly moves any more: in float32, against float64."""
-    results = []
-    for dtype in (torch.float32, torch.float64):
-        generator, discriminator = players()
-        with torch.no_grad():
-            discriminator[-1].weight.mul_(100)
-        match = game(generator.to(dtype), discriminator.to(dtype), objective=objective, simultaneous=True)
-        match.step(real_batch(0).to(dtype))
-        results.append(weights(generator))
-    torch.testing.assert_close(results[0], results[1], rtol=1e-3, atol=1e-4)
 
 
 class Transposed(nn.Module):

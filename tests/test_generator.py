@@ -10,10 +10,14 @@ import torch
 
 import sparring
 from sparring import UnknownNameError, UsageError
-from sparring.generator import Config, Generator, spherical, to_numpy
+from sparring.generator.config import Config
+from sparring.generator.generator import Generator, spherical
+from sparring.modalities.images import Images
+from sparring.modalities.points import Points
 from sparring.seeding import Stream
 
-CONFIG = Config("conv", item_shape=(1, 28, 28), latent_dim=16, prior="gaussian", width=4)
+IMAGES = Images((1, 28, 28))
+CONFIG = Config(IMAGES, "conv", latent_dim=16, prior="gaussian", width=4)
 
 
 @pytest.fixture
@@ -122,8 +126,18 @@ def test_the_sphere_keeps_the_norm() -> None:
 
 def test_pixels() -> None:
     colours = torch.tensor([-1.0, 0.0, 1.0]).reshape(1, 3, 1, 1)
-    assert to_numpy(colours).tolist() == [[[[0, 128, 255]]]]
-    assert to_numpy(torch.full((1, 1, 2, 2), 7.0)).tolist() == [[[255, 255], [255, 255]]]
+    assert Images((3, 1, 1)).decode(colours).tolist() == [[[[0, 128, 255]]]]
+    assert Images((1, 2, 2)).decode(torch.full((1, 1, 2, 2), 7.0)).tolist() == [[[255, 255], [255, 255]]]
+
+
+def test_a_modality_is_read_by_its_name(generator: Generator, tmp_path: Path) -> None:
+    """Both the kind and its numbers survive: red where one modality is taken for another."""
+    points = Points((2,), scale=0.5)
+    config = Config(points, "mlp", latent_dim=8, prior="gaussian", width=16)
+    Generator(config.build(), config).save(tmp_path / "points")
+    assert sparring.load(tmp_path / "points").modality == points
+    generator.save(tmp_path / "images")
+    assert sparring.load(tmp_path / "images").modality == IMAGES
 
 
 @pytest.mark.parametrize(
@@ -147,7 +161,9 @@ def test_numbers_out_of_range_are_refused(call: object, generator: Generator) ->
         ({"network": "os.system"}, "unknown network"),
         ({"prior": "x"}, "unknown prior"),
         ({"width": 10**9}, "between 1 and 4096"),
-        ({"item_shape": [1, 29, 29]}, "cannot make items"),
+        ({"modality": {"name": "images", "item_shape": [1, 29, 29]}}, "cannot make items"),
+        ({"modality": {"name": "smells", "item_shape": [1]}}, "modality"),
+        ({"modality": {"name": "images", "item_shape": [1, 28, 28], "code": "x"}}, "code"),
         ({"width": 8}, "another network"),
         ({"code": "print()"}, "code"),
         ({"latent_dim": "16"}, "latent_dim"),
@@ -181,4 +197,4 @@ def test_no_generator_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no generator"):
         sparring.load(tmp_path)
     with pytest.raises(UnknownNameError):
-        Config("unknown", (1, 28, 28), 16, "gaussian", 4)
+        Config(IMAGES, "unknown", 16, "gaussian", 4)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sparring.health import RULES, Alarm, Doctor
+from sparring.evaluation.health import RULES, Alarm, Doctor
 
 HEALTHY: dict[str, float] = {
     "distance": 0.05,
@@ -34,7 +34,7 @@ def line(step: int, **changes: float) -> dict[str, Any]:
     )
 
 
-def seen(lines: list[dict[str, Any]]) -> list[Alarm]:
+def read(lines: list[dict[str, Any]]) -> list[Alarm]:
     doctor, alarms = Doctor(), []
     for each in lines:
         alarms = doctor.see(each)
@@ -56,7 +56,7 @@ def seen(lines: list[dict[str, Any]]) -> list[Alarm]:
 )
 def test_each_sickness_raises_its_alarm_alone(name: str, changes: dict[str, float]) -> None:
     """With the numbers of a healthy training but for those of one sickness."""
-    alarms = seen([line(step, **changes) for step in (100, 200, 300, 400)])
+    alarms = read([line(step, **changes) for step in (100, 200, 300, 400)])
     assert [alarm.name for alarm in alarms] == [name]
     assert alarms[0].severity == "problem"
     assert alarms[0].since in (100, 200)
@@ -66,24 +66,24 @@ def test_each_sickness_raises_its_alarm_alone(name: str, changes: dict[str, floa
 def test_scores_without_a_scale_are_no_confidence() -> None:
     """Wasserstein's logits may lie as far apart as they like; its loss is below zero, which others never reach."""
     sure = {"real_probability": 1.0, "fake_probability": 0.0, "coverage": 0.1}
-    assert seen([line(step, discriminator_loss=-9.0, **sure) for step in (100, 200, 300, 400)]) == []
-    assert [alarm.name for alarm in seen([line(step, **sure) for step in (100, 200)])] == ["strong_discriminator"]
+    assert read([line(step, discriminator_loss=-9.0, **sure) for step in (100, 200, 300, 400)]) == []
+    assert [alarm.name for alarm in read([line(step, **sure) for step in (100, 200)])] == ["strong_discriminator"]
 
 
 def test_a_healthy_training_raises_none() -> None:
     distances = [9.0, 4.0, 2.0, 1.0, 0.5, 0.3, 0.2, *(0.1 - 0.001 * step for step in range(30))]
-    assert all(not seen([line(100 * step, distance=d) for step, d in enumerate(distances[:n])]) for n in range(38))
+    assert all(not read([line(100 * step, distance=d) for step, d in enumerate(distances[:n])]) for n in range(38))
 
 
 def test_samples_that_still_become_better_raise_none() -> None:
     """At first all samples are alike and lack most of the data; that is no sickness while it passes."""
     lines = [line(step, distance=9.0 * 0.8**step, diversity=0.05, missing=0.9, coverage=0.0) for step in range(10)]
-    assert seen(lines) == []
+    assert read(lines) == []
 
 
 def test_slow_progress_is_progress() -> None:
     """By a hundredth from one evaluation to the next in the end, and by a fifth since half of the steps."""
-    assert seen([line(100 * step, distance=20 * step**-0.3, diversity=0.2) for step in range(1, 40)]) == []
+    assert read([line(100 * step, distance=20 * step**-0.3, diversity=0.2) for step in range(1, 40)]) == []
 
 
 @pytest.mark.parametrize(("steps", "first"), [(50, 300), (5_000, 500), (50_000, 1000)])
@@ -118,32 +118,36 @@ def test_an_alarm_that_stands_outlasts_a_little_progress() -> None:
 
 def test_samples_like_no_data_lack_no_part_of_it() -> None:
     """Points that have not yet come near any mode."""
-    assert seen([line(100 * step, missing=0.9, precision=0.01, distance=1.0) for step in range(9)]) == []
+    assert read([line(100 * step, missing=0.9, precision=0.01, distance=1.0) for step in range(9)]) == []
 
 
 def test_overfitting_must_be_sure() -> None:
     """A discriminator that hardly tells real from generated has a wild ratio with a large error."""
-    assert seen([line(step, overfitting=2.0, overfitting_error=1.5) for step in range(4)]) == []
+    assert read([line(step, overfitting=2.0, overfitting_error=1.5) for step in range(4)]) == []
 
 
 def test_oscillation_and_stalling_are_notices() -> None:
     swinging = [line(100 * step, distance=0.1 if step % 2 else 1.0) for step in range(12)]
-    assert [(alarm.name, alarm.severity) for alarm in seen(swinging)] == [("oscillation", "notice")]
+    assert [(alarm.name, alarm.severity) for alarm in read(swinging)] == [("oscillation", "notice")]
     flat = [line(100 * step, distance=0.05 if step == 3 else 0.06) for step in range(30)]
-    assert [(alarm.name, alarm.severity) for alarm in seen(flat)] == [("stalled", "notice")]
+    assert [(alarm.name, alarm.severity) for alarm in read(flat)] == [("stalled", "notice")]
 
 
 def test_advice_names_options_that_exist() -> None:
+    import dataclasses
     import re
 
-    from sparring.objectives import OBJECTIVES
-    from sparring.penalties import PENALTIES
-    from sparring.recipes import recipe_for
+    from sparring.game.objectives import OBJECTIVES
+    from sparring.game.penalties import PENALTIES
+    from sparring.training.recipe import Recipe, make_request
 
+    fields = {each.name for each in dataclasses.fields(Recipe)}
     for rule in RULES.values():
         for name, value in re.findall(r"(\w+)=([\d.]+)", rule.advice):
-            recipe_for("digits", **{name: int(value) if value.isdigit() and name.endswith("steps") else float(value)})
+            make_request(
+                "digits", None, **{name: int(value) if value.isdigit() and name.endswith("steps") else float(value)}
+            )
         assert all(name in PENALTIES for name in re.findall(r"--penalty (\w+)", rule.advice)), rule.name
         assert all(name in OBJECTIVES for name in re.findall(r"--objective (\w+)", rule.advice)), rule.name
         for name in re.findall(r"--(?:set )?(\w[\w-]*)", rule.advice):
-            assert name == "set" or hasattr(recipe_for("digits"), name.replace("-", "_")), (rule.name, name)
+            assert name == "set" or name.replace("-", "_") in fields, (rule.name, name)

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from sparring import DataError, open_dataset
-from sparring.data.collection import folder
-from sparring.data.images import read_image
+from sparring.data.containers import open_folder
+from sparring.data.images import IMAGES, fit, read_image
 from sparring.errors import SparringWarning
 
 RED, WHITE, GREY = (255, 0, 0), (255, 255, 255), (128, 128, 128)
@@ -82,7 +82,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], None], tuple[int, int, int]]] = {
 def test_every_kind_becomes_eight_bits_of_rgb(kind: str, tmp_path: Path) -> None:
     name, make, colour = KINDS[kind]
     make(tmp_path / name)
-    pixels = torch.from_numpy(read_image(tmp_path / name, 4))
+    pixels = torch.from_numpy(read_image(tmp_path / name, (4, 4)))
     assert pixels.shape == (3, 4, 4)
     assert pixels.dtype == torch.uint8
     # JPEG and WebP round colours; nothing else here does.
@@ -96,9 +96,27 @@ def test_images_are_turned_upright_and_cropped_to_the_middle(tmp_path: Path) -> 
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90° clockwise: the left becomes the top
     image.save(tmp_path / "a.png", exif=exif)
-    pixels = torch.from_numpy(read_image(tmp_path / "a.png", 8))
+    pixels = torch.from_numpy(read_image(tmp_path / "a.png", (8, 8)))
     assert pixels[:, 0, 4].tolist() == list(RED)
     assert pixels[:, 7, 4].tolist() == list(WHITE)
+
+
+@pytest.mark.parametrize("size", [(8, 16), (16, 8), (5, 7), (8, 8)])
+def test_images_are_cropped_to_the_shape_of_a_size(size: tuple[int, int], tmp_path: Path) -> None:
+    """As much of the middle as fits, with files and with arrays alike; to one level of 255."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    height, width = min(40, round(60 * size[0] / size[1])), min(60, round(40 * size[1] / size[0]))
+    top, left = (40 - height) // 2, (60 - width) // 2
+    middle = torch.from_numpy(pixels[top : top + height, left : left + width]).permute(2, 0, 1)[None].float()
+    expected = torch.nn.functional.interpolate(middle, size=size, mode="bilinear", antialias=True)[0]
+    by_fit = fit(torch.from_numpy(pixels).permute(2, 0, 1)[None], size)[0]
+    assert by_fit.shape == (3, *size)
+    assert (by_fit - expected).abs().max() <= 0.5
+    inner = (torch.from_numpy(read_image(tmp_path / "a.png", size)) - expected)[
+        :, 1:-1, 1:-1
+    ]  # Pillow looks over edges
+    assert inner.abs().max() <= 1.0
 
 
 def empty(path: Path) -> None:
@@ -157,7 +175,7 @@ def test_a_bad_image_is_left_out_listed_and_counted(fault: str, tmp_path: Path) 
 def test_too_many_bad_images_are_an_error(tmp_path: Path) -> None:
     for number in range(100):
         (plain if number < 88 else text)(tmp_path / f"{number:03}.png")
-    with pytest.raises(DataError, match=r"(?s)12 of the 100 images.*088\.png.*097\.png.*and 2 more.*Mend or remove"):
+    with pytest.raises(DataError, match=r"(?s)12 of the 100 images.*088\.png.*097\.png.*and 2 more.*Repair or remove"):
         open_dataset(str(tmp_path))
 
 
@@ -170,7 +188,7 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
         "from sparring.data.images import read_image\n"
         "held = 1024 * int(Path('/proc/self/status').read_text().split('VmSize:')[1].split()[0])\n"
         "resource.setrlimit(resource.RLIMIT_AS, (held + 50_000_000,) * 2)\n"
-        "try:\n    read_image(Path(sys.argv[1]), 4)\n"
+        "try:\n    read_image(Path(sys.argv[1]), (4, 4))\n"
         "except ValueError as error:\n    print(error)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "bomb.png")]
@@ -183,21 +201,21 @@ def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
     inside.mkdir()
     plain(inside / "a.png")
     (inside / "within.png").symlink_to(inside / "a.png")
-    assert folder(inside).num_pictures == 2
+    assert open_folder(inside, IMAGES).num_files == 2
     plain(tmp_path / "secret.png")
     (inside / "out.png").symlink_to(tmp_path / "secret.png")
     with pytest.raises(DataError, match=r"out\.png.* is a link to .*secret\.png"):
-        folder(inside)
+        open_folder(inside, IMAGES)
     (inside / "out.png").unlink()
     (inside / "below").symlink_to(tmp_path)
     with pytest.raises(DataError, match=r"below.* is a link to"):
-        folder(inside)
+        open_folder(inside, IMAGES)
 
 
 def test_links_in_a_loop_end(tmp_path: Path) -> None:
     plain(tmp_path / "a.png")
     (tmp_path / "loop").symlink_to(tmp_path)
-    assert folder(tmp_path).num_pictures == 1
+    assert open_folder(tmp_path, IMAGES).num_files == 1
 
 
 def test_names_of_any_kind(tmp_path: Path) -> None:
@@ -221,11 +239,11 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     before = {each: each.stat().st_mode for each in folders if each.stat().st_uid == os.getuid()}
     code = (
         "import os, sys, warnings\n"
-        "import sparring.data, PIL.Image\n"
+        "import filelock, sparring.modalities, PIL.Image\n"
         "PIL.Image.init()  # while modules may still be read\n"
         "if os.getuid() == 0:\n    os.setuid(65534)\n"
         "warnings.simplefilter('ignore')\n"
-        "print(sparring.data.survey_of(sys.argv[1]).faults)\n"
+        "print(sparring.modalities.survey_of(sys.argv[1]).description)\n"
     )
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -250,16 +268,16 @@ def test_resizing_is_that_of_the_metrics(tmp_path: Path) -> None:
     whole = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
     for size in (16, 64):
         expected = torch.nn.functional.interpolate(whole, size=(size, size), mode="bilinear", antialias=True)[0]
-        assert (torch.from_numpy(read_image(tmp_path / "a.png", size)) - expected).abs().max() <= 1.0
+        assert (torch.from_numpy(read_image(tmp_path / "a.png", (size, size))) - expected).abs().max() <= 1.0
 
 
 def test_transparency_stays_and_hidden_colours_go(tmp_path: Path) -> None:
     image = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
     image.paste((0, 255, 0, 255), (0, 0, 8, 4))
     image.save(tmp_path / "a.png")
-    pixels = read_image(tmp_path / "a.png", 8, channels=4)
+    pixels = read_image(tmp_path / "a.png", (8, 8), channels=4)
     assert pixels[:, 0, 0].tolist() == [0, 255, 0, 255]
     assert pixels[:, 7, 0].tolist() == [0, 0, 0, 0]
     Image.new("RGB", (8, 8), RED).save(tmp_path / "b.png")
-    assert read_image(tmp_path / "b.png", 8, channels=4)[:, 0, 0].tolist() == [255, 0, 0, 255]
-    assert read_image(tmp_path / "b.png", 8, channels=1)[:, 0, 0].tolist() == [76]  # .299 · 255
+    assert read_image(tmp_path / "b.png", (8, 8), channels=4)[:, 0, 0].tolist() == [255, 0, 0, 255]
+    assert read_image(tmp_path / "b.png", (8, 8), channels=1)[:, 0, 0].tolist() == [76]  # .299 · 255

@@ -10,9 +10,10 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 import sparring
-from sparring.data import Items, keep, open_dataset
-from sparring.data.memory import Indexable, clear_kept, kept
+from sparring.data import Items
+from sparring.data.memory import Indexable, clear_memory_files, kept_files
 from sparring.errors import DataError, SparringWarning, UsageError
+from sparring.modalities import keep, open_dataset
 
 IMAGES = np.arange(30 * 8 * 8 * 3, dtype=np.uint32).reshape(30, 8, 8, 3).astype(np.uint8)
 LABELS = np.arange(30) % 3
@@ -46,7 +47,7 @@ GIVEN: dict[str, tuple[Indexable, Indexable | None]] = {
 def test_every_form_is_the_same_data(case: str) -> None:
     """One file, since it is named by what it holds, and in it every image with its label."""
     path = keep(*GIVEN[case])
-    assert kept() == [path]
+    assert kept_files() == [path]
     assert path == keep(IMAGES, LABELS)
     dataset = open_dataset(str(path))
     train, heldout = dataset.train, dataset.heldout
@@ -66,7 +67,7 @@ def test_a_training_of_an_array_goes_on_and_says_where_its_data_went(tmp_path: P
     )
     assert sparring.load(run.path).sample(2, labels=2).shape == (2, 8, 8, 3)
     assert sparring.resume(run.path, steps=3).summary().steps == 3
-    assert clear_kept() > 0
+    assert clear_memory_files() > 0
     with pytest.raises(DataError, match="no longer kept"):
         sparring.resume(run.path, steps=4)
 
@@ -112,7 +113,7 @@ def test_bad_data_in_memory_are_named(case: str, tmp_path: Path) -> None:
 
 
 def test_a_single_class_tells_nothing() -> None:
-    with pytest.warns(SparringWarning, match="all labels in .* are 1: they tell nothing"):
+    with pytest.warns(SparringWarning, match="all labels in .* are 1: they carry no information"):
         path = keep(IMAGES, np.ones(30, int))
     assert open_dataset(str(path)).train.class_shares == ()
 

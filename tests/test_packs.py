@@ -22,14 +22,19 @@ from PIL import Image
 
 import sparring
 from sparring import DataError, Items, UsageError, open_dataset
-from sparring.build import resolve
-from sparring.data import pack, survey_of
-from sparring.data.collection import folder
-from sparring.data.pack import clear_packs, packs
+from sparring.data import containers
+from sparring.data.files import find_container
+from sparring.data.images import IMAGES, fit
+from sparring.data.pack import clear_packs, find_packs
 from sparring.data.packed import Packed
+from sparring.data.survey import Findings, find_out
 from sparring.errors import SparringWarning
-from sparring.recipes import recipe_for
+from sparring.modalities import images as modality
+from sparring.modalities import survey_of
+from sparring.networks import NETWORKS
 from sparring.seeding import Stream
+from sparring.training.recipe import make_request
+from sparring.training.resolve import resolve
 
 
 def make(path: Path, number: int, size: tuple[int, int] = (40, 40), mode: str = "RGB") -> None:
@@ -40,6 +45,18 @@ def make(path: Path, number: int, size: tuple[int, int] = (40, 40), mode: str = 
     if mode == "RGBA":
         image.paste((0, 0, 0, 0), (0, 0, size[0] // 2, size[1]))
     image.save(path)
+
+
+def look(path: Path) -> Findings:
+    """What there is at a path, afresh."""
+    container = find_container(path, IMAGES)
+    assert container is not None
+    return find_out(container, lambda what, share: None)
+
+
+def flipped(images: torch.Tensor) -> torch.Tensor:
+    """Left and right exchanged."""
+    return images.flip(3)
 
 
 def numbers(items: Items) -> list[int]:
@@ -53,13 +70,16 @@ def test_what_is_seen_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "dogs" / "bad.jpg").write_text("no image either")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        survey = survey_of(str(tmp_path))
-    assert (survey.num_images, survey.num_others, survey.num_faults) == (20, 1, 1)
-    assert "bad.jpg: it is none of" in survey.faults[0]
-    assert (survey.formats, survey.modes) == ({"PNG": 20}, {"RGB": 20})
-    assert (survey.smallest, survey.largest) == (64, 70)
-    assert survey.sizes == [28, 32, 64]
-    assert survey.class_counts == {"cats": 8, "dogs": 12}
+        found = look(tmp_path)
+    assert found.num_items == 20
+    told = "\n".join(found.description)
+    assert "20 images (PNG 20; RGB 20), shorter side 64 to 70 px, median 70" in told
+    assert "1 other files were not opened" in told
+    assert "1 of the 21 images" in told
+    assert "bad.jpg: it is none of" in told
+    assert "2 classes from sub-folders; the smallest, cats, has 8 images" in told
+    assert found.sizes == [(28, 28), (32, 32), (64, 64)]
+    assert found.class_counts == {"cats": 8, "dogs": 12}
     with pytest.warns(SparringWarning, match="were left out"):
         dataset = open_dataset(str(tmp_path))
     assert dataset.train.item_shape == (3, 64, 64)
@@ -72,30 +92,91 @@ def test_what_is_seen_of_a_folder(tmp_path: Path) -> None:
 def test_channels_are_those_that_the_images_use(mode: str, channels: int, tmp_path: Path) -> None:
     for number in range(3):
         make(tmp_path / f"{number}.png", number, mode=mode)
-    assert survey_of(str(tmp_path)).channels == channels
+    assert look(tmp_path).channels == channels
     grey = tmp_path / "grey"
     for number in range(3):
         Image.new("RGB", (30, 30), (number,) * 3).save(tmp_path / f"{number}.png")
         (grey.mkdir(exist_ok=True), Image.new("RGBA", (30, 30), (number,) * 3).save(grey / f"{number}.png"))
-    assert survey_of(str(grey)).channels == 1  # colours that are all grey, and an opacity that is not used
+    assert look(grey).channels == 1  # colours that are all grey, and an opacity that is not used
 
 
 def test_the_size_of_a_jpeg_is_that_of_the_whole(tmp_path: Path) -> None:
     """Red where the smaller image that it gives faster is measured."""
     for number in range(3):
         make(tmp_path / f"{number}.jpg", number, (1200, 1000))
+    assert "shorter side 1000 to 1000 px, median 1000" in look(tmp_path).description[0]
+
+
+PORTRAIT, LANDSCAPE, SQUARE = (60, 90), (90, 60), (64, 64)
+"""Widths and heights."""
+
+SHAPES = {
+    "portraits": ([PORTRAIT] * 20, [(40, 28), (48, 32)], "1.50 times as high as wide; 0 images lose"),
+    "landscapes of 4:3": ([(128, 96)] * 20, [(28, 36), (32, 40), (64, 80)], "1.33 times as wide as high; 0 images"),
+    "mostly portraits": ([PORTRAIT] * 16 + [SQUARE] * 4, [(40, 28), (48, 32)], "high as wide; 4 images lose"),
+    "too few portraits": ([PORTRAIT] * 14 + [SQUARE] * 6, [(28, 28), (32, 32)], "middle square; 14 images lose"),
+    "of both": ([PORTRAIT, LANDSCAPE] * 10, [(28, 28), (32, 32)], "middle square; 20 images lose"),
+    "nearly square": ([(72, 60)] * 20, [(28, 28), (32, 32)], "middle square; 20 images lose"),
+    "strips": ([(2000, 40)] * 20, [(28, 1024), (32, 1024)], "50.00 times as wide as high; 0 images lose"),
+}
+
+
+@pytest.mark.parametrize("case", SHAPES)
+def test_a_usual_shape_is_kept(case: str, tmp_path: Path) -> None:
+    """In sizes that both usual networks take as they are; what is cropped is said."""
+    sizes, expected, told = SHAPES[case]
+    for number, size in enumerate(sizes):
+        make(tmp_path / f"{number:02}.png", number, size)
+    survey, found = survey_of(str(tmp_path)), look(tmp_path)
+    assert [choice.item_shape[1:] for choice in survey.choices] == found.sizes == expected
+    assert told in survey.description[1]
+    for shape in (choice.item_shape for choice in survey.choices):
+        assert NETWORKS["conv"].fit(shape) == NETWORKS["resnet"].fit(shape) == shape
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.train.item_shape == dataset.modality.item_shape == (3, *expected[-1])
+    assert open_dataset(str(tmp_path), size=(20, 30)).heldout.items.shape[1:] == (3, 20, 30)
+
+
+def test_the_shape_is_that_of_upright_images(tmp_path: Path) -> None:
+    """Photographs lie on their side in the file, and say so."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for number in range(12):
+        ending = ("jpg", "png", "webp", "tif")[number % 4]
+        Image.new("RGB", LANDSCAPE, (number, 0, 0)).save(tmp_path / f"{number}.{ending}", exif=exif)
+    assert look(tmp_path).sizes[-1] == (48, 32)
+
+
+def test_the_largest_untimed_choice_has_a_shorter_side_of_64(tmp_path: Path) -> None:
+    for number in range(10):
+        make(tmp_path / f"{number}.png", number, (150, 300))
     survey = survey_of(str(tmp_path))
-    assert (survey.smallest, survey.largest) == (1000, 1000)
+    assert survey.choices[-1].item_shape == (3, 256, 128)
+    assert survey.untimed_choice.item_shape == (3, 128, 64)
 
 
-def test_a_look_takes_no_room(tmp_path: Path) -> None:
-    """Red where a dry run holds black images of the whole set in memory."""
+def test_arrays_keep_their_shape_unless_a_size_is_asked_for(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (20, 12, 20), np.uint8)
+    np.save(tmp_path / "a.npy", array)
+    dataset = open_dataset(str(tmp_path / "a.npy"))
+    assert dataset.modality.item_shape == (1, 12, 20)
+    assert np.array_equal(dataset.train.items[:, 0].numpy(), array[np.arange(20) % 10 != 9])
+    smaller = open_dataset(str(tmp_path / "a.npy"), size=(6, 8))
+    assert smaller.train.item_shape == smaller.modality.item_shape == (1, 6, 8)
+    whole = Image.fromarray(array[0]).crop((2, 0, 18, 12)).resize((8, 6), Image.Resampling.BILINEAR)
+    assert np.abs(smaller.train.items[0, 0].numpy().astype(int) - np.asarray(whole)).max() <= 1
+
+
+def test_a_look_reads_nothing(tmp_path: Path) -> None:
+    """Red where a dry run packs, or gives out items that nobody read."""
     for number in range(30):
         make(tmp_path / f"{number}.png", number)
-    train = open_dataset(str(tmp_path), size=28, dry=True).train
-    assert train.item_shape == (3, 28, 28)
-    assert train._items.untyped_storage().nbytes() == 3 * 28 * 28
-    assert not train.batch(5, Stream(0, "data")).add(1).any()
+    dry = open_dataset(str(tmp_path), size=28, mirror=True, dry=True)
+    assert dry.train.item_shape == (3, 28, 28)
+    assert (dry.train.num_items, dry.heldout.num_items) == (54, 6)
+    with pytest.raises(DataError, match="were counted and not read"):
+        dry.train.batch(5, Stream(0, "data"))
+    assert find_packs() == []
 
 
 def test_what_is_no_file_or_is_hidden_is_passed_over(tmp_path: Path) -> None:
@@ -103,16 +184,16 @@ def test_what_is_no_file_or_is_hidden_is_passed_over(tmp_path: Path) -> None:
         make(tmp_path / ("cats" if number < 2 else "dogs") / f"{number}.png", number)
     make(tmp_path / ".ipynb_checkpoints" / "5.png", 5)
     os.mkfifo(tmp_path / "cats" / "pipe.png")  # which would be waited for
-    survey = survey_of(str(tmp_path))
-    assert survey.class_counts == {"cats": 2, "dogs": 2}
-    assert survey.num_others == 1
+    found = look(tmp_path)
+    assert found.class_counts == {"cats": 2, "dogs": 2}
+    assert "1 other files were not opened" in str(found.description)
 
 
 def test_permissions_that_change_are_a_change(tmp_path: Path) -> None:
     make(tmp_path / "0.png", 0)
-    before = folder(tmp_path).fingerprint
+    before = look(tmp_path).fingerprint
     (tmp_path / "0.png").chmod(0o600)
-    assert folder(tmp_path).fingerprint != before
+    assert look(tmp_path).fingerprint != before
 
 
 def test_a_folder_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
@@ -145,9 +226,9 @@ def test_what_its_folders_say_is_held_out(archived: bool, tmp_path: Path) -> Non
         assert sorted(numbers(dataset.heldout)) == [3, 4, 5, 6, 7, 8]
     dry = open_dataset(str(path), size=28, dry=True)
     assert (dry.train.num_items, dry.heldout.num_items) == (3, 6)
-    ((pack_folder, _),) = packs()
+    ((pack_folder, _),) = find_packs()
     (pack_folder / "heldout.npy").write_bytes(b"damaged")
-    with pytest.warns(SparringWarning, match="was damaged: it is made anew"):
+    with pytest.warns(SparringWarning, match="was damaged: it is made again"):
         assert sorted(numbers(open_dataset(str(path), size=28).train)) == [0, 1, 2]
 
 
@@ -165,15 +246,15 @@ def test_folders_called_like_parts_among_others_are_classes(tmp_path: Path) -> N
 def test_a_class_that_is_all_held_out(tmp_path: Path) -> None:
     for number, name in enumerate([*IN_PARTS, "test/birds/4.png", "test/birds/5.png"]):
         make(tmp_path / name, number)
-    with pytest.warns(SparringWarning, match="have no images to train on, but what is held out: birds"):
+    with pytest.warns(SparringWarning, match="with only held-out items: birds"):
         dataset = open_dataset(str(tmp_path), size=28)
     assert dataset.train.class_shares == pytest.approx((0.0, 2 / 3, 1 / 3))
 
 
 CLASSES = {
     "none": ([f"{n}.png" for n in range(4)], (), "no sub-folders"),
-    "a single one": ([f"a/{n}.png" for n in range(4)], (), "a single one of the sub-folders, 'a'"),
-    "some outside": (["1.png", "a/2.png", "b/3.png"], (), "1 images lie outside"),
+    "a single one": ([f"a/{n}.png" for n in range(4)], (), "only one of the sub-folders, 'a'"),
+    "some outside": (["1.png", "a/2.png", "b/3.png"], (), "1 images are outside"),
     "numbers": ([f"{n}/1.png" for n in (10, 9, 2)], ("2", "9", "10"), ""),
 }
 
@@ -183,19 +264,20 @@ def test_classes_are_the_first_sub_folders(case: str, tmp_path: Path) -> None:
     names, classes, reason = CLASSES[case]
     for number, name in enumerate(names):
         make(tmp_path / name, number)
-    survey = survey_of(str(tmp_path))
-    assert survey.class_names == classes
-    assert reason in survey.without_classes
+    found = look(tmp_path)
+    assert tuple(found.class_counts) == classes
+    assert reason in found.description[-1]
 
 
 def test_a_class_with_one_image_is_named(tmp_path: Path) -> None:
     for number in range(12):
         make(tmp_path / ("lonely" if number == 0 else "many") / f"{number}.png", number)
-    with pytest.warns(SparringWarning, match=r"single image.*: lonely. Add some, or train with --conditional False"):
+    with pytest.warns(SparringWarning, match=r"a single item.*: lonely. Add some, or train with --conditional False"):
         dataset = open_dataset(str(tmp_path), size=4)
     assert dataset.train.class_shares == pytest.approx((1 / 11, 10 / 11))
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_files_in_folders_of_folders(tmp_path: Path) -> None:
     """Each is there once and in its class; hard links make so many quickly."""
     for number in range(20):
@@ -236,7 +318,7 @@ def test_one_image_and_alike_images_are_refused(tmp_path: Path) -> None:
         pytest.raises(DataError, match=r"all 5 images .* are the same"),
     ):
         open_dataset(str(tmp_path))
-    assert packs() == []
+    assert find_packs() == []
 
 
 def test_images_are_packed_once_and_anew_when_they_change(tmp_path: Path) -> None:
@@ -244,11 +326,11 @@ def test_images_are_packed_once_and_anew_when_they_change(tmp_path: Path) -> Non
         make(tmp_path / f"{number:02}.png", number)
     first = open_dataset(str(tmp_path), size=8)
     assert numbers(first.train) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11]
-    ((folder, manifest),) = packs()
-    assert (manifest.num_images, manifest.size, manifest.channels) == (12, 8, 3)
-    before = (folder / "images.npy").stat().st_mtime_ns
+    ((folder, info),) = find_packs()
+    assert (info.num_items, info.description) == (12, "8×8 px, RGB")
+    before = (folder / "items.npy").stat().st_mtime_ns
     open_dataset(str(tmp_path), size=8)
-    assert (folder / "images.npy").stat().st_mtime_ns == before
+    assert (folder / "items.npy").stat().st_mtime_ns == before
     make(tmp_path / "12.png", 12)
     with pytest.warns(SparringWarning, match=r"has changed since it was packed \(12 images then, 13 now\)"):
         second = open_dataset(str(tmp_path), size=8)
@@ -256,7 +338,7 @@ def test_images_are_packed_once_and_anew_when_they_change(tmp_path: Path) -> Non
     assert numbers(first.train)[-1] == 11  # a training that is under way keeps what it had
     lock = (folder.parent / ".lock").stat().st_ino
     assert clear_packs() > 0
-    assert packs() == []
+    assert find_packs() == []
     assert (folder.parent / ".lock").stat().st_ino == lock  # which others may be waiting for
 
 
@@ -264,11 +346,11 @@ def test_a_damaged_pack_is_made_anew(tmp_path: Path) -> None:
     for number in range(12):
         make(tmp_path / f"{number:02}.png", number)
     open_dataset(str(tmp_path), size=8)
-    ((folder, _),) = packs()
-    data = bytearray((folder / "images.npy").read_bytes())
+    ((folder, _),) = find_packs()
+    data = bytearray((folder / "items.npy").read_bytes())
     data[-1] ^= 1
-    (folder / "images.npy").write_bytes(data)
-    with pytest.warns(SparringWarning, match="was damaged: it is made anew"):
+    (folder / "items.npy").write_bytes(data)
+    with pytest.warns(SparringWarning, match="was damaged: it is made again"):
         dataset = open_dataset(str(tmp_path), size=8)
     assert (dataset.train.items[:, 2] == 0).all()
 
@@ -277,11 +359,11 @@ def test_damaged_labels_are_made_anew(tmp_path: Path) -> None:
     for number in range(12):
         make(tmp_path / "ab"[number % 2] / f"{number:02}.png", number)
     open_dataset(str(tmp_path), size=8)
-    ((folder, _),) = packs()
+    ((folder, _),) = find_packs()
     data = bytearray((folder / "labels.npy").read_bytes())
     data[-8] ^= 1
     (folder / "labels.npy").write_bytes(data)
-    with pytest.warns(SparringWarning, match="was damaged: it is made anew"):
+    with pytest.warns(SparringWarning, match="was damaged: it is made again"):
         dataset = open_dataset(str(tmp_path), size=8)
     assert dataset.train.item_labels.tolist() == [number % 2 for number in dataset.train.items[:, 0, 0, 0].tolist()]
 
@@ -294,8 +376,8 @@ def test_a_class_that_breaks_while_it_is_packed_stays_a_class(tmp_path: Path, mo
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "23.png").write_bytes((tmp_path / "c.png").read_bytes()[:1000])
     (tmp_path / "c.png").unlink()
-    monkeypatch.setattr("sparring.data.survey.NUM_LOOKED_INTO", 1)
-    with pytest.warns(SparringWarning, match="single image|were left out"):
+    monkeypatch.setattr("sparring.data.survey.NUM_OPENED", 1)
+    with pytest.warns(SparringWarning, match="were left out"):
         dataset = open_dataset(str(tmp_path), size=8)
     assert dataset.class_names == ("a", "b", "c")
     assert dataset.train.class_shares == (0.5, 0.5, 0.0)
@@ -303,16 +385,16 @@ def test_a_class_that_breaks_while_it_is_packed_stays_a_class(tmp_path: Path, mo
 
 def test_packing_uses_threads_and_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two images meet while they are read; where one is read after the other the barrier breaks."""
-    monkeypatch.setattr(pack, "AT_ONCE", 4)
+    monkeypatch.setattr(containers, "AT_ONCE", 4)
     for number in range(12):
         make(tmp_path / f"{number:02}.png", number)
-    meeting, read = threading.Barrier(2, timeout=60), pack.read_image
+    meeting, read = threading.Barrier(2, timeout=60), modality.read_image
 
     def meet(*given: Any) -> Any:
         meeting.wait()
         return read(*given)
 
-    monkeypatch.setattr(pack, "read_image", meet)
+    monkeypatch.setattr(modality, "read_image", meet)
     told: list[tuple[str, float]] = []
     open_dataset(str(tmp_path), size=8, on_progress=lambda what, share: told.append((what, share)))
     shares = [share for what, share in told if what.startswith("packing")]
@@ -324,23 +406,24 @@ def test_a_process_that_is_killed_while_packing_leaves_nothing_half_made(tmp_pat
         make(tmp_path / f"{number:02}.png", number)
     code = (
         "import os, signal, sys, sparring\n"
-        "from sparring.data import pack\n"
-        "read = pack.read_image\n"
+        "from sparring.modalities import images\n"
+        "read = images.read_image\n"
         "def deadly(*given):\n"
         "    if '20.png' in given[3]: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return read(*given)\n"
-        "pack.read_image = deadly\n"
+        "images.read_image = deadly\n"
         "sparring.open_dataset(sys.argv[1], size=8)\n"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert packs() == []
+    assert find_packs() == []
     dataset = open_dataset(str(tmp_path), size=8)
     assert sorted(numbers(dataset.train) + numbers(dataset.heldout)) == list(range(30))
-    ((folder, _),) = packs()
+    ((folder, _),) = find_packs()
     assert sorted(path.name for path in folder.parent.iterdir()) == [".lock", folder.name, "survey.json"]
 
 
+@pytest.mark.slow
 def test_two_trainings_that_start_at_once_make_one_pack(tmp_path: Path) -> None:
     for number in range(30):
         make(tmp_path / f"{number:02}.png", number)
@@ -368,14 +451,14 @@ def test_two_trainings_that_start_at_once_make_one_pack(tmp_path: Path) -> None:
     outputs = [process.communicate(timeout=300)[0].split() for process in processes]
     assert sorted(made for made, _, _ in outputs) == ["0", "1"]
     assert [rest for _, *rest in outputs] == [["27", "28"]] * 2
-    assert len(packs()) == 1
+    assert len(find_packs()) == 1
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "0.png", 0)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UsageError, match=r"where images are packed: .*SPARRING_CACHE"):
+    with pytest.raises(UsageError, match=r"where files are packed: .*SPARRING_CACHE"):
         open_dataset(str(tmp_path))
 
 
@@ -402,7 +485,7 @@ def test_archives(ending: str, tmp_path: Path) -> None:
     dataset = open_dataset(str(path), size=8)
     assert sorted(numbers(dataset.train) + numbers(dataset.heldout)) == list(range(12))
     assert dataset.class_names == ("a", "b")
-    assert dataset.survey.num_others == 1
+    assert "1 other files were not opened" in str(dataset.survey.description)
     assert sorted(os.listdir(tmp_path)) == [path.name]  # nothing was unpacked beside it
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match=f"cannot read .*images.{ending}"):
@@ -430,7 +513,7 @@ def test_columns_and_splits_of_tables(tmp_path: Path) -> None:
             for column, start in ((None, 0), ("other", 12)):
                 dataset = open_dataset(str(tmp_path), size=8, column=column)
                 assert sorted(numbers(dataset.train) + numbers(dataset.heldout)) == list(range(start, start + 12))
-    assert len(packs()) == 2
+    assert len(find_packs()) == 2
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -471,7 +554,7 @@ def test_a_data_set_of_hugging_face_on_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "names", "reason"),
-    [([0, 2], ("zebra", "bee"), ""), ([-1, 0], (), "1 images lie outside of the labels")],
+    [([0, 2], ("zebra", "bee"), ""), ([-1, 0], (), "1 images are outside the labels")],
     ids=["one is not there", "some have none"],
 )
 def test_classes_of_hugging_face_that_are_not_used(
@@ -481,8 +564,9 @@ def test_classes_of_hugging_face_that_are_not_used(
     given = [labels[0], *[labels[1]] * 11]
     table = pa.table({"image": [{"bytes": encoded(number)} for number in range(12)], "label": given})
     pyarrow.parquet.write_table(table.replace_schema_metadata({b"huggingface": features}), tmp_path / "a.parquet")
-    survey = survey_of(str(tmp_path / "a.parquet"))
-    assert (survey.class_names, survey.without_classes) == (names, reason)
+    found = look(tmp_path / "a.parquet")
+    assert tuple(found.class_counts) == names
+    assert reason in found.description[-1]
 
 
 def test_images_in_a_file_are_resized_when_they_are_read(tmp_path: Path) -> None:
@@ -490,8 +574,11 @@ def test_images_in_a_file_are_resized_when_they_are_read(tmp_path: Path) -> None
     array = np.random.default_rng(0).integers(0, 256, (20, 3, 12, 20), np.uint8)
     np.save(tmp_path / "a.npy", array)
     labels = torch.arange(20) % 2
-    in_file = Items(Packed(tmp_path / "a.npy"), labels, torch.arange(0, 20, 2), mirrored=True).resized(8)
-    in_memory = Items(torch.from_numpy(array), labels, torch.arange(0, 20, 2), mirrored=True).resized(8)
+    packed = Packed(np.load(tmp_path / "a.npy", mmap_mode="r"))
+    in_file, in_memory = (
+        Items(items, labels, torch.arange(0, 20, 2)).doubled(flipped).mapped(lambda part: fit(part, (8, 8)), (3, 8, 8))
+        for items in (packed, torch.from_numpy(array))
+    )
     assert in_file.item_shape == in_memory.item_shape == (3, 8, 8)
     assert torch.equal(in_file.items, in_memory.items)
     assert in_file.class_shares == in_memory.class_shares == (1.0,)
@@ -505,24 +592,21 @@ def test_images_in_a_file_are_those_in_memory(layout: str, tmp_path: Path) -> No
     shape = {"grey": (50, 4, 4), "channels last": (50, 4, 4, 3), "channels first": (50, 3, 4, 4)}[layout]
     array = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     np.save(tmp_path / "a.npy", array)
-    packed = Packed(tmp_path / "a.npy", channels_last=layout == "channels last")
-    tensor = torch.from_numpy(array)
-    if layout == "grey":
-        tensor = tensor[:, None]
-    elif layout == "channels last":
-        tensor = tensor.permute(0, 3, 1, 2)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    order = {"grey": lambda a: a[:, None], "channels last": lambda a: a.transpose(0, 3, 1, 2)}.get(layout, lambda a: a)
+    packed, tensor = Packed(order(mapped)), torch.from_numpy(order(array))
     chosen = torch.arange(0, 50, 2)
     in_file, in_memory = Items(packed, chosen=chosen), Items(tensor[chosen])
     for step in range(5):
         stream = Stream(0, "data", step)
         assert torch.equal(in_file.batch(8, stream), in_memory.batch(8, stream))
     os.truncate(tmp_path / "a.npy", (tmp_path / "a.npy").stat().st_size - 1)
-    with pytest.raises(DataError, match="ends before its image 49: it was cut off"):
+    with pytest.raises(DataError, match="ends before its item 49: it was cut off"):
         packed[torch.tensor([0, 49])]
 
 
 def test_mirrored_images_come_as_often_as_the_others() -> None:
-    items = Items(torch.arange(12, dtype=torch.uint8).reshape(3, 1, 2, 2), torch.tensor([0, 1, 0]), mirrored=True)
+    items = Items(torch.arange(12, dtype=torch.uint8).reshape(3, 1, 2, 2), torch.tensor([0, 1, 0])).doubled(flipped)
     assert items.num_items == 6
     rows = items.items[:, 0].tolist()
     assert rows[3:] == [[row[::-1] for row in image] for image in rows[:3]]
@@ -554,17 +638,20 @@ def test_the_size_is_the_largest_that_the_time_suffices_for(tmp_path: Path, monk
     for number in range(40):
         make(tmp_path / f"{number}.png", number, (130, 130))
     rates = {32: 3000.0, 64: 1300.0, 128: 200.0}  # images a second
-    monkeypatch.setattr("sparring.build.images_a_second", lambda recipe, shape: rates[shape[1]])
+    monkeypatch.setattr(
+        "sparring.training.resolve.images_per_second", lambda recipe, modality: rates[modality.item_shape[1]]
+    )
 
     def size(**settings: object) -> int:
-        recipe, dataset = resolve(recipe_for(str(tmp_path), None, **settings), dry=True)
-        assert dataset.train.item_shape == (3, recipe.size, recipe.size)
-        return recipe.size
+        recipe, dataset = resolve(make_request(str(tmp_path), None, **settings), dry=True)
+        assert dataset.train.item_shape == (3, *recipe.size)
+        assert recipe.size[0] == recipe.size[1]
+        return recipe.size[0]
 
     assert (size(minutes=0.1), size(minutes=1.0), size(minutes=2.0), size(minutes=20.0)) == (28, 32, 64, 128)
     assert size(steps=5) == 64  # where no time is asked for
     assert size(size=28, minutes=20.0) == 28
-    assert packs() == []
+    assert find_packs() == []
 
 
 @pytest.mark.parametrize("side", [32, 64])
@@ -572,7 +659,7 @@ def test_transparent_images_are_trained_on_and_drawn(side: int, tmp_path: Path) 
     for number in range(40):
         make(tmp_path / "images" / f"{number}.png", number, (64, 64), "RGBA")
     run = sparring.train(tmp_path / "images", size=side, steps=2, width=4, batch_size=8, out=tmp_path / "run")
-    assert run.recipe().size == side
+    assert run.recipe().size == (side, side)
     assert sparring.load(run.path).sample(3).shape == (3, side, side, 4)
     with Image.open(tmp_path / "run" / "samples" / "step-000002.png") as picture:
         assert picture.mode == "RGB"  # on white
@@ -584,7 +671,7 @@ def test_each_of_several_processes_reads_its_own_images(
 ) -> None:
     """Of a set in a file: no image is read by two of them, and together they read what one process would."""
     np.save(tmp_path / "a.npy", np.zeros((50, 4, 4), np.uint8))
-    images, read = Items(Packed(tmp_path / "a.npy")), list[int]()
+    images, read = Items(Packed(np.load(tmp_path / "a.npy", mmap_mode="r"))), list[int]()
     get = Packed.__getitem__
     monkeypatch.setattr(
         Packed, "__getitem__", lambda self, numbers: (read.extend(numbers.tolist()), get(self, numbers))[1]
@@ -593,6 +680,6 @@ def test_each_of_several_processes_reads_its_own_images(
     alone = read.copy()
     read.clear()
     for rank in range(count):
-        images.batch(8 // count, Stream(0, "data", 3).shared(rank, count))
+        images.batch(8 // count, Stream(0, "data", 3).for_rank(rank, count))
     assert read == alone
     assert len(set(read)) == 8

@@ -9,12 +9,15 @@ import torch
 
 from sparring import UsageError
 from sparring.data import grid
-from sparring.generator import Config, Generator, to_numpy, to_samples
+from sparring.generator.config import Config
+from sparring.generator.generator import Generator
+from sparring.generator.rejection import EPSILON, Acceptance, calibrate
 from sparring.metrics import count_modes
-from sparring.rejection import EPSILON, Acceptance, calibrate
+from sparring.modalities.images import Images
+from sparring.modalities.points import Points
 from sparring.seeding import Stream
 
-LINE = Config("mlp", item_shape=(2,), latent_dim=2, prior="gaussian", width=1)
+LINE = Config(Points((2,)), "mlp", latent_dim=2, prior="gaussian", width=1)
 
 
 @pytest.fixture
@@ -87,7 +90,7 @@ def test_known_densities_of_a_grid_raise_the_quality_and_keep_the_modes() -> Non
 
 
 def test_images_and_classes() -> None:
-    config = Config("conv", item_shape=(1, 28, 28), latent_dim=4, prior="gaussian", width=2, class_shares=(0.5, 0.5))
+    config = Config(Images((1, 28, 28)), "conv", latent_dim=4, prior="gaussian", width=2, class_shares=(0.5, 0.5))
     with Stream(0, "test").as_default():
         generator = Generator(config.build(), config)
     seen: list[torch.Size] = []
@@ -112,10 +115,10 @@ def test_a_ratio_that_is_no_number_is_refused(generator: Generator, value: float
         generator.sample(5, rejection=lambda samples: torch.full((len(samples),), value))
 
 
-def test_samples_and_back() -> None:
-    for items in (
-        Stream(0, "images").integers(256, 3, 28, 28).to(torch.uint8).numpy(),
-        Stream(0, "images").integers(256, 3, 28, 28, 3).to(torch.uint8).numpy(),
-        Stream(0, "points").normal(3, 2).numpy(),
+def test_items_and_back() -> None:
+    for modality, items in (
+        (Images((1, 28, 28)), Stream(0, "images").integers(256, 3, 28, 28).to(torch.uint8).numpy()),
+        (Images((3, 28, 28)), Stream(0, "images").integers(256, 3, 28, 28, 3).to(torch.uint8).numpy()),
+        (Points((2,)), Stream(0, "points").normal(3, 2).numpy()),
     ):
-        assert np.array_equal(to_numpy(to_samples(items)), items)
+        assert np.array_equal(modality.decode(modality.encode(items)), items)

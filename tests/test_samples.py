@@ -7,15 +7,17 @@ import pytest
 from PIL import Image
 
 from sparring import UsageError
-from sparring.samples import write
+from sparring.modalities.images import Images
+from sparring.modalities.points import Points
 
+write = Images((1, 8, 8)).write
 IMAGES = np.arange(5 * 64, dtype=np.int64).reshape(5, 8, 8).astype(np.uint8)
 
 
 def test_arrays(tmp_path: Path) -> None:
     write(IMAGES, tmp_path / "a.npz")
     assert np.array_equal(np.load(tmp_path / "a.npz")["images"], IMAGES)
-    write(np.zeros((5, 2), np.float32), tmp_path / "b.npz")
+    Points((2,)).write(np.zeros((5, 2), np.float32), tmp_path / "b.npz")
     assert np.load(tmp_path / "b.npz")["points"].shape == (5, 2)
 
 
@@ -37,7 +39,7 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot write \.jpg"):
         write(IMAGES, tmp_path / "a.jpg")
     with pytest.raises(UsageError, match=r"a \.png or a \.npz"):
-        write(np.zeros((5, 2), np.float32), tmp_path / "folder")
+        Points((2,)).write(np.zeros((5, 2), np.float32), tmp_path / "folder")
     with pytest.raises(UsageError, match="give another --out"):
         write(IMAGES, tmp_path / "missing" / "a.png")
     (tmp_path / "folder.png").mkdir()

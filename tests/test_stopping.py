@@ -3,7 +3,7 @@
 import pytest
 
 from sparring.errors import UsageError
-from sparring.stopping import Goal, Limits, Plateau
+from sparring.training.stopping import Goal, Limits
 
 
 def test_the_nearest_limit_counts() -> None:
@@ -13,12 +13,18 @@ def test_the_nearest_limit_counts() -> None:
     assert Limits().progress(steps=10**9, images=10**9, seconds=1e9) == 0.0
 
 
-@pytest.mark.parametrize("slope", [0.0, 0.01, -0.01, 1.0])
-def test_plateau_is_a_small_difference_of_two_means(slope: float) -> None:
-    plateau = Plateau(window=5, tolerance=0.1)
-    reached = [plateau.reached(slope * step) for step in range(20)]
-    assert not any(reached[:9])
-    assert all(reached[9:]) is (abs(slope) * 5 < 0.1)  # the means of two neighbouring windows lie 5 slopes apart
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (Limits(steps=10), "reached --steps 10"),
+        (Limits(images=320), "reached --images 320"),
+        (Limits(minutes=2.0), "reached --minutes 2"),
+        (Limits(steps=11, images=321, minutes=2.1), ""),
+    ],
+)
+def test_the_reason_names_the_limit(limits: Limits, reason: str) -> None:
+    assert limits.stop_reason(steps=10, images=320, seconds=120.0) == reason
+    assert (limits.progress(steps=10, images=320, seconds=120.0) == 1.0) is bool(reason)
 
 
 def evaluated(**figures: float) -> dict[str, object]:
@@ -26,29 +32,29 @@ def evaluated(**figures: float) -> dict[str, object]:
 
 
 def test_a_target_is_of_any_number_in_the_log() -> None:
-    assert Goal("distance < 0.5").reached(evaluated(distance=0.4)) == "distance is 0.4 (distance < 0.5)"
-    assert Goal("distance<0.5").reached(evaluated(distance=0.6)) == ""
-    assert Goal("generator_loss>1").reached(evaluated()) != ""
-    assert Goal("coverage>0.9").reached({"step": 1, "generator_loss": 2.0}) == ""
+    assert Goal("distance < 0.5").stop_reason(evaluated(distance=0.4)) == "distance is 0.4 (distance < 0.5)"
+    assert Goal("distance<0.5").stop_reason(evaluated(distance=0.6)) == ""
+    assert Goal("generator_loss>1").stop_reason(evaluated()) != ""
+    assert Goal("coverage>0.9").stop_reason({"step": 1, "generator_loss": 2.0}) == ""
 
 
 def test_a_plateau_of_the_distance_needs_sixteen_evaluations() -> None:
     goal = Goal("plateau")
-    assert goal.reached(evaluated(distance=9.0)) == ""
-    flat = [goal.reached(evaluated(distance=0.1 + 0.01 * (step % 2))) for step in range(16)]
+    assert goal.stop_reason(evaluated(distance=9.0)) == ""
+    flat = [goal.stop_reason(evaluated(distance=0.1 + 0.01 * (step % 2))) for step in range(16)]
     assert flat[:15] == [""] * 15
     assert flat[15] == "the distance to the data reached a plateau"
 
 
 def test_a_falling_distance_is_no_plateau_however_slowly_it_falls() -> None:
     goal = Goal("plateau")
-    assert not any(goal.reached(evaluated(distance=1 - 0.001 * step)) for step in range(100))
+    assert not any(goal.stop_reason(evaluated(distance=1 - 0.001 * step)) for step in range(100))
 
 
 def test_a_training_that_has_not_begun_to_learn_is_on_no_plateau() -> None:
     """Of points the distance is exactly 1 until the first mode is found."""
     goal = Goal("plateau")
-    assert not any(goal.reached(evaluated(distance=1.0)) for _ in range(50))
+    assert not any(goal.stop_reason(evaluated(distance=1.0)) for _ in range(50))
 
 
 @pytest.mark.parametrize("text", ["", "soon", "distance", "distance<", "distance=3", "distance<low", "<3"])

@@ -22,15 +22,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from warm import Process
 
 import sparring
-from sparring.run import COUNTERS, NUMBERS, Run
 from sparring.study.comparison import compare, holm, mean_over_seeds
 from sparring.study.engines import Cluster, Local
 from sparring.study.plan import read_plan
 from sparring.study.report import report, verdict
 from sparring.study.study import Study
-from sparring.study.trial import Task, play_trial
+from sparring.study.trial import TrialTask, run_trial
+from sparring.training.run_folder import COUNTERS, NUMBERS, Run
 
 SMALL = 'seeds = 2\nnum_samples = 200\n[settings]\ndata = "ring"\nsteps = {steps}\nwidth = 8\n'
 ONE = SMALL.replace("seeds = 2", "seeds = 1")
@@ -52,39 +53,52 @@ def written(folder: Path, text: str, name: str = "study.toml") -> Path:
         ("[settings]\nlearning_rat = 1", "unknown setting 'learning_rat': did you mean 'learning_rate'"),
         ("[grid]\nobjctive = ['hinge']", "unknown setting 'objctive': did you mean 'objective'"),
         ("[settings]\nrecipe = 'wgn'", "unknown recipe 'wgn': did you mean 'wgan'"),
-        ("[grid]\nobjective = []", "the grid is empty: objective has no values"),
+        ("[grid]\nobjective = []", "study.toml: grid.objective: List should have at least 1 item"),
         ("[grid]\nobjective = 'hinge'", "grid.objective"),
-        ("seeds = 0", "the study is empty"),
-        ("seeds = [3, 3]", "a seed is there twice"),
-        ("seeds = 'many'", "seeds"),
+        ("seeds = 0", "study.toml: seeds: Input should be greater than or equal to 1"),
+        ("seeds = [3, 3]", "a seed appears twice: [3, 3]"),
+        ("seeds = []", "study.toml: seeds: List should have at least 1 item"),
+        ("seeds = 'many'", "study.toml: seeds: Input should be a valid integer"),
         ("metric = 'fidd'\n", "unknown metric 'fidd'"),
-        ("num_samples = 3", "num_samples must be at least 50"),
-        ("seeds = ", "is no TOML file"),
-        ("[settings]\nseed = 3", "seed is no setting of a study: give seeds"),
+        ("num_samples = 3", "num_samples: Input should be greater than or equal to 50"),
+        ("seeds = ", "is not a TOML file"),
+        ("[settings]\nseed = 3", "seed is not a setting of a study: give seeds"),
         ("[[variants]]\nobjective = 'hinge'", "each variant needs a name of its own"),
         ("[[variants]]\nname = 'a'\nwidth = 3\n[grid]\nwidth = [1, 2]", "width is in the grid and in the variant 'a'"),
         ("[search]\ntrials = 3\n[search.space]\nwidht = [3]", "unknown setting 'widht': did you mean 'width'"),
         ("[search]\ntrials = 3\n[search.space]\nwidth = {low = 9, hihg = 3}", "unknown entry of a range 'hihg'"),
         ("[search]\ntrials = 3\n[search.space]\nwidth = {low = 9, high = 3}", "low must be less than high"),
         ("[search]\ntrials = 3\n[search.space]\nlearning_rate = {low = 0, high = 3, log = true}", "above 0"),
-        ("[search]\ntrials = 0\n[search.space]\nwidth = [3]", "a search needs trials"),
-        ("[search]\ntrials = 3\nhours = 0\n[search.space]\nwidth = [3]", "hours of a search must be greater than 0"),
-        ("[search]\ntrials = 3\n[search.space]\nwidth = []", "the search is empty: width has no values"),
-        ("[search]\ntrials = 3\n[search.space]\nobjective = {low = 1, high = 2}", "objective is no number"),
-        ("[search]\ntrials = 3\n[search.space]\nwidth = {low = 1.5, high = 3}", "width is a whole number"),
+        (
+            "[search]\ntrials = 0\n[search.space]\nwidth = [3]",
+            "search.trials: Input should be greater than or equal to 1",
+        ),
+        (
+            "[search]\ntrials = 3\nhours = 0\n[search.space]\nwidth = [3]",
+            "search.hours: Input should be greater than 0",
+        ),
+        ("[search]\ntrials = 3\n[search.space]\nwidth = []", "search.space.width: List should have at least 1 item"),
+        (
+            "[search]\ntrials = 3\n[search.space]\nobjective = {low = 1, high = 2}",
+            "objective=1: must be a valid string",
+        ),
+        ("[search]\ntrials = 3\n[search.space]\nwidth = {low = 1.5, high = 3}", "width=1.5: must be a valid integer"),
         ("[search]\ntrials = 3\n[search.space]\nbeta1 = {low = 0, high = 1, step = 1}", "a step is for whole numbers"),
-        ("[search]\ntrials = 3\n[search.space]\nwidth = {low = 1, high = 9, log = true, step = 2}", "goes without log"),
-        ("[grid]\nobjective = ['hinge', 'hinge']", "two settings are both 'hinge'"),
-        ("seeds = [-1]", "seeds must be at least 0"),
-        (f"seeds = [{2**63}]", "seeds must be at least 0 and less than 2"),
+        (
+            "[search]\ntrials = 3\n[search.space]\nwidth = {low = 1, high = 9, log = true, step = 2}",
+            "log or a step, not both",
+        ),
+        ("[grid]\nobjective = ['hinge', 'hinge']", "'hinge' and 'hinge' are the same settings"),
+        ("seeds = [-1]", "seeds.0: Input should be greater than or equal to 0"),
+        (f"seeds = [{2**63}]", f"seeds.0: Input should be less than {2**63}"),
         (
             "[settings]\nrecipe = ['wgan', 'lsgan']",
-            "recipe is a name, and is ['wgan', 'lsgan']: a list",
+            "recipe must be a name, and is ['wgan', 'lsgan']: put a list into [grid]",
         ),
-        ("[settings]\ndata = ['ring', 'grid']", "data is a name"),
+        ("[settings]\ndata = ['ring', 'grid']", "data must be a name"),
         (
             "[settings]\nwidth = 8\n[[variants]]\nname = 'base'\n[[variants]]\nname = 'eight'\nwidth = 8",
-            "'base' and 'eight' are the same settings: leave one away",
+            "'base' and 'eight' are the same settings: remove one",
         ),
         ("num_samples = '200'", "num_samples"),
         ("[search]\ntrials = 3\n[search.space]\nwidth = [3]\n[grid]\nwidth = [3]", "a search takes no grid"),
@@ -99,7 +113,7 @@ def test_a_wrong_file_is_refused_with_what_is_wrong(text: str, message: str, tmp
 def test_a_file_that_is_not_there_and_one_of_another_name(tmp_path: Path) -> None:
     with pytest.raises(sparring.UsageError, match=r"cannot read the study .*gone.toml: No such file"):
         Study(tmp_path / "gone.toml")
-    with pytest.raises(sparring.UsageError, match=r"ends in .toml"):
+    with pytest.raises(sparring.UsageError, match=r"must end in .toml"):
         Study(written(tmp_path, GRID.format(steps=1), "study"))
 
 
@@ -132,10 +146,12 @@ def test_trainings_that_would_choose_sizes_of_their_own_are_refused(tmp_path: Pa
     with pytest.raises(
         sparring.UsageError, match=r"to compare them, give size in \[settings\], such as size = (28|32)"
     ):
-        Study(written(tmp_path, text + "minutes = 0.1")).check()
-    Study(written(tmp_path, text + "minutes = 0.1\nsize = 32")).check()
-    Study(written(tmp_path, text + "steps = 5")).check()
-    Study(written(tmp_path, text + "minutes = 0.1\n[search]\ntrials = 2\n[search.space]\nsize = [28, 32]")).check()
+        _ = Study(written(tmp_path, text + "minutes = 0.1")).recipes
+    assert Study(written(tmp_path, text + "minutes = 0.1\nsize = 32")).recipes
+    assert Study(written(tmp_path, text + "steps = 5")).recipes
+    assert Study(
+        written(tmp_path, text + "minutes = 0.1\n[search]\ntrials = 2\n[search.space]\nsize = [28, 32]")
+    ).recipes
 
 
 def test_variants_are_crossed_with_the_grid(tmp_path: Path) -> None:
@@ -234,7 +250,7 @@ class Scripted(Local):
         task = json.loads((folder / "task.json").read_text())
         return self.value(task["settings"], task["seed"])
 
-    def ended(self, trial: Any) -> int | None:
+    def exit_code(self, trial: Any) -> int | None:
         self.looks[trial] += 1
         if trial in self.stopped:
             return 143
@@ -335,7 +351,7 @@ def test_a_search_that_is_played_in_two_parts_does_not_repeat_itself(tmp_path: P
 @pytest.mark.usefixtures("at_once")
 def test_what_died_is_played_again_the_next_time(tmp_path: Path) -> None:
     class Dying(Scripted):
-        def ended(self, trial: Any) -> int | None:
+        def exit_code(self, trial: Any) -> int | None:
             return -9
 
     study = Study(written(tmp_path, WIDTHS.format(seeds=1, grid="width = [8]")))
@@ -364,7 +380,7 @@ def test_folders_of_a_study_that_is_gone_are_not_taken_for_its_own(tmp_path: Pat
     study.run(Scripted(width))
     (study.folder / "study.sqlite3").unlink()
     other = Study(written(tmp_path, WIDTHS.format(seeds=1, grid="width = [16]")))
-    with pytest.raises(sparring.UsageError, match=r"written for another training .* or remove .*0000"):
+    with pytest.raises(sparring.UsageError, match=r"written for another training .* or delete .*0000"):
         other.run(Scripted(width))
 
 
@@ -374,7 +390,7 @@ def test_one_database_holds_the_studies_of_several_folders_apart(tmp_path: Path)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     Study(written(tmp_path / "a", text)).run(Scripted(width))
-    with pytest.raises(sparring.UsageError, match="of another study named 'study': folder differs"):
+    with pytest.raises(sparring.UsageError, match="to another study named 'study': folder differs"):
         Study(written(tmp_path / "b", text)).run(Scripted(width))
     beside = Study(written(tmp_path / "b", text.replace(f"{tmp_path}/all", "own")))
     beside.run(Scripted(width))
@@ -399,7 +415,7 @@ def test_a_report_of_two_data_sets_and_a_figure_to_maximise(tmp_path: Path) -> N
     ring, grid = made.text.split("## grid")
     assert ring.index("| width=24 |") < ring.index("| width=16 |") < ring.index("| width=8 |")
     assert "width=24 has the best mean, but is not shown to be better" in ring  # signs alone: p = 2/2⁴, times 3
-    assert "no winner there" in grid
+    assert "no winner" in grid
     assert len(made.plots) == 2
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in made.plots)
 
@@ -408,13 +424,12 @@ def test_verdicts() -> None:
     base = {seed: float(value) for seed, value in enumerate((1.0, 1.2, 0.9, 1.1, 1.05))}
     worse = {seed: value + 1 + 0.01 * seed for seed, value in base.items()}
     pairs = compare({"A": base, "B": worse}, less_is_better=True)
-    assert verdict(["A", "B"], pairs, set()) == "A is better than each other one (p < 0.05 after Holm's correction)."
-    assert verdict(["A", "B"], pairs, {"A"}).endswith("some of it did: no winner.")
-    # B's mean may be the better one by a seed that only B has; on the common ones it is surely worse.
     assert (
-        verdict(["B", "A"], pairs, set())
-        == "B has the best mean, but is not shown to be better than A: no winner there."
+        verdict(["A", "B"], pairs, set()) == "A is better than each of the others (p < 0.05 after Holm's correction)."
     )
+    assert verdict(["A", "B"], pairs, {"A"}).endswith("some of its trainings failed: no winner.")
+    # B's mean may be the better one by a seed that only B has; on the common ones it is surely worse.
+    assert verdict(["B", "A"], pairs, set()) == "B has the best mean, but is not shown to be better than A: no winner."
 
 
 @pytest.mark.parametrize(
@@ -444,22 +459,28 @@ def test_all_pairs_are_corrected_together() -> None:
 @pytest.mark.usefixtures("short_divergence")
 def test_a_trial_whose_run_was_killed_before_its_first_checkpoint_begins_anew(tmp_path: Path) -> None:
     """Its folder has a recipe and pictures, and nothing to go on from."""
-    task = Task({"data": "ring", "steps": 5, "width": 8}, 0, "frechet_distance", 200)
+    task = TrialTask({"data": "ring", "steps": 5, "width": 8}, 0, "frechet_distance", 200)
     for number, left in enumerate(((), ("recipe.json",), ("recipe.json", "summary.json", "samples"))):
         folder = tmp_path / str(number)
         (folder / "run" / "checkpoints").mkdir(parents=True)
         for name in left:
             (folder / "run" / name).write_text("{}")
         (folder / "task.json").write_text(json.dumps(vars(task)))
-        assert play_trial(folder) == 0
+        assert run_trial(folder) == 0
         assert json.loads((folder / "result.json").read_text())["status"] == "finished"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('metric = "class_entropy"\n[settings]\ndata = "ring"', "class_entropy is about digits, and ring holds none"),
-        ('metric = "class_agreement"\n[settings]\nconditional = false', "is about labels that are told"),
+        (
+            'metric = "class_entropy"\n[settings]\ndata = "ring"',
+            "class_entropy needs a trained classifier, and ring comes with none",
+        ),
+        (
+            'metric = "class_agreement"\n[settings]\nconditional = false',
+            "class_agreement needs labels, and a training on digits is given none",
+        ),
         ("num_samples = 60", "takes at least [0-9]+ training"),
     ],
 )
@@ -475,29 +496,53 @@ def test_a_fault_of_the_machine_is_none_of_the_trial(
 ) -> None:
     """A full disk or data that are not mounted: another try may do better, so nothing is written about the trial."""
     (tmp_path / "task.json").write_text(
-        json.dumps(vars(Task({"data": str(tmp_path / "cats"), "steps": 5}, 0, "frechet_distance", 200)))
+        json.dumps(vars(TrialTask({"data": str(tmp_path / "cats"), "steps": 5}, 0, "frechet_distance", 200)))
     )
-    assert play_trial(tmp_path) == 2
+    assert run_trial(tmp_path) == 2
     assert "cats" in capsys.readouterr().err
     assert not (tmp_path / "result.json").exists()
+
+
+class Warm:
+    """An engine for what does not depend on how trials start: it forks, and its cards measure a short divergence."""
+
+    num_slots, num_threads, description = 2, 1, "forks"
+    code = """
+import sys
+from pathlib import Path
+from sparring.evaluation import figures
+from sparring.study.trial import run_trial
+figures.DIVERGENCE_STEPS = 20
+sys.exit(run_trial(Path(sys.argv[1])))
+"""
+
+    def start(self, folder: Path) -> Process:
+        return Process(str(folder), code=self.code, cwd=folder)
+
+    def exit_code(self, trial: Process) -> int | None:
+        return trial.poll()
+
+    def stop(self, trial: Process) -> None:
+        os.kill(trial.pid, signal.SIGTERM)
 
 
 def results(study: Study) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in sorted(study.folder.glob("trials/*/result.json"))}
 
 
+@pytest.mark.slow
 def test_a_study_is_played_once_and_grows(tmp_path: Path) -> None:
     """What has ended is not played again; another seed is added; the report tells of each pair."""
     study = Study(written(tmp_path, GRID.format(steps=20).replace("seeds = 2", "seeds = 1")))
-    assert study.cost(Local(2)).trials == 2
-    study.run(Local(2))
+    assert study.cost(Warm()).trials == 2
+    study.run(Warm())
     before = results(study)
     assert len(before) == 2
-    assert study.cost(Local(2)).trials == 0
-    study.run(Local(2))
+    assert study.cost(Warm()).trials == 0
+    study.run(Warm())
     assert results(study) == before
     grown = Study(written(tmp_path, GRID.format(steps=20).replace("seeds = 2", "seeds = [0, 5]")))
-    grown.run(Local(2))
+    grown.run(Warm())
     assert {path: time for path, time in results(grown).items() if path in before} == before
     assert sorted(trial.seed for trial in grown.trials()) == [0, 0, 5, 5]
     made = report(grown)
@@ -536,11 +581,12 @@ def wait_until(holds: Callable[[], object], process: subprocess.Popen[str]) -> N
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_study_that_is_killed_goes_on_where_it_was(tmp_path: Path, command: Command) -> None:
     """kill -9: its trials save and stop, the next one ends them from there, and all is as if nothing had happened."""
     text = ONE.format(steps=1500) + "log_steps = 10\n"
     undisturbed, disturbed = (Study(written(tmp_path, text, f"{name}.toml")) for name in ("undisturbed", "disturbed"))
-    undisturbed.run(Local(2))
+    undisturbed.run(Warm())
     process = command(disturbed.file, "--workers", "2")
     log = disturbed.trial_folder(0) / "run" / "log.jsonl"
     wait_until(lambda: log.exists() and log.read_bytes().count(b"\n") > 5, process)
@@ -549,7 +595,7 @@ def test_a_study_that_is_killed_goes_on_where_it_was(tmp_path: Path, command: Co
     begun = log.read_text().splitlines()[:3]
     summary = disturbed.trial_folder(0) / "run" / "summary.json"
     assert not results(disturbed)
-    disturbed.run(Local(2))
+    disturbed.run(Warm())
     assert json.loads(summary.read_text())["steps"] == 1500
     models = [each.trial_folder(0) / "run" / "generator" / "model.safetensors" for each in (undisturbed, disturbed)]
     assert models[0].read_bytes() == models[1].read_bytes()
@@ -561,12 +607,12 @@ def test_a_study_that_is_killed_goes_on_where_it_was(tmp_path: Path, command: Co
     assert steps == sorted(set(steps))
 
 
-def test_a_second_study_on_the_file_is_refused(tmp_path: Path, command: Command) -> None:
+def test_a_second_study_on_the_file_is_refused(tmp_path: Path) -> None:
     study = Study(written(tmp_path, ONE.format(steps=5)))
-    with study._locked():
-        second = command(study.file)
+    with study._lock():
+        second = Process("study", str(study.file), cwd=tmp_path)
         _, errors = second.communicate(timeout=300)
-    assert errors.startswith("sparring: another process plays the study")
+    assert errors.startswith("sparring: another process is running the study")
     assert second.returncode == 2
 
 
@@ -580,23 +626,25 @@ def test_studies_that_begin_at_once_share_a_new_database(tmp_path: Path) -> None
 
         def begin(study: Study, ready: threading.Barrier = ready) -> str:
             ready.wait()
-            return str(study._store(make=True).study_name)
+            with study._open() as opened:
+                return str(opened.study_name)
 
         with ThreadPoolExecutor(num_studies) as pool:
             assert list(pool.map(begin, studies)) == [study.file.stem for study in studies]
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_goes_on(tmp_path: Path) -> None:
     class DyingOnce(Local):
         deaths = 0
 
-        def ended(self, trial: subprocess.Popen[bytes]) -> int | None:
+        def exit_code(self, trial: subprocess.Popen[bytes]) -> int | None:
             log = study.trial_folder(0) / "run" / "log.jsonl"
             if self.deaths == 0 and log.exists():
                 self.deaths = 1
                 trial.kill()
                 trial.wait()
-            return super().ended(trial)
+            return super().exit_code(trial)
 
     study = Study(written(tmp_path, ONE.format(steps=300)))
     engine = DyingOnce(2)
@@ -615,10 +663,11 @@ def test_a_worker_that_always_dies_is_a_trial_that_failed(tmp_path: Path) -> Non
     (trial,) = study.trials()
     assert trial.state == "failed"
     assert trial.result is not None
-    assert trial.result.reason == "its process died 3 times, at last with -9: it printed nothing"
+    assert trial.result.reason == "its process died 3 times, the last time with exit code -9: it printed nothing"
     assert "its process died" in report(study).text
 
 
+@pytest.mark.slow
 def test_a_signal_stops_a_study_after_saving(tmp_path: Path, command: Command) -> None:
     study = Study(written(tmp_path, ONE.format(steps=10**6)))
     process = command(study.file, "--workers", "2")
@@ -633,7 +682,7 @@ def test_a_signal_stops_a_study_after_saving(tmp_path: Path, command: Command) -
 def test_a_trial_that_cannot_be_played_is_told(tmp_path: Path) -> None:
     """It is left out of the means, and the others are played."""
     study = Study(written(tmp_path, ONE.format(steps=5) + VARIANTS))
-    study.run(Local(2))
+    study.run(Warm())
     assert {trial.cell.name: trial.state for trial in study.trials()} == {"good": "finished", "bad": "failed"}
     text = report(study).text
     assert "- bad, ring, seed 0: " in text
@@ -643,23 +692,23 @@ def test_a_trial_that_cannot_be_played_is_told(tmp_path: Path) -> None:
 
 def test_a_database_of_another_study_and_one_that_is_locked(tmp_path: Path) -> None:
     study = Study(written(tmp_path, ONE.format(steps=5)))
-    study.run(Local(2))
+    study.run(Warm())
     other = Study(written(tmp_path, ONE.format(steps=5).replace("num_samples = 200", "num_samples = 201")))
-    with pytest.raises(sparring.UsageError, match="is of another study named 'study': num_samples differs"):
-        other.run(Local(2))
+    with pytest.raises(sparring.UsageError, match="belongs to another study named 'study': num_samples differs"):
+        other.run(Warm())
     with sqlite3.connect(study.folder / "study.sqlite3", isolation_level="EXCLUSIVE") as holder:
         holder.execute("BEGIN EXCLUSIVE")
         with pytest.raises(sparring.UsageError, match=r"cannot use the database .*database is locked"):
-            study.run(Local(2))
+            study.run(Warm())
         holder.rollback()
     holder.close()
     with contextlib.closing(sqlite3.connect(study.folder / "study.sqlite3")) as database, database:
         database.execute("UPDATE alembic_version SET version_num = 'v9.0.0'")
     with pytest.raises(sparring.UsageError, match=r"cannot use the database .*no longer compatible"):
-        study.run(Local(2))
+        study.run(Warm())
     broken = Study(written(tmp_path, 'storage = "sqlite:////nowhere/at/all.db"\n[settings]\ndata = "ring"'))
     with pytest.raises(sparring.UsageError, match="cannot use the database sqlite:////nowhere"):
-        broken.run(Local(2))
+        broken.run(Warm())
 
 
 @pytest.mark.usefixtures("at_once")
@@ -721,11 +770,12 @@ def test_a_machine_of_the_cluster_that_cannot_play_is_named() -> None:
 
     cluster = Cluster.__new__(Cluster)
     cluster._ray = Ray()
-    with pytest.raises(sparring.UsageError, match=r"the Ray cluster cannot play: FileNotFoundError: /study"):
-        cluster.ended((Exceptions.RayTaskError("Traceback:\nFileNotFoundError: /study"), Path()))
-    assert cluster.ended((Exceptions.RayError("a node died"), Path())) == -9
+    with pytest.raises(sparring.UsageError, match=r"the Ray cluster cannot run trials: FileNotFoundError: /study"):
+        cluster.exit_code(Exceptions.RayTaskError("Traceback:\nFileNotFoundError: /study"))
+    assert cluster.exit_code(Exceptions.RayError("a node died")) == -9
 
 
+@pytest.mark.slow
 def test_a_study_on_ray(tmp_path: Path, command: Command) -> None:
     """A real cluster, of this machine alone. Stopped, what plays saves at once and not at its end."""
     text = ONE.replace("steps = {steps}\n", "") + "[grid]\nsteps = [5, 1000000]\n"

@@ -1,5 +1,5 @@
 """`python -m sparring` is the command `sparring`."""
 
-from sparring.cli import main
+from sparring.cli.main import main
 
 main()

@@ -1,18 +1,16 @@
-"""The errors that users can meet.
+"""The errors that users can meet. Each message says what was wrong, where, and what to do.
 
-    SparringError
-    ├── UsageError (also a ValueError)   something asked for cannot be done; the command exits with 2
-    │   ├── UnknownNameError             a name that no registry holds; the nearest known one is offered
-    │   ├── DataError                    a data set that is missing, unreadable, empty, or too small
-    │   └── RunFolderError               a run's folder that is taken, unwritable, or not a run
-    ├── CheckpointError                  what a training saved is damaged; the command exits with 1
-    └── TrainingError                    the training itself failed; the command exits with 1
-        ├── DivergenceError              a loss is no longer a finite number
-        └── ProcessError                 one of several processes ended, or cannot be reached
+SparringError
+├── UsageError (also a ValueError)   a request that cannot be met; the command exits with 2
+│   ├── UnknownNameError             a name that is in no registry; it suggests the nearest known one
+│   ├── DataError                    a data set that is missing, unreadable, empty, or too small
+│   └── RunFolderError               a run's folder that is taken, cannot be written, or holds no run
+├── CheckpointError                  a damaged checkpoint; the command exits with 1
+└── TrainingError                    the training itself failed; the command exits with 1
+    ├── DivergenceError              a loss is no longer a finite number
+    └── ProcessError                 one of several processes ended, or cannot be reached
 
-    SparringWarning (a UserWarning)      something went wrong that the training goes on without
-
-Each message says what was wrong, where, and what to do.
+SparringWarning (a UserWarning)      something went wrong, and the training continues without it
 """
 
 import difflib
@@ -26,7 +24,7 @@ class SparringError(Exception):
 
 
 class UsageError(SparringError, ValueError):
-    """Something was asked for that cannot be done."""
+    """A request that cannot be met."""
 
     exit_code = 2
 
@@ -35,9 +33,9 @@ class UnknownNameError(UsageError):
     """A name that is not among the known ones.
 
     Args:
-        kind: what the name should have been, such as `"objective"`.
-        name: the name that was given.
-        known: the names there are.
+        kind: what the name is for, such as `"objective"`.
+        name: the unknown name.
+        known: the known names.
 
     Example:
         >>> print(UnknownNameError("objective", "wassertein", ["minimax", "wasserstein"]))
@@ -57,11 +55,11 @@ class DataError(UsageError):
 
 
 class RunFolderError(UsageError):
-    """A run's folder that is taken, cannot be written, or does not hold a run."""
+    """A run's folder that is taken, cannot be written, or holds no run."""
 
 
 class CheckpointError(SparringError):
-    """What a training saved is damaged."""
+    """A damaged checkpoint."""
 
 
 class TrainingError(SparringError):
@@ -69,12 +67,7 @@ class TrainingError(SparringError):
 
 
 class ProcessError(TrainingError):
-    """One of several processes of a training ended, or cannot be reached.
-
-    Args:
-        message: what happened.
-        exit_code: that of the other process, where it is known.
-    """
+    """One of several processes of a training ended, or cannot be reached; `exit_code` is that process's, if known."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
@@ -86,4 +79,4 @@ class DivergenceError(TrainingError):
 
 
 class SparringWarning(UserWarning):
-    """Something went wrong that the training goes on without."""
+    """Something went wrong, and the training continues without it."""

@@ -1,9 +1,9 @@
-"""Closed forms: what the players of each game should do, and what that is worth.
+"""Closed forms: the optimal discriminator of each game, and the losses there.
 
-Distributions here are discrete: `real` p and `fake` q are float64 [k], at least 0, of sum 1, over the same k atoms.
-A discriminator is then a table of k logits, its loss an expectation over all pairs of a real and a generated atom,
-and everything that papers state about optimal discriminators can be computed twice: in closed form, and by training.
-docs/theory.md derives what has no published closed form, and `sparring bench theory` prints both.
+Distributions here are discrete: `real` p and `fake` q are float64 [k], at least 0, with sum 1, over the same k atoms.
+A discriminator is then a table of k logits, and its loss is an expectation over all pairs of a real and a generated
+atom. So every statement of a paper about optimal discriminators can be computed twice: in closed form, and by training.
+docs/theory.md derives the unpublished closed forms, and `sparring bench theory` prints both.
 """
 
 import math
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from sparring.errors import UnknownNameError, UsageError
-from sparring.objectives import Objective
+from sparring.game.objectives import Objective
 
 Distribution = Float[Tensor, "atoms"]
 """Probabilities of the atoms, float64."""
@@ -82,14 +83,14 @@ def js(real: Distribution, fake: Distribution) -> float:
 
 
 def js_lower_bound(real_logits: Float[Tensor, " n"], fake_logits: Float[Tensor, " m"]) -> float:
-    """½ (V(D) + log 4): what a discriminator proves of the JS divergence, in nats.
+    """½ (V(D) + log 4): the lower bound on the JS divergence that a discriminator proves, in nats.
 
-    It is a lower bound in expectation for every discriminator, and exact for the optimal one: 2 JS ≥ V(D) + log 4.
-    On samples it holds up to their chance, and only where the discriminator wasn't trained on them.
+    2 JS ≥ V(D) + log 4 for every discriminator, with equality for the optimal one. On samples the bound holds in
+    expectation, and only if the discriminator was not trained on them.
 
     Args:
         real_logits: the discriminator's logits of real samples, [n].
-        fake_logits: of generated samples, [m].
+        fake_logits: its logits of generated samples, [m].
 
     Source: Goodfellow et al. 2014, "Generative adversarial nets", arXiv:1406.2661, Theorem 1.
 
@@ -97,9 +98,8 @@ def js_lower_bound(real_logits: Float[Tensor, " n"], fake_logits: Float[Tensor, 
         >>> js_lower_bound(torch.zeros(5), torch.zeros(5))
         0.0
     """
-    softplus = torch.nn.functional.softplus
-    bound = math.log(2) - (softplus(-real_logits.double()).mean() + softplus(fake_logits.double()).mean()) / 2
-    return float(bound)
+    losses = softplus(-real_logits.double()).mean() + softplus(fake_logits.double()).mean()
+    return float(math.log(2) - losses / 2)
 
 
 def total_variation(real: Distribution, fake: Distribution) -> float:
@@ -112,55 +112,33 @@ def total_variation(real: Distribution, fake: Distribution) -> float:
     return float((real - fake).abs().sum() / 2)
 
 
-def pearson_chi2(real: Distribution, fake: Distribution) -> float:
-    """χ²(p‖q) = Σ (p − q)² / q; inf where q is 0 and p is not.
-
-    Example:
-        >>> pearson_chi2(torch.tensor([0.75, 0.25]), torch.tensor([0.5, 0.5]))
-        0.25
-    """
-    difference = (real - fake).square()
-    return float(torch.where(difference > 0, difference / fake, 0).sum())
-
-
 def wasserstein1(real: Distribution, fake: Distribution, positions: Distribution) -> float:
     """W₁(p, q) = ∫ |F_p − F_q| of atoms on a line, F the distribution functions.
 
-    Args:
-        real: p.
-        fake: q.
-        positions: where on the line the atoms lie, increasing, [k].
+    `positions` are the atoms' places on the line, increasing, [k].
 
-    Source: Arjovsky et al. 2017, "Wasserstein GAN", arXiv:1701.07875, eq. 1; on a line it is the area between the
-        distribution functions.
+    Source: Arjovsky et al. 2017, "Wasserstein GAN", arXiv:1701.07875, eq. 1, here for a line.
 
     Example:
         >>> wasserstein1(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), torch.tensor([0.0, 3.0]))
         3.0
     """
-    gaps = (real - fake).cumsum(0)[:-1]
-    return float((gaps.abs() * positions.diff()).sum())
+    return float(((real - fake).cumsum(0)[:-1].abs() * positions.diff()).sum())
 
 
 @dataclass(frozen=True)
 class Optimum:
-    """The discriminator's best response in a game, and what it is worth.
+    """An optimal discriminator of a game, and the expected losses there."""
 
-    Args:
-        logits: of an optimal discriminator, [k]; where several are optimal, one of them.
-        discriminator_loss: the least that its expected loss can be.
-        generator_loss: the generator's expected loss there: what it then minimises.
-    """
-
-    logits: Distribution
-    discriminator_loss: float
-    generator_loss: float
+    logits: Distribution  # of an optimal discriminator, [k]; if several are optimal, one of them
+    discriminator_loss: float  # the least expected loss of the discriminator
+    generator_loss: float  # the generator's expected loss against this discriminator
 
 
 def _minimax(real: Distribution, fake: Distribution, positions: Distribution) -> Optimum:
-    # Theorem 1: V(D*, G) = 2 JS − log 4, and E_p log D* does not depend on what the generator is asked here.
-    at_fake = torch.special.xlogy(fake, fake / (real + fake)).sum()  # E_q log(1 − D*)
-    return Optimum(optimal_logit(real, fake), math.log(4) - 2 * js(real, fake), float(at_fake))
+    # Theorem 1: V(D*, G) = 2 JS − log 4. The generator's loss omits E_p log D*, which it cannot change.
+    generator_loss = torch.special.xlogy(fake, fake / (real + fake)).sum()  # E_q log(1 − D*)
+    return Optimum(optimal_logit(real, fake), math.log(4) - 2 * js(real, fake), float(generator_loss))
 
 
 def _non_saturating(real: Distribution, fake: Distribution, positions: Distribution) -> Optimum:
@@ -170,7 +148,7 @@ def _non_saturating(real: Distribution, fake: Distribution, positions: Distribut
 
 
 def _wasserstein(real: Distribution, fake: Distribution, positions: Distribution) -> Optimum:
-    # The potential falls where more real mass lies to the left, and rises where more of it lies to the right.
+    # The potential falls if more real than generated mass lies to the left, and rises otherwise.
     slopes = -torch.sign((real - fake).cumsum(0)[:-1])
     logits = torch.cat([slopes.new_zeros(1), (slopes * positions.diff()).cumsum(0)])
     return Optimum(logits, -wasserstein1(real, fake, positions), float(-(fake * logits).sum()))
@@ -183,17 +161,17 @@ def _least_squares(real: Distribution, fake: Distribution, positions: Distributi
 
 
 def _hinge(real: Distribution, fake: Distribution, positions: Distribution) -> Optimum:
-    # Between the margins the loss is linear in each logit, so the optimum lies at a margin: sign(p − q).
+    # Between the margins the loss is linear in each logit, so the optimum is at a margin: sign(p − q).
     logits = torch.sign(real - fake)
     return Optimum(logits, 2 * (1 - total_variation(real, fake)), float(-(fake * logits).sum()))
 
 
 def _relativistic(real: Distribution, fake: Distribution, positions: Distribution) -> Optimum:
-    # A pair (x, y) is real-fake with p(x) q(y) and fake-real with q(x) p(y): its optimal logit is the difference
-    # of log p/q, which the table log p/q reaches for all pairs at once.
+    # The pair (x, y) is (real, fake) with weight p(x) q(y) and (fake, real) with q(x) p(y). Its optimal logit is the
+    # difference of log p/q at x and at y, so the table log p/q is optimal for all pairs at once.
     forward, backward = torch.outer(real, fake).flatten(), torch.outer(fake, real).flatten()
     logits = optimal_logit(real, fake)
-    pairs = torch.nn.functional.softplus(logits[:, None] - logits[None, :]).flatten()
+    pairs = softplus(logits[:, None] - logits[None, :]).flatten()
     return Optimum(logits, math.log(2) - js(forward, backward), float((forward * pairs).sum()))
 
 
@@ -215,8 +193,7 @@ def optimum(objective: str, real: Distribution, fake: Distribution, positions: D
         objective: a name in `OBJECTIVES`.
         real: p, positive.
         fake: q, positive.
-        positions: of the atoms on a line, increasing; only `wasserstein` looks at them, and keeps its table
-            1-Lipschitz along the line.
+        positions: the atoms' places on a line, increasing; only for `wasserstein`, whose table is 1-Lipschitz there.
 
     Raises:
         UnknownNameError: for an objective that has no closed form here.
@@ -234,16 +211,13 @@ def optimum(objective: str, real: Distribution, fake: Distribution, positions: D
 def expected_losses(
     objective: Objective, real: Distribution, fake: Distribution, logits: Distribution
 ) -> tuple[Tensor, Tensor]:
-    """Both players' expected losses for a table of logits, over all pairs of a real and a generated atom.
+    """The discriminator's and the generator's expected loss for a table of logits, scalars with a graph.
 
-    Returns:
-        The discriminator's and the generator's, scalars with a graph.
+    The expectation is over all pairs of a real and a generated atom.
     """
-    atoms = len(real)
     weights = torch.outer(real, fake).flatten()
-    real_logits, fake_logits = logits.repeat_interleave(atoms), logits.repeat(atoms)
-    discriminator = (weights * objective.discriminator(real_logits, fake_logits)).sum()
-    return discriminator, (weights * objective.generator(real_logits, fake_logits)).sum()
+    pairs = logits.repeat_interleave(len(real)), logits.repeat(len(real))
+    return (weights * objective.discriminator(*pairs)).sum(), (weights * objective.generator(*pairs)).sum()
 
 
 def train_table(
@@ -253,20 +227,17 @@ def train_table(
     positions: Distribution | None = None,
     steps: int = 500,
 ) -> Distribution:
-    """A table of logits trained on an objective's own loss, from zero.
+    """Train a table of logits [k] on an objective's own loss, from zero.
 
-    The loss is convex in the table, and Rprop, which looks at the gradient's signs alone and halves its steps where
-    they change, finds the minimum of smooth and of piecewise linear losses to the last digits.
+    The loss is convex in the table. Rprop uses only the signs of the gradient and halves its steps if they change, so
+    it finds the minimum of smooth and of piecewise linear losses to the last digits.
 
     Args:
-        objective: whose loss.
+        objective: the game.
         real: p.
         fake: q.
-        positions: where given, the table is kept 1-Lipschitz along the line by projecting its increments.
-        steps: how many.
-
-    Returns:
-        The logits, [k].
+        positions: if given, the table is kept 1-Lipschitz along the line by projecting its increments.
+        steps: of training.
     """
     if positions is not None and len(positions) != len(real):
         raise UsageError(f"there are {len(real)} atoms and {len(positions)} positions")
@@ -277,8 +248,7 @@ def train_table(
 
     optimizer = torch.optim.Rprop([increments], lr=0.1, step_sizes=(1e-15, 1.0))
     for _ in range(steps):
-        loss, _ = expected_losses(objective, real, fake, table())
-        (increments.grad,) = torch.autograd.grad(loss, increments)
+        (increments.grad,) = torch.autograd.grad(expected_losses(objective, real, fake, table())[0], increments)
         optimizer.step()
         if positions is not None:
             with torch.no_grad():
@@ -288,40 +258,36 @@ def train_table(
 
 
 DIRAC_SLOPES = {
-    "minimax": (0.5, 0.5),
-    "non_saturating": (0.5, 0.5),
-    "wasserstein": (1.0, 1.0),
+    **dict.fromkeys(("minimax", "non_saturating", "relativistic"), (0.5, 0.5)),
+    **dict.fromkeys(("wasserstein", "hinge"), (1.0, 1.0)),
     "least_squares": (0.0, 1.0),
-    "hinge": (1.0, 1.0),
-    "relativistic": (0.5, 0.5),
 }
-"""At zero logits: how the discriminator's loss rises, and the generator's falls, with a generated sample's logit."""
+"""At zero logits: how fast the discriminator's loss rises, and the generator's falls, with a fake sample's logit."""
 
 
 def dirac_update(objective: str, rate: float, gamma: float = 0.0, simultaneous: bool = True) -> Tensor:
     """The linear part of one step of the Dirac-GAN at its equilibrium.
 
-    The data are the point 0, the generator is the point θ, the discriminator's logit is ψ x, and both descend by
-    gradient steps of size h. With b and g the slopes in `DIRAC_SLOPES`,
+    The data are the point 0, the generator is the point θ, the discriminator's logit is ψ x, and both take gradient
+    steps of size h. With the slopes b and g in `DIRAC_SLOPES`,
 
         ψ ← ψ − h (b θ + γ ψ),    θ ← θ + h g ψ,
 
-    where an alternating generator already sees the new ψ. For γ = 0 and simultaneous steps the eigenvalues are
-    1 ± i h √(b g), so the game spirals outward at |λ| = √(1 + h² b g). Zero-centred penalties of weight γ give
+    and with alternating steps the generator uses the new ψ. For γ = 0 and simultaneous steps the eigenvalues are
+    1 ± i h √(b g), so the game spirals outward with |λ| = √(1 + h² b g). Zero-centred penalties of weight γ give
     |λ| = √(1 − h γ + h² b g) below the critical γ = 2 √(b g).
 
     Args:
         objective: a name in `OBJECTIVES`.
         rate: the step size h.
-        gamma: the weight γ of `r1` or `r2`; for `r1r2`, which has both, it counts twice.
+        gamma: the weight γ of `r1` or `r2`; twice the weight of `r1r2`, which is their sum.
         simultaneous: whether both players move at once.
 
     Returns:
-        The matrix [2, 2] that (θ, ψ) is multiplied by, float64; its largest eigenvalue by magnitude is the rate at
-        which the distance from the equilibrium changes.
+        The matrix [2, 2] by which a step multiplies (θ, ψ), float64; its largest eigenvalue by magnitude is the rate
+        at which the distance from the equilibrium changes.
 
-    Source: Mescheder et al. 2018, "Which training methods for GANs do actually converge?", arXiv:1801.04406,
-        sections 2 and 4.
+    Source: Mescheder et al. 2018, "Which training methods for GANs do actually converge?", arXiv:1801.04406, §§ 2, 4.
 
     Example:
         >>> round(spectral_radius(dirac_update("non_saturating", rate=0.2)), 5)
@@ -333,9 +299,8 @@ def dirac_update(objective: str, rate: float, gamma: float = 0.0, simultaneous: 
         raise UnknownNameError("objective with known slopes", objective, DIRAC_SLOPES)
     b, g = DIRAC_SLOPES[objective]
     psi = torch.tensor([-rate * b, 1 - rate * gamma], dtype=torch.float64)  # the new ψ in terms of θ and ψ
-    seen = torch.tensor([0.0, 1.0], dtype=torch.float64) if simultaneous else psi
-    theta = torch.tensor([1.0, 0.0], dtype=torch.float64) + rate * g * seen
-    return torch.stack([theta, psi])
+    old_theta, old_psi = torch.eye(2, dtype=torch.float64)
+    return torch.stack([old_theta + rate * g * (old_psi if simultaneous else psi), psi])
 
 
 def spectral_radius(matrix: Tensor) -> float:

@@ -1,22 +1,22 @@
-"""The shapes that the parts of a game hand to each other.
+"""Types that many modules share. Tests check the shapes (jaxtyping and beartype); otherwise they cost nothing."""
 
-They are checked while the tests run (jaxtyping and beartype) and cost nothing otherwise.
-"""
+from collections.abc import Callable
+from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 Samples = Float[Tensor, "batch *item"]
-"""Things of the kind that the data are: images [batch, channels, height, width] in [-1, 1], points [batch, 2]."""
+"""Real or generated items: images [batch, channels, height, width] in [−1, 1], points [batch, 2]."""
 
 Latents = Float[Tensor, "batch *latent"]
-"""What the generator starts from."""
+"""The generator's input."""
 
 Logits = Float[Tensor, "batch"]
-"""The discriminator's scores: positive for what it takes to be real."""
+"""The discriminator's scores: positive if a sample looks real."""
 
 AnyLogits = Float[Tensor, " _"]
-"""Logits of sets that need not be of one size."""
+"""Logits of sets of different sizes."""
 
 Labels = Int[Tensor, "batch"]
 """The class of each sample, int64, from 0."""
@@ -25,4 +25,11 @@ PerSample = Float[Tensor, "batch"]
 """A loss or a penalty, one value for each sample of the batch."""
 
 Features = Float[Tensor, "_ _"]
-"""What an extractor makes of samples: [n, d], d numbers each."""
+"""An extractor's output: d numbers for each of n samples, [n, d]."""
+
+OnProgress = Callable[[str, float], None]
+"""Called with a description of the work and the share that is done, from 0 to 1."""
+
+LogLine = dict[str, Any]
+"""One line of `log.jsonl`: `step` and other numbers by name; `evaluation`, the monitor's figures, if it measured;
+`alarms`, all active ones, if one began or ended."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparring import NETWORKS
+from sparring import NETWORKS, UsageError
 from sparring.networks import Network
 from sparring.networks.network import NORMALIZATIONS, Modulation
 from sparring.seeding import Stream
@@ -19,7 +19,10 @@ def item_shape(network: Network) -> tuple[int, ...]:
     return network.fit((2,) if network.name == "fourier" else (1, 28, 28))
 
 
-SHAPES = [(1, 28, 28), (3, 32, 32), (4, 64, 64), (1, 20, 20), (3, 16, 16), (1, 128, 128), (3, 256, 256)]
+SHAPES = [
+    (1, 28, 28), (3, 32, 32), (4, 64, 64), (1, 20, 20), (3, 16, 16), (1, 128, 128), (3, 256, 256),
+    (3, 64, 96), (3, 96, 64), (1, 28, 36), (3, 32, 256), (1, 30, 17), (3, 15, 17),
+]  # fmt: skip
 
 
 @every_image_network
@@ -29,14 +32,45 @@ def test_a_matching_pair_from_an_items_shape(network: Network, shape: tuple[int,
     assert network.fit(fitting) == fitting
     assert fitting[0] == shape[0]
     assert fitting[1] >= shape[1]
+    assert fitting[2] >= shape[2]
     samples = network.generator(fitting, 10, 4)(torch.randn(2, 10))
     assert samples.shape == (2, *fitting)
     assert samples.abs().max() <= 1
     for normalization in network.normalizations:
         discriminator = network.discriminator(fitting, 4, normalization, 0)
         assert discriminator(samples).shape == (2,)
-        probability = discriminator.probability(samples)
-        assert ((probability > 0) & (probability < 1)).all()
+        assert discriminator(samples).isfinite().all()
+
+
+@every_image_network
+def test_images_that_are_not_square_are_not_made_so(network: Network) -> None:
+    """Portraits and landscapes of usual sizes are taken as they are, and one turned by 90° fits turned by 90°."""
+    for height, width in [(64, 96), (96, 64), (32, 48), (128, 192)]:
+        assert network.fit((3, height, width)) == (3, height, width)
+    for height, width in [(28, 50), (30, 41), (15, 17), (100, 300)]:
+        _, *sides = network.fit((3, height, width))
+        assert network.fit((3, width, height)) == (3, *reversed(sides))
+        assert max(sides[0] / height, sides[1] / width) < 2
+
+
+@pytest.mark.parametrize("name", ["conv", "resnet", "dcgan"])
+@pytest.mark.parametrize("num_classes", [0, 2])
+def test_every_weight_gets_a_gradient_from_images_that_are_not_square(name: str, num_classes: int) -> None:
+    network, shape = NETWORKS[name], (3, 32, 48)
+    labels = [torch.arange(4) % 2] if num_classes else []
+    generator = network.generator(shape, 10, 8, num_classes)
+    discriminator = network.discriminator(shape, 8, network.normalizations[0], num_classes)
+    samples = generator(torch.randn(4, 10), *labels)
+    discriminator(samples, *labels).square().sum().backward()
+    assert samples.shape == (4, *shape)
+    for module in (generator, discriminator):
+        assert all(parameter.grad.abs().sum() > 0 for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("name", ["conv", "resnet", "dcgan"])
+def test_points_are_no_images(name: str) -> None:
+    with pytest.raises(UsageError, match="takes images"):
+        NETWORKS[name].fit((2,))
 
 
 @every_network

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sparring import OBJECTIVES
-from sparring.objectives import Objective
+from sparring.game.objectives import Objective
 
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sparring import PENALTIES, UsageError
-from sparring.penalties import Penalty
+from sparring.game.penalties import Penalty
 from sparring.seeding import Stream
 
 every_penalty = pytest.mark.parametrize("kind", PENALTIES.values(), ids=PENALTIES)

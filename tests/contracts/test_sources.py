@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from sparring import SOURCES, DataError, Items, Source
-from sparring.data import PRIORS
-from sparring.data.idx import DEBIAN_FOLDER, FILES, Download, open_named
-from sparring.data.source import Dataset
+from sparring.data.idx import DEBIAN_FOLDER, DOWNLOADS, FILES, load_named
+from sparring.game.sources import PRIORS
+from sparring.modalities import Dataset
 from sparring.seeding import Stream
 
 LOCAL = {"digits", "ring", "grid", "stacked-digits"}
@@ -80,12 +80,14 @@ def test_downloads_are_checked_kept_and_read_again(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setenv("SPARRING_CACHE", str(tmp_path))
     monkeypatch.setattr("urllib.request.urlopen", open_url)
-    right = tuple(hashlib.md5(file(name), usedforsecurity=False).hexdigest() for name in FILES)
+    right = [hashlib.md5(file(name), usedforsecurity=False).hexdigest() for name in FILES]
+    monkeypatch.setitem(DOWNLOADS, "toy", ("http://localhost", " ".join([*right[:3], "0" * 32])))
     with pytest.raises(DataError, match="MD5"):
-        open_named("toy", Download("http://localhost", (*right[:3], "0" * 32)))
+        load_named("toy")
     assert not (tmp_path / "toy" / f"{FILES[3]}.gz").exists()
+    monkeypatch.setitem(DOWNLOADS, "toy", ("http://localhost", " ".join(right)))
     for _ in range(2):
-        assert open_named("toy", Download("http://localhost", right)).train.num_items == 3
+        assert load_named("toy")[0].num_items == 3
     assert len(served) == 5  # four, the last of them twice; and never again
 
 

@@ -1,32 +1,49 @@
-"""The command as its users meet it: real processes, real signals."""
+"""The command as its users meet it: processes of its own, real signals."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from warm import Process
 
-from sparring.cli import main
+from sparring.cli.main import main
 
-COMMAND = [sys.executable, "-m", "sparring"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 SMALL = ["--width", "4", "--batch-size", "16"]
 
 
 def sparring(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=cwd,
-        env=ENVIRONMENT | {"SPARRING_CACHE": os.environ["SPARRING_CACHE"]},  # the test's own
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
+    process = Process(*arguments, cwd=cwd, env={**os.environ, "COLUMNS": "120"})
+    output, errors = process.communicate()
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+
+
+def test_the_command_as_a_shell_starts_it(tmp_path: Path) -> None:
+    """Both of its forms. The other tests fork a warm interpreter, which is faster."""
+    script = str(Path(sys.executable).with_name("sparring"))
+    for command, output in (
+        ([script, "train", "ring", "--steps", "2", "--out", "run"], "sparring sample run"),
+        ([sys.executable, "-m", "sparring", "sample", "run", "-n", "9", "--out", "a.npz"], "9 samples"),
+    ):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert output in done.stdout
+    assert np.load(tmp_path / "a.npz")["points"].shape == (9, 2)
+
+
+def test_the_warm_interpreter_has_one_thread(tmp_path: Path) -> None:
+    """A fork has the thread that forked alone, and locks that others held stay locked."""
+    process = Process(
+        code="import os; print(os.listdir(f'/proc/{os.getppid()}/task') == [str(os.getppid())])", cwd=tmp_path
     )
+    assert process.communicate() == ("True\n", "")
 
 
 def test_from_training_to_a_picture(tmp_path: Path) -> None:
@@ -97,19 +114,18 @@ def test_a_training_ends_at_its_goal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(name: str, code: int, tmp_path: Path) -> None:
     arguments = ["train", "--steps", "100000", *SMALL, "--out", "run", "--set", "log_steps=1"]
-    process = subprocess.Popen([*COMMAND, *arguments], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
-    with process:
-        log = tmp_path / "run" / "log.jsonl"
-        while not log.exists():  # until the first step is done; the test's own time limit is the suite's
-            assert process.poll() is None
-            os.sched_yield()
-        process.send_signal(getattr(signal, name))
-        output, _ = process.communicate(timeout=60)
+    process = Process(*arguments, cwd=tmp_path)
+    log = tmp_path / "run" / "log.jsonl"
+    while not log.exists():  # until the first step is done; the test's own time limit is the suite's
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, getattr(signal, name))
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == code
     assert "sparring resume run" in output
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "stopped"
-    assert name in summary["reason"]
+    assert {"SIGINT": "Ctrl-C"}.get(name, name) in summary["reason"]
     steps = summary["steps"]
     assert (tmp_path / "run" / "checkpoints" / f"step-{steps:06d}").is_dir()
     assert json.loads(log.read_text().splitlines()[-1])["step"] == steps
@@ -129,13 +145,15 @@ BAD_USE = {
     "unreadable data": (["train", "broken.npz"], "cannot read"),
     "empty data": (["train", "empty.npy"], "0 items"),
     "fewer than a batch": (["train", "few.npy"], "lower --batch-size"),
-    "zero steps": (["train", "--steps", "0"], "steps must be at least 1"),
-    "negative minutes": (["train", "--minutes", "-1"], "minutes must be greater than 0"),
-    "negative batch": (["train", "--batch-size", "-4"], "batch_size must be at least 1"),
+    "zero steps": (["train", "--steps", "0"], "steps=0: must be greater than or equal to 1"),
+    "negative minutes": (["train", "--minutes", "-1"], "minutes=-1.0: must be greater than 0"),
+    "negative batch": (["train", "--batch-size", "-4"], "batch_size=-4: must be greater than or equal to 1"),
     "another run": (["train", "--out", "taken"], "sparring resume"),
     "not a folder": (["train", "--out", "few.npy"], "give another --out"),
     "unwritable": (["train", "--out", "/proc/run"], "give another --out"),
     "said twice": (["train", "--steps", "5", "--set", "steps=6"], "given twice"),
+    "no size": (["train", "--size", "64by96"], "size=64by96"),
+    "unknown figure": (["train", "--dry-run", "--until", "coverag>0.9"], "did you mean 'coverage'"),
     "never ends": (["train", "--set", "minutes=none"], "never end"),
     "data by --set": (["train", "--set", "data=ring"], "unknown setting"),
     "dry run of a misfit": (["train", "--dry-run", "--set", "penalty_weight=3"], "neither a weight nor an interval"),
@@ -185,7 +203,7 @@ def test_options_that_there_are_not(arguments: list[str], tmp_path: Path) -> Non
 
 def test_list_names_everything(tmp_path: Path) -> None:
     output = sparring("list", cwd=tmp_path).stdout
-    for name in ("wasserstein", "gradient_penalty", "conv", "digits", "wgan-gp"):
+    for name in ("wasserstein", "gradient_penalty", "conv", "digits", "wgan-gp", "images", "coverage"):
         assert name in output
 
 
@@ -217,7 +235,7 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGBA", (40, 40), (4 * number, 0, 0, 100)).save(path)
     looked = sparring("train", str(folder), "--steps", "2", "--dry-run", cwd=tmp_path)
-    assert (looked.returncode, json.loads(looked.stdout)["size"]) == (0, 32)
+    assert (looked.returncode, json.loads(looked.stdout)["size"]) == (0, [32, 32])
     for part in ("60 images (PNG 60; RGBA 60)", "2 classes", "54 to train on and 6 held out", "RGBA", "steps in"):
         assert part in looked.stderr
     out = tmp_path / "run"
@@ -235,10 +253,10 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     assert (refused.returncode, "did you mean 'b'" in refused.stderr) == (2, True)
     with Image.open(tmp_path / "b" / "000001.png") as sample:
         assert sample.mode == "RGBA"
-    assert "28 px, RGBA" in sparring("data", cwd=tmp_path).stdout
+    assert "28×28 px, RGBA" in sparring("data", cwd=tmp_path).stdout
     assert "bytes freed" in sparring("data", "--clear", cwd=tmp_path).stdout
     assert "nothing is packed" in sparring("data", cwd=tmp_path).stdout
     (folder / "c").mkdir()
     (folder / "a" / "0.png").rename(folder / "c" / "0.png")
     refused = sparring("resume", str(out), "--steps", "4", cwd=tmp_path)
-    assert (refused.returncode, "nor are their classes" in refused.stderr) == (2, True)
+    assert (refused.returncode, "their classes are not those that the run began with" in refused.stderr) == (2, True)

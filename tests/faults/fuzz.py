@@ -25,12 +25,12 @@ import numpy as np
 from PIL import Image
 
 import sparring
-from sparring import checkpoint
-from sparring.data.files import collection_at
+from sparring.data.files import find_container
 from sparring.data.idx import FILES
-from sparring.data.images import read_image
-from sparring.data.survey import survey
+from sparring.data.images import IMAGES, read_image
+from sparring.data.survey import find_out
 from sparring.errors import SparringError
+from sparring.training import checkpoint
 
 Load = Callable[[], object]
 ODD_NUMBERS = (b"-1", b"0", b"1e999", b"NaN", b"99999999999999999999", b"1.5", b"null", b'"a"', b"[]", b"{}", b"true")
@@ -136,7 +136,7 @@ def images(folder: Path) -> tuple[list[Path], Load]:
         picture = Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8))
         picture.save(folder / f"{number}.{ending}", exif=exif)
     files = sorted(folder.iterdir())
-    return files, lambda: [read_image(path, 8) for path in _changed_first(files)]
+    return files, lambda: [read_image(path, (8, 8)) for path in _changed_first(files)]
 
 
 def archives(folder: Path) -> tuple[list[Path], Load]:
@@ -168,14 +168,15 @@ def tables(folder: Path) -> tuple[list[Path], Load]:
 
 
 def _looked_at(files: list[Path]) -> tuple[list[Path], Load]:
-    """Collections, of which all is looked at that a training would look at before it packs them."""
+    """Containers, of which all is looked at that a training would look at before it packs them."""
 
     def load() -> object:
         found = []
         for path in _changed_first(files):
-            collection = collection_at(path)
-            assert collection is not None
-            found.append(survey(collection, lambda what, share: None))
+            container = find_container(path, IMAGES)
+            assert container is not None
+            if container.num_files:
+                found.append(find_out(container, lambda what, share: None))
         return found
 
     return files, load

@@ -11,7 +11,7 @@ from .conftest import TRAIN, Start, end
 
 LIMITED = """
 import resource, sys
-from sparring.cli import main
+from sparring.cli.main import main
 limit = int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))  # writing more fails, as on a full disk
 main()

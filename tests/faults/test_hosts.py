@@ -9,23 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from sparring.run import Run
+from sparring.training.run_folder import Run
 
-from .conftest import TRAIN, Start, begin, end
+from .conftest import Start, Started, end, train_together
 from .test_kills import contents
-from .test_processes import OPTIONS as FEW_STEPS
-from .test_processes import TORCHRUN
+from .test_processes import OPTIONS, STEPS, TORCHRUN
 
 PORT = 29_533
-STEPS = 240
-OPTIONS = (
-    *TRAIN, "--steps", str(STEPS), "--seed", "3", "--set", "sample_steps=100", "--set", "checkpoint_steps=50",
-    "--out", "run",
-)  # fmt: skip
 KILLED_ONCE = """
 import os, pathlib, signal
-from sparring.game import Game
-from sparring.cli import main
+from sparring.game.game import Game
+from sparring.cli.main import main
 step, killed = Game.step, pathlib.Path("killed")
 def disturbed(self, *args):
     if os.environ["RANK"] == "1" and self.steps == 70 and not killed.exists():
@@ -66,7 +60,7 @@ class Hosts:
         """Of the second host: up or down."""
         _ip("-n", self.names[1], "link", "set", self.links[1], state)
 
-    def torchrun(self, start: Start, number: int, processes: int, *command: str) -> subprocess.Popen[str]:
+    def torchrun(self, start: Start, number: int, processes: int, *command: str) -> Started:
         """The training's part on one host."""
         options = (
             "--nnodes=2", f"--nproc-per-node={processes}", "--max-restarts=2", "--rdzv-backend=c10d", "--rdzv-id=test",
@@ -100,17 +94,18 @@ def steps_of(run: Path) -> int:
     return log.read_text().count("\n") * 10 if log.exists() else 0
 
 
-def wait_for(run: Path, step: int, *processes: subprocess.Popen[str]) -> None:
+def wait_for(run: Path, step: int, *processes: Started) -> None:
     """Until the log has come so far."""
     while steps_of(run) < step:
         assert all(process.poll() is None for process in processes), [end(process).stderr for process in processes]
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_host_is_cut_off_and_comes_back(hosts: Hosts, start: Start, tmp_path: Path) -> None:
     """What was sent is sent again: the bytes are those of four processes on one host, whom nothing disturbed."""
     both = [hosts.torchrun(start, number, 2, "-m", "sparring", *OPTIONS) for number in (0, 1)]
-    wait_for(tmp_path / "run", 80, *both)
+    wait_for(tmp_path / "run", 40, *both)
     hosts.set_link("down")
     time.sleep(CUT_SECONDS)
     stood_at = steps_of(tmp_path / "run")
@@ -121,21 +116,20 @@ def test_a_host_is_cut_off_and_comes_back(hosts: Hosts, start: Start, tmp_path: 
         ended = end(process)
         assert ended.returncode == 0, ended.stderr
     (tmp_path / "alone").mkdir()
-    alone = end(begin(tmp_path / "alone", *OPTIONS, "--processes", "4"))
-    assert alone.returncode == 0, alone.stderr
+    train_together(tmp_path / "alone", 4, *OPTIONS)
     assert contents(tmp_path / "run") == contents(tmp_path / "alone" / "run")
     assert Run(tmp_path / "run").summary().status == "finished"
 
 
+@pytest.mark.slow
 def test_a_process_of_the_second_host_dies(hosts: Hosts, start: Start, tmp_path: Path) -> None:
     """Both launchers start again, though only one of them counts it, and the first process finds its run."""
     (tmp_path / "killed_once.py").write_text(KILLED_ONCE)
-    both = [hosts.torchrun(start, number, 1, "killed_once.py", *FEW_STEPS) for number in (0, 1)]
+    both = [hosts.torchrun(start, number, 1, "killed_once.py", *OPTIONS) for number in (0, 1)]
     for process in both:
         ended = end(process)
         assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "killed").exists()
     (tmp_path / "alone").mkdir()
-    alone = end(begin(tmp_path / "alone", *FEW_STEPS, "--processes", "2"))
-    assert alone.returncode == 0, alone.stderr
+    train_together(tmp_path / "alone", 2, *OPTIONS)
     assert contents(tmp_path / "run") == contents(tmp_path / "alone" / "run")

@@ -1,17 +1,17 @@
 """Killed at any moment, a training goes on to the bytes that it would have come to."""
 
 import json
-import os
 import random
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 import sparring
-from sparring.run import Run
+from sparring.training.run_folder import Run
 
 from .conftest import TRAIN, Start, end
 
@@ -50,8 +50,8 @@ OPTIONS = (
 
 KILL_AFTER_STEPS = """
 import os, signal, sys
-from sparring.game import Game
-from sparring.cli import main
+from sparring.game.game import Game
+from sparring.cli.main import main
 limit, step = int(sys.argv.pop(1)), Game.step
 def killed(self, *args):
     if self.steps == limit:
@@ -63,7 +63,7 @@ main()
 
 KILL_AT_FILE = """
 import os, signal, sys
-from sparring.cli import main
+from sparring.cli.main import main
 name, which, limit, count = sys.argv.pop(1), sys.argv.pop(1), int(sys.argv.pop(1)), 0
 operation = getattr(os, name)
 def counted(*args, **more):
@@ -79,7 +79,7 @@ main()
 
 KILL_AFTER_FILES = """
 import os, signal, sys
-from sparring.cli import main
+from sparring.cli.main import main
 limit, count = int(sys.argv.pop(1)), 0
 def counted(operation):
     def call(*args, **more):
@@ -121,6 +121,7 @@ FILES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("operation", "which", "limit"), FILES)
 def test_killed_at_a_file(
     operation: str, which: str, limit: int, start: Start, undisturbed: dict[str, object], tmp_path: Path
@@ -134,6 +135,7 @@ def test_killed_at_a_file(
     assert not list((tmp_path / "run").rglob(".*.old"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", random.Random(1).sample(range(32, 170), 3))
 def test_killed_while_resuming(count: int, start: Start, undisturbed: dict[str, object], tmp_path: Path) -> None:
     """Fault 2 again, by the number of operations; and a second time while it goes on."""
@@ -185,7 +187,9 @@ def test_the_lock_of_a_dead_process_is_taken_over(start: Start, tmp_path: Path) 
     """Fault 17: while it lives, the second is refused."""
     code = KILL_AFTER_STEPS.replace("SIGKILL", "SIGSTOP")
     process = start("60", *OPTIONS, code=code)
-    assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+    while "State:\tT" not in Path(f"/proc/{process.pid}/status").read_text():  # until it is stopped
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
     second = end(start("resume", "run"))
     assert "another process is training" in second.stderr
     assert second.returncode == 2
@@ -214,7 +218,7 @@ def test_damaged_checkpoints_are_named(damage: int, code: int, start: Start, tmp
     ("field", "value", "message"),
     [
         ("learning_rate", 5e-4, "warning: the recipe was changed after step 90: learning_rate 0.002 → 0.0005"),
-        ("width", 16, "width was 8 and is 16, and a training cannot go on with another width"),
+        ("width", 16, "width was 8 and is 16, but a run cannot be resumed with another width"),
     ],
 )
 def test_a_changed_recipe(field: str, value: float, message: str, start: Start, tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ import sparring
 from sparring import DataError, UsageError
 from sparring.data.idx import FILES
 
-COUNT = 1700
+COUNT = 1250
 """Of each loader: ten thousand files in all."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", LOADERS)
 def test_tampered_files_are_refused_or_read(loader: str) -> None:
     """Any other error than the project's own is red, and so is a file that takes 200 MB to refuse."""
@@ -65,7 +66,8 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
         ("network", "../../conv", "unknown network"),
         ("prior", "__import__('os')", "unknown prior"),
         ("latent_dim", 10**9, "between 1 and 4096"),
-        ("item_shape", [1, 10**6, 10**6], "between 1 and 4096"),
+        ("modality", {"name": "images", "item_shape": [1, 10**6, 10**6]}, "between 1 and 4096"),
+        ("modality", {"name": "os", "item_shape": [2]}, "does not match any of the expected"),
         ("module", "os", "module: Unexpected keyword"),
     ],
 )

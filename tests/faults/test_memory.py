@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from sparring import checkpoint
+from sparring.training import checkpoint
 
 from .conftest import Start, end
 
 LITTLE = """
 import resource, torch
-from sparring.cli import main
-from sparring.game import Game
+from sparring.cli.main import main
+from sparring.game.game import Game
 step = Game.step
 def limited(self, *args):
     held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sparring.run import Run
+from sparring.training.run_folder import Run
 
-from .conftest import TRAIN, Start, begin, end
+from .conftest import TRAIN, Start, end, train_together
 from .test_kills import contents
 
 TORCHRUN = "from torch.distributed.run import main; main()"
@@ -21,8 +21,8 @@ OPTIONS = (
 )  # fmt: skip
 AT_STEP_70 = """
 import os, signal
-from sparring.game import Game
-from sparring.cli import main
+from sparring.game.game import Game
+from sparring.cli.main import main
 step = Game.step
 def disturbed(self, *args):
     chosen = os.environ["RANK"] == "{rank}" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
@@ -35,8 +35,8 @@ main()
 """What happens to one of the processes."""
 AT_THE_FIRST_CHECKPOINT = """
 import os, pathlib, signal
-from sparring import checkpoint
-from sparring.cli import main
+from sparring.training import checkpoint
+from sparring.cli.main import main
 save, killed = checkpoint.save, pathlib.Path("killed")
 def disturbed(*args):
     if not killed.exists():
@@ -54,8 +54,7 @@ LIMIT_SECONDS = 120
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """What two processes make of the training."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    ended = end(begin(folder, *OPTIONS, "--processes", "2"))
-    assert (ended.returncode, ended.stderr) == (0, "")
+    train_together(folder, 2, *OPTIONS)
     return dict(contents(folder / "run"))
 
 
@@ -67,6 +66,7 @@ def torchrun(start: Start, folder: Path, rank: int, name: str, restarts: int = 0
     return end(start(*options, str(script), *OPTIONS, code=TORCHRUN))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_one_dies(rank: int, start: Start, undisturbed: dict[str, object], tmp_path: Path) -> None:
     """Fault 10: the others end too, and say what to do; the bytes are those of a training that nobody died in."""
@@ -83,6 +83,7 @@ def test_one_dies(rank: int, start: Start, undisturbed: dict[str, object], tmp_p
     assert contents(tmp_path / "run") == undisturbed
 
 
+@pytest.mark.slow
 def test_torchrun_starts_it_again(start: Start, undisturbed: dict[str, object], tmp_path: Path) -> None:
     """Fault 10: the same command, started again, goes on with the run that it finds; of two hosts in test_hosts.py."""
     ended = torchrun(start, tmp_path, rank=0, name="SIGKILL", restarts=1)
@@ -90,6 +91,7 @@ def test_torchrun_starts_it_again(start: Start, undisturbed: dict[str, object], 
     assert contents(tmp_path / "run") == undisturbed
 
 
+@pytest.mark.slow
 def test_one_dies_before_the_first_checkpoint(start: Start, undisturbed: dict[str, object], tmp_path: Path) -> None:
     """There is nothing to go on from: it begins anew."""
     (tmp_path / "disturbed.py").write_text(AT_THE_FIRST_CHECKPOINT)
@@ -100,6 +102,7 @@ def test_one_dies_before_the_first_checkpoint(start: Start, undisturbed: dict[st
     assert contents(tmp_path / "run") == undisturbed
 
 
+@pytest.mark.slow
 def test_a_restart_takes_no_other_run_over(start: Start, tmp_path: Path) -> None:
     """What stood in the folder before is refused the second time as it is the first."""
     assert end(start(*OPTIONS)).returncode == 0
@@ -110,15 +113,17 @@ def test_a_restart_takes_no_other_run_over(start: Start, tmp_path: Path) -> None
     assert contents(tmp_path / "run") == before
 
 
+@pytest.mark.slow
 def test_a_restart_must_find_the_run(start: Start, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
-    script.write_text("from sparring.cli import main; main()")
+    script.write_text("from sparring.cli.main import main; main()")
     options = ("--standalone", "--nproc-per-node=2", "--max-restarts=1", str(script))
     ended = end(start(*options, *OPTIONS[:-2], code=TORCHRUN))
     assert ended.returncode == 1
     assert "torchrun --max-restarts must find the run again: give --out" in ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 def test_one_is_told_to_stop(name: str, start: Start, undisturbed: dict[str, object], tmp_path: Path) -> None:
     """Fault 11: the others hear of it, and all end after the same step."""
@@ -128,12 +133,13 @@ def test_one_is_told_to_stop(name: str, start: Start, undisturbed: dict[str, obj
     summary = Run(tmp_path / "run").summary()
     assert (summary.status, summary.steps) == ("stopped", 71)
     assert (tmp_path / "run/samples/step-000071.png").exists()
-    ended = end(start("resume", "run", "--processes", "2", "--exact"))
-    assert (ended.returncode, ended.stderr) == (0, "")
+    train_together(tmp_path, 2, "resume", "run", "--exact")
     assert contents(tmp_path / "run") == undisturbed
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
+@pytest.mark.parametrize(
+    "name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow), pytest.param("SIGUSR1", marks=pytest.mark.slow)]
+)
 def test_all_are_told_to_stop(name: str, start: Start, tmp_path: Path) -> None:
     """Faults 8 and 9, of several: clusters signal each process, and the command passes on what it gets as well."""
     number = getattr(signal, name)
@@ -153,6 +159,7 @@ def test_all_are_told_to_stop(name: str, start: Start, tmp_path: Path) -> None:
     assert Run(tmp_path / "run").summary().status == "stopped"
 
 
+@pytest.mark.slow
 def test_another_number_of_processes_goes_on(start: Start, undisturbed: dict[str, object], tmp_path: Path) -> None:
     """Fault 12: equal up to the order of sums, which --exact does not permit."""
     assert torchrun(start, tmp_path, rank=0, name="SIGUSR1").returncode == 0
@@ -161,7 +168,7 @@ def test_another_number_of_processes_goes_on(start: Start, undisturbed: dict[str
     assert "leave --exact away, or give --processes 2" in refused.stderr
     ended = end(start("resume", "run"))
     assert ended.returncode == 0
-    assert "warning: the run was played by 2 processes and is now by 1" in ended.stderr
+    assert "warning: 2 processes began this run and 1 go on" in ended.stderr
     log, expected = contents(tmp_path / "run")["log"], undisturbed["log"]
     assert isinstance(log, list)
     assert isinstance(expected, list)

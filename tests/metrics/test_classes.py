@@ -33,7 +33,7 @@ def test_agreement_is_a_share_with_its_binomial_interval() -> None:
     assert agreement.value == pytest.approx(0.9)
     assert agreement.high - agreement.value == pytest.approx(1.959964 * (0.9 * 0.1 / 1000) ** 0.5)
     for wrong in (torch.tensor([], dtype=torch.int64), torch.tensor([1])):
-        with pytest.raises(DataError, match="as many labels"):
+        with pytest.raises(DataError, match="equally many"):
             class_agreement(wrong, wrong[:0])
 
 

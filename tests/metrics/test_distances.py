@@ -1,6 +1,8 @@
 """Fréchet and kernel distance against closed forms and against scikit-learn's kernel."""
 
+import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from sklearn.metrics.pairwise import polynomial_kernel
 from torch import Tensor
@@ -37,9 +39,29 @@ def test_frechet_distance_where_covariances_do_not_commute() -> None:
     assert frechet_distance(real, fake, num_resamples=2).value == pytest.approx(truth.item(), abs=1e-8)
 
 
+@pytest.mark.parametrize("rank", [1, 5])
+def test_frechet_distance_is_that_of_scipys_matrix_root(rank: int) -> None:
+    """With features that depend on each other too, whose covariance has no inverse."""
+    generator = torch.Generator().manual_seed(3)
+    mix = torch.randn(2, rank, 5, generator=generator, dtype=torch.float64)
+    real, fake = torch.randn(2, 400, rank, generator=generator, dtype=torch.float64) @ mix
+    covariances = [torch.cov(features.T).numpy() for features in (real, fake)]
+    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1] + 1e-14 * np.eye(5))
+    truth = (real.mean(0) - fake.mean(0)).square().sum().item() + sum(each.trace() for each in covariances)
+    truth -= 2 * root.trace().real
+    assert frechet_distance(real, fake, num_resamples=2).value == pytest.approx(truth, abs=1e-6)
+
+
+def test_frechet_distance_of_one_feature() -> None:
+    """(μ − μ′)² + (σ − σ′)²."""
+    real = torch.tensor([[0.0], [2.0], [4.0]])
+    assert frechet_distance(real, 3 * real + 1, num_resamples=2).value == pytest.approx(5**2 + 4**2)
+
+
 def test_frechet_distance_is_refused_where_the_covariance_is_not_known() -> None:
     real, fake = torch.randn(50, 8), torch.randn(8, 8)
-    with pytest.raises(DataError, match=r"8 fake samples don't tell the covariance of 8 features.*kernel_distance"):
+    message = "8 fake samples cannot determine the covariance of 8 features.*kernel_distance"
+    with pytest.raises(DataError, match=message):
         frechet_distance(real, fake)
     assert kernel_distance(real, fake).low < kernel_distance(real, fake).high
 

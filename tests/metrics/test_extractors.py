@@ -29,6 +29,7 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
     return to_float(dataset.train.items[chosen]), to_float(dataset.heldout.items)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extractor", [digit_features(), random_features((1, 28, 28))], ids=lambda e: e.name)
 def test_the_worse_the_samples_the_larger_the_distance(extractor: Extractor) -> None:
     """Noise of σ 0, 0.3 and 1 on held-out digits; each interval lies above the one before."""

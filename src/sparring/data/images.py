@@ -1,46 +1,28 @@
-"""An image file as pixels: what is read, and how it is converted."""
+"""Read, convert and resize images."""
 
-import warnings
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
 
-from sparring.data.collection import File
+from sparring.data.containers import File, Kind
 from sparring.errors import DataError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-"""What is opened, whatever a file is called; other formats of Pillow's are not."""
-
-MAX_PIXELS = 100_000_000
-"""Files that claim more are left out before they are unpacked: a small file may hold a huge image."""
-
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-"""Pillow's name of images with so many channels."""
+ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+IMAGES = Kind("images", frozenset(ENDINGS), columns=("image", "img", "images", "picture"))
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # the only ones that are opened, whatever a file's name
+MAX_PIXELS = 100_000_000  # a small file may unpack to a huge image
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's modes by the number of channels
+GREY = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"}  # Pillow's modes without colours
 
 
 @contextmanager
-def side_by_side() -> Iterator[Executor]:
-    """Threads on all cores; what Pillow finds odd and reads all the same is not warned of."""
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # not in the threads: filters are the process's
-        warnings.simplefilter("ignore")
-        yield pool
-
-
-@contextmanager
-def opened(file: Path | File, name: str) -> Iterator[Image.Image]:
-    """An image file with its header read.
-
-    Args:
-        file: the file.
-        name: that errors give.
-
-    Raises:
-        DataError: if it cannot be read, there or within the block, naming it and why.
-    """
+def open_image(file: Path | File, name: str) -> Iterator[Image.Image]:
+    """Open an image file and read its header."""
     try:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -48,7 +30,7 @@ def opened(file: Path | File, name: str) -> Iterator[Image.Image]:
             yield image
     except DataError:
         raise
-    except Image.DecompressionBombError as error:  # Pillow opens twice as many at most, and does not say what it saw
+    except Image.DecompressionBombError as error:  # Pillow's own limit, which does not say the size
         raise DataError(f"{name}: more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{name}: it is none of {', '.join(FORMATS)}") from error
@@ -58,30 +40,21 @@ def opened(file: Path | File, name: str) -> Iterator[Image.Image]:
         raise DataError(f"{name}: {error or type(error).__name__}") from error
 
 
-def read_image(file: Path | File, size: int, channels: int = 3, name: str | None = None) -> np.ndarray:
-    """One image, uint8 [channels, size, size].
+def read_image(file: Path | File, size: tuple[int, int], channels: int = 3, name: str | None = None) -> np.ndarray:
+    """Read an image as uint8 [channels, height, width]: turned upright by its EXIF data, cropped and resized.
 
-    It is turned upright as its EXIF data say, cropped to the middle square, and resized (bilinear, antialiased, as
-    `resized` does). 16 bits a channel become 8; of an animation, the first frame counts. What is transparent is laid
-    on white, or, of four channels, stays transparent, with its hidden colour made black.
-
-    Args:
-        file: the file.
-        size: the side, in pixels.
-        channels: 1 for grey, 3 for RGB, 4 for RGBA.
-        name: that errors give; its path if None.
-
-    Raises:
-        DataError: if it cannot be read, naming it and why.
+    16 bits per channel become 8. An animation gives its first frame. Transparent parts become white, or, with four
+    channels, transparent black.
     """
-    with opened(file, name or str(file)) as image:
-        image = converted(ImageOps.exif_transpose(image), channels)
-        pixels = np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR))
-    return pixels.reshape(size, size, channels).transpose(2, 0, 1).copy()
+    height, width = size
+    with open_image(file, name or str(file)) as image:
+        image = convert(ImageOps.exif_transpose(image), channels)
+        pixels = np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR))
+    return pixels.reshape(height, width, channels).transpose(2, 0, 1).copy()
 
 
-def converted(image: Image.Image, channels: int) -> Image.Image:
-    """An image of any mode as 8 bits of so many channels."""
+def convert(image: Image.Image, channels: int) -> Image.Image:
+    """Convert an image of any mode to 8 bits and this number of channels."""
     if image.mode in ("F", "I"):
         raise ValueError("its pixels have 32 bits, and their range is unknown")
     if image.mode.startswith("I;16"):  # which convert() would clip at 255
@@ -89,6 +62,16 @@ def converted(image: Image.Image, channels: int) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if channels == 4:
-            return image.convert("RGBa").convert("RGBA")  # by way of colours times opacity: hidden ones become black
+            return image.convert("RGBa").convert("RGBA")  # colours times opacity: hidden ones become black
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert(MODES[channels])
+
+
+def fit(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 images [n, channels, height, width], cropped around the middle and resized (bilinear, antialiased)."""
+    height, width = images.shape[2:]
+    rows, columns = min(height, round(width * size[0] / size[1])), min(width, round(height * size[1] / size[0]))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    middle = images[:, :, top : top + max(1, rows), left : left + max(1, columns)].float()
+    resized = torch.nn.functional.interpolate(middle, size=size, mode="bilinear", antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8)

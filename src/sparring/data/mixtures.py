@@ -6,7 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sparring.data.source import Dataset, NamedSource, Source
+from sparring.game.sources import Source
 from sparring.seeding import Stream
 from sparring.types import Samples
 
@@ -48,37 +48,12 @@ class Mixture(Source):
 
 
 def ring() -> Mixture:
-    """Eight Gaussians of σ = 0.01 on the unit circle.
-
-    Example:
-        >>> len(ring().means), round(ring().means.norm(dim=1).max().item(), 6)
-        (8, 1.0)
-    """
+    """Eight Gaussians of σ = 0.01 on the unit circle."""
     angles = torch.arange(8) * (2 * math.pi / 8)  # linspace(0, 2π, 8) would give seven modes, one of them double
     return Mixture(torch.stack([angles.cos(), angles.sin()], dim=1), sigma=0.01)
 
 
 def grid() -> Mixture:
-    """Twenty-five Gaussians of σ = 0.05 on {−4, −2, 0, 2, 4}².
-
-    Example:
-        >>> len(grid().means)
-        25
-    """
+    """Twenty-five Gaussians of σ = 0.05 on {−4, −2, 0, 2, 4}²."""
     axis = torch.arange(-4.0, 5.0, 2.0)
     return Mixture(torch.cartesian_prod(axis, axis), sigma=0.05)
-
-
-RING = NamedSource(
-    name="ring",
-    summary="8 Gaussians on a circle of radius 1, σ 0.01: points whose density is known",
-    source="the mode-coverage benchmark of Lin et al. 2018 (PacGAN), arXiv:1712.04086",
-    open=lambda: Dataset("ring", ring(), ring(), scale=ring().scale),
-)
-
-GRID = NamedSource(
-    name="grid",
-    summary="25 Gaussians on a 5×5 grid of step 2, σ 0.05: points whose density is known",
-    source="the mode-coverage benchmark of Lin et al. 2018 (PacGAN), arXiv:1712.04086",
-    open=lambda: Dataset("grid", grid(), grid(), scale=grid().scale),
-)

@@ -1,270 +1,180 @@
-"""Images packed once into one file, from which batches are read: a set may be larger than memory.
+"""Packing: the files of a container become one file of items, from which batches are read.
 
-A pack is a folder in the cache: `images.npy` (uint8 [n, channels, side, side]), `labels.npy` where there are classes,
-`heldout.npy` where folders say what is held out, and `pack.json`, which says what it was made of, and with what
-checksums. It is made whole or not at all, by one process while others wait, and made anew where what it was made of has
-changed.
+A pack is a folder in the cache: `items.npy` [n, ...], `labels.npy` if there are classes, `heldout.npy` if the container
+says what is held out, and `pack.json` with its origin and checksums. One process makes it while others wait. It is
+complete or does not exist, and it is made again if the files change.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sparring.data.collection import Collection, Picture, shown
-from sparring.data.images import read_image, side_by_side
+from sparring.data.containers import Container, Entry, File, one_line
 from sparring.data.packed import Packed
-from sparring.data.survey import AT_ONCE, OnProgress, Survey, check_faults, fault_list, survey
 from sparring.errors import DataError, SparringWarning, UsageError
 from sparring.files import cache_folder, clear_leftovers, read_json, write_atomically, write_json
+from sparring.types import OnProgress
 
 T = TypeVar("T")
 
-VERSION = 2
-"""Of how images are read; packs of another are made anew."""
-
-LABELS, HELD_OUT = "labels.npy", "heldout.npy"
+VERSION = 3  # of the way that files are read and described; packs of other versions are not used
+ITEMS, LABELS, HELD_OUT = "items.npy", "labels.npy", "heldout.npy"
 BLOCK = 2**26
-MAX_CHECKED = 16
-"""Of a pack larger than so many blocks, so many blocks spread over it are checked before it is used."""
+MAX_CHECKED = 16  # blocks of a large pack that are checked before it is used
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """What a pack was made of, `pack.json`.
+class Format:
+    """How files become items."""
 
-    Args:
-        version: of how images are read.
-        path: where the images lay.
-        fingerprint: of the collection.
-        size: the side, in pixels.
-        channels: of each image.
-        num_images: in the pack.
-        class_names: the classes in the order of their numbers; empty where there are none.
-        faults: of files that could not be read: the first few.
-        num_faults: how many there were.
-        checksums: CRC-32 of each 64 MiB of `images.npy`, and of the other arrays.
-    """
+    item_shape: tuple[int, ...]
+    description: str  # of the shape, in words
+    read: Callable[[File, str], np.ndarray]  # from a file and its name
 
-    version: int
+
+@dataclass(frozen=True)
+class PackInfo:
+    """`pack.json`."""
+
     path: str
     fingerprint: str
-    size: int
-    channels: int
-    num_images: int
-    class_names: tuple[str, ...]
-    faults: tuple[str, ...]
-    num_faults: int
-    checksums: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Pack:
-    """A pack that is open.
-
-    Args:
-        images: uint8 [n, channels, side, side].
-        labels: int64 [n], or None.
-        is_heldout: bool [n], or None.
-        manifest: what it was made of.
-    """
-
-    images: Packed
-    labels: Tensor | None
-    is_heldout: Tensor | None
-    manifest: Manifest
+    description: str
+    num_items: int
+    faults: str
+    checksums: tuple[int, ...]  # CRC-32 of each block of the arrays
 
 
 def packs_folder() -> Path:
-    """Where packs are kept."""
+    """The folder of all packs."""
     return cache_folder() / "packs"
 
 
-def surveyed(collection: Collection, on_progress: OnProgress) -> Survey:
-    """The survey of a collection: the one that was made before, if nothing has changed since.
-
-    Raises:
-        DataError: if it holds no images, or more than a tenth of them cannot be read.
-    """
-    place = _place(collection)
-    with _alone(place):
-        kept = _read(place / "survey.json", Survey)
-        if kept is not None and kept.fingerprint == collection.fingerprint:
-            return kept
-        found = survey(collection, on_progress)
-        if kept is not None:
-            change = f"{kept.num_images} images then, {found.num_images} now"
-            warnings.warn(
-                SparringWarning(f"{collection.path} has changed since it was packed ({change}): it is packed anew"),
-                stacklevel=2,
-            )
-            _remove(place)
+def remember(container: Container, look: Callable[[], T], kind: type[T]) -> T:
+    """The result of `look`, a dataclass with `fingerprint` and `num_items`; saved while the container is unchanged."""
+    place = _place(container)
+    with _lock(place):
+        before: Any = _read(place / "survey.json", kind)
+        if before is not None and before.fingerprint == container.fingerprint:
+            return before  # type: ignore[no-any-return]
+        found: Any = look()
+        if before is not None:
+            change = f"{before.num_items} {container.kind.name} then, {found.num_items} now"
+            _warn(f"{container.path} has changed since it was packed ({change}): it is packed again")
+            _clear(place)
         write_json(place / "survey.json", asdict(found))
-        return found
+        return found  # type: ignore[no-any-return]
 
 
-def packed(collection: Collection, found: Survey, size: int, on_progress: OnProgress) -> Pack:
-    """The pack of a collection at a size: the one that was made before, or else made now.
-
-    Args:
-        collection: the images.
-        found: its survey.
-        size: the side, in pixels.
-        on_progress: is told how far it is.
-
-    Raises:
-        DataError: if too many images cannot be read, or all are the same.
-    """
-    place = _place(collection)
-    folder = place / f"{size}px-{found.channels}"
-    with _alone(place):
-        manifest = _read(folder / "pack.json", Manifest)
-        if manifest is None or not _is_whole(folder, manifest, collection):
-            write_atomically(folder, lambda beside: _make(beside, collection, found, size, on_progress))
-            manifest = read_json(folder / "pack.json", Manifest)
-        labels, is_heldout = _array(folder / LABELS), _array(folder / HELD_OUT)
-        images = Packed(folder / "images.npy")
-    if manifest.num_faults:
-        warnings.warn(
-            SparringWarning(f"{fault_list(collection, manifest.faults, manifest.num_faults)}\nThey were left out"),
-            stacklevel=2,
+def pack(
+    container: Container, class_names: Sequence[str], form: Format, on_progress: OnProgress
+) -> tuple[Packed, Tensor | None, Tensor | None]:
+    """The items of a container, their labels, and which are held out, from an earlier pack or a new one."""
+    place = _place(container)
+    folder = place / "x".join(map(str, form.item_shape))
+    with _lock(place):
+        info = _read(folder / "pack.json", PackInfo)
+        if info is None or not _is_whole(folder, info, container):
+            write_atomically(folder, lambda beside: _make(beside, container, class_names, form, on_progress))
+            info = read_json(folder / "pack.json", PackInfo)
+        labels, is_heldout = (
+            torch.from_numpy(np.load(folder / name)) if (folder / name).exists() else None
+            for name in (LABELS, HELD_OUT)
         )
-    return Pack(images, labels, is_heldout, manifest)
+        items = Packed(np.load(folder / ITEMS, mmap_mode="r"))
+    if info.faults:
+        _warn(f"{info.faults}\nThey were left out")
+    return items, labels, is_heldout
 
 
-def packs() -> list[tuple[Path, Manifest]]:
+def find_packs() -> list[tuple[Path, PackInfo]]:
     """All packs, with their folders."""
-    found = ((path.parent, _read(path, Manifest)) for path in sorted(packs_folder().glob("*/*/pack.json")))
-    return [(folder, manifest) for folder, manifest in found if manifest is not None]
+    found = ((path.parent, _read(path, PackInfo)) for path in sorted(packs_folder().glob("*/*/pack.json")))
+    return [(folder, info) for folder, info in found if info is not None]
 
 
 def clear_packs() -> int:
-    """Remove all packs; trainings that read one go on. How many bytes that frees."""
+    """Delete all packs, and return the bytes that were freed; trainings that read one go on."""
     size = sum(path.stat().st_size for path in packs_folder().rglob("*") if path.is_file())
     for place in packs_folder().glob("*"):
-        with _alone(place):
-            _remove(place)  # but for the lock, which others may be waiting for
+        with _lock(place):
+            _clear(place)
     return size
 
 
-def _make(folder: Path, collection: Collection, found: Survey, size: int, on_progress: OnProgress) -> None:
-    number_of = {name: number for number, name in enumerate(found.class_names)}
-    shape = (found.channels, size, size)
+def _make(
+    folder: Path, container: Container, class_names: Sequence[str], form: Format, on_progress: OnProgress
+) -> None:
+    number_of = {name: number for number, name in enumerate(class_names)}
     faults: list[str] = []
     labels: list[int] = []
     is_heldout: list[bool | None] = []
-    seen: set[int] = set()  # checksums of images, until there are two of them
+    different: set[int] = set()  # checksums of items, until there are two
 
-    def read(picture: Picture) -> np.ndarray | str:
-        if found.class_names and picture.label not in number_of:
-            return f"{picture.name}: no image of its class could be read before"
-        try:
-            with picture.open() as file:
-                return read_image(file, size, found.channels, picture.name)
-        except DataError as error:
-            return str(error)
-        except OSError as error:
-            return f"{picture.name}: {error.strerror or error}"
+    def read(file: File, entry: Entry, number: int) -> bytes:
+        if class_names and entry.label not in number_of:
+            raise DataError(f"{entry.name}: no file of its class could be read before")
+        return form.read(file, entry.name).tobytes()
 
     folder.mkdir(parents=True)
-    with side_by_side() as pool, _Writer(folder / "images.npy", shape) as writer:
-        pictures = collection.pictures()
-        while part := list(islice(pictures, AT_ONCE)):
-            for picture, pixels in zip(part, pool.map(read, part), strict=True):
-                if isinstance(pixels, str):
-                    faults.append(pixels)
-                    continue
-                writer.append(pixels)
-                labels.append(number_of.get(picture.label, 0))  # 0 where there are no classes
-                is_heldout.append(picture.is_heldout)
-                if len(seen) < 2:
-                    seen.add(zlib.crc32(pixels.tobytes()))
-            done = len(labels) + len(faults)
-            on_progress(f"packing {collection.path} at {size} px", done / collection.num_pictures)
-    check_faults(collection, faults)
-    if len(seen) < 2 <= len(labels):
-        raise DataError(f"all {len(labels)} images in {str(collection.path)!r} are the same: there is nothing to learn")
-    if found.class_names:
+    with (folder / ITEMS).open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (0, *form.item_shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for entry, data in container.read(read, faults, f"packing as {form.description}", on_progress):
+            file.write(data)
+            labels.append(number_of.get(entry.label, 0))  # 0 without classes
+            is_heldout.append(entry.is_heldout)
+            if len(different) < 2:
+                different.add(zlib.crc32(data))
+        file.seek(0)
+        header["shape"] = (len(labels), *form.item_shape)  # numpy pads headers: it takes no more room
+        np.lib.format.write_array_header_1_0(file, header)
+    if len(different) < 2 <= len(labels):
+        what = f"all {len(labels)} {container.kind.name} in {str(container.path)!r}"
+        raise DataError(f"{what} are the same: there is nothing to learn")
+    if class_names:
         np.save(folder / LABELS, np.array(labels, np.int64))
-    if found.num_heldout is not None:
+    if None not in is_heldout:
         np.save(folder / HELD_OUT, np.array(is_heldout, np.bool_))
-    manifest = Manifest(
-        version=VERSION,
-        path=shown(collection.path),
-        fingerprint=collection.fingerprint,
-        size=size,
-        channels=found.channels,
-        num_images=len(labels),
-        class_names=found.class_names,
-        faults=tuple(faults[:10]),
-        num_faults=len(faults),
-        checksums=tuple(_checksum(*block) for block in _blocks(folder)),
-    )
-    write_json(folder / "pack.json", asdict(manifest))
+    origin = one_line(container.path), container.fingerprint, form.description, len(labels)
+    checksums = tuple(_checksum(*block) for block in _blocks(folder))
+    write_json(folder / "pack.json", asdict(PackInfo(*origin, container.list_faults(faults), checksums)))
 
 
-class _Writer:
-    """A .npy file of images whose number is known when it is closed."""
-
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self._file = path.open("wb")
-        self._shape = shape
-        self._count = 0
-        self._write_header()
-
-    def __enter__(self) -> "_Writer":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.seek(0)
-        self._write_header()
-        self._file.close()
-
-    def append(self, image: np.ndarray) -> None:
-        """Add one."""
-        self._file.write(image.tobytes())
-        self._count += 1
-
-    def _write_header(self) -> None:
-        # numpy pads headers, so that a larger count takes no more room.
-        header = {"descr": "|u1", "fortran_order": False, "shape": (self._count, *self._shape)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-
-
-def _place(collection: Collection) -> Path:
-    path = os.fsencode(os.path.realpath(collection.path)) + f"\0{collection.part}".encode()
+def _place(container: Container) -> Path:
+    path = os.fsencode(os.path.realpath(container.path)) + f"\0{container.column}\0{VERSION}".encode()
     return packs_folder() / hashlib.sha256(path).hexdigest()[:16]
 
 
 @contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """While it lasts, other processes wait that want the same."""
+def _lock(place: Path) -> Iterator[None]:
+    """Lock a place against other processes, which wait."""
+    from filelock import FileLock
+
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with (place / ".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # the operating system releases it when the process ends, however it ends
+        with FileLock(place / ".lock"):  # the operating system releases it after a crash
             clear_leftovers(place)
             yield
     except OSError as error:
+        advice = "free some space, or set SPARRING_CACHE to another folder"
         raise DataError(
-            f"cannot write into {place}, where images are packed: {error.strerror or error}: free some space, or set "
-            "SPARRING_CACHE to another folder"
+            f"cannot write into {place}, where files are packed: {error.strerror or error}: {advice}"
         ) from error
 
 
-def _remove(place: Path) -> None:
+def _clear(place: Path) -> None:
+    """Delete everything but the lock: other processes may be waiting for it."""
     for path in place.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -273,41 +183,37 @@ def _remove(place: Path) -> None:
 
 
 def _read(path: Path, kind: type[T]) -> T | None:
-    """What a file says; nothing where there is none, or one that makes no sense."""
+    """The content of a JSON file; None if it is missing or damaged."""
     try:
         return read_json(path, kind)
     except UsageError:
         return None
 
 
-def _is_whole(folder: Path, manifest: Manifest, collection: Collection) -> bool:
-    """Whether a pack is of this collection as it is now, and undamaged as far as is looked."""
-    if manifest.version != VERSION or manifest.fingerprint != collection.fingerprint:
+def _is_whole(folder: Path, info: PackInfo, container: Container) -> bool:
+    """Whether a pack is of the container as it is now, and the checked blocks are undamaged."""
+    if info.fingerprint != container.fingerprint or not (folder / ITEMS).exists():
         return False
-    if (manifest.class_names and not (folder / LABELS).exists()) or not (folder / "images.npy").exists():
-        return False
-    blocks = _blocks(folder)
-    stride = max(1, len(blocks) // MAX_CHECKED)
-    chosen = {*range(0, len(blocks), stride), max(0, len(blocks) - 2), len(blocks) - 1}  # the last are other arrays
-    are_all = len(blocks) == len(manifest.checksums)
-    if are_all and all(_checksum(*blocks[number]) == manifest.checksums[number] for number in chosen):
+    blocks, n = _blocks(folder), len(info.checksums)
+    chosen = {*range(0, n, max(1, n // MAX_CHECKED)), max(0, n - 2), n - 1}  # the last blocks are the other arrays
+    if len(blocks) == n and all(_checksum(*blocks[number]) == info.checksums[number] for number in chosen):
         return True
-    warnings.warn(SparringWarning(f"the pack {folder} was damaged: it is made anew"), stacklevel=2)
+    _warn(f"the pack {folder} was damaged: it is made again")
     return False
 
 
 def _blocks(folder: Path) -> list[tuple[Path, int]]:
-    """What checksums are of: each block of the images, then the other arrays."""
-    images = folder / "images.npy"
+    """The parts with a checksum each: blocks of the items, then the other arrays."""
+    items = folder / ITEMS
     others = [(folder / name, 0) for name in (LABELS, HELD_OUT) if (folder / name).exists()]
-    return [(images, start) for start in range(0, images.stat().st_size, BLOCK)] + others
-
-
-def _array(path: Path) -> Tensor | None:
-    return torch.from_numpy(np.load(path)) if path.exists() else None
+    return [(items, start) for start in range(0, items.stat().st_size, BLOCK)] + others
 
 
 def _checksum(path: Path, start: int) -> int:
     with path.open("rb") as file:
         file.seek(start)
         return zlib.crc32(file.read(BLOCK))
+
+
+def _warn(message: str) -> None:
+    warnings.warn(SparringWarning(message), stacklevel=3)

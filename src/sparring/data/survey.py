@@ -1,209 +1,150 @@
-"""A look at a collection of images before anything is made of it: what there is, and what follows from it."""
+"""Survey image files before they are read: how many, and which shapes suit them."""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
-from sparring.data.collection import Collection, Picture, shown
-from sparring.data.images import converted, opened, side_by_side
-from sparring.errors import DataError
+from sparring.data.containers import Container, Entry, File, one_line
+from sparring.data.images import GREY, convert, open_image
+from sparring.data.items import MAX_CLASSES
+from sparring.types import OnProgress
 
-SIZES = (28, 32, 64, 128, 256)
-"""The sides that images are brought to, in pixels."""
-
-FILLING_SHARE = 0.9
-"""Images fill a size where so many of them are at least as large."""
-
-NUM_LOOKED_INTO = 200
-"""Whether images are grey or transparent is told from so many of them; the others are asked for their headers alone."""
-
-GREY = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"}
-"""Pillow's modes without colours."""
-
-MAX_CLASSES = 1000
-
-MAX_FAULTS = 0.1
-"""If more of the files cannot be read, something is wrong with the collection."""
-NUM_LISTED = 10
-AT_ONCE = 128
-"""Files that are read side by side before the next are, and whose bytes archives hold in memory meanwhile."""
-
-OnProgress = Callable[[str, float], None]
-"""Told what is being done, and the share of it that is done."""
+SIDES, MAX_SIDE = (28, 32, 64, 128, 256), 1024  # pixels: choices for the shorter side, and the limit of the longer one
+ENOUGH = 0.9  # a shape suits if this share of the images is at least as large
+SQUARE = 1.25  # crop to a square if the median ratio of sides is below this, ...
+ALIKE, MOST = 1.15, 0.75  # ... or less than this share of the images is within this factor of it
+MUCH = 0.1  # count images that lose a larger share of their pixels
+NUM_OPENED = 200  # images that are checked for colour and transparency; of the others only headers are read
+TURNED = {5, 6, 7, 8}  # EXIF orientations that exchange height and width
 
 
 @final
 @dataclass(frozen=True)
-class Survey:
-    """What a collection of images holds.
+class Findings:
+    """What a container of images holds."""
 
-    Args:
-        path: where it lies.
-        fingerprint: of the collection when it was looked at.
-        num_images: files that can be read, as far as their headers tell.
-        num_others: files that are no images.
-        formats: how many images there are of each.
-        modes: likewise of each of Pillow's modes.
-        smallest: the least shorter side, in pixels.
-        median: of the shorter sides.
-        largest: the largest shorter side.
-        filled: for each of `SIZES`, how many images are at least as large.
-        channels: 1 where all images are grey, 4 where most are transparent somewhere, else 3.
-        class_counts: how many images each class has; empty where there are no classes.
-        without_classes: why there are none.
-        num_heldout: how many lie in folders of what is held out; None where there are no such.
-        faults: what is wrong with the files that cannot be read: the first few.
-        num_faults: how many cannot be read.
-    """
+    fingerprint: str  # of the container
+    num_items: int  # files whose headers can be read
+    channels: int  # 1 if all images are grey, 4 if most have transparent parts, else 3
+    sizes: list[tuple[int, int]]  # heights and widths that the images fill, and always the smallest choice
+    class_counts: dict[str, int]  # images of each class, in the order of the classes' numbers
+    num_heldout: int | None  # images in folders of held-out images; None without such folders
+    description: list[str]  # lines of text for the user
 
-    path: str
-    fingerprint: str
-    num_images: int
-    num_others: int
-    formats: dict[str, int]
-    modes: dict[str, int]
-    smallest: int
-    median: int
-    largest: int
-    filled: dict[int, int]
-    channels: int
-    class_counts: dict[str, int]
-    without_classes: str
-    num_heldout: int | None
-    faults: list[str]
-    num_faults: int
-
-    @property
-    def sizes(self) -> list[int]:
-        """The sizes that the images fill; the least one at any rate."""
-        return [size for size in SIZES if size == SIZES[0] or self.filled[size] >= FILLING_SHARE * self.num_images]
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes in the order of their numbers."""
-        return tuple(self.class_counts)
+    def count(self, item_shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Like `pack`, but items without content."""
+        counts = torch.tensor(list(self.class_counts.values()), dtype=torch.int64)
+        labels = torch.repeat_interleave(torch.arange(len(counts)), counts) if len(counts) else None
+        spread = torch.arange(self.num_items + 1) * (self.num_heldout or 0) // self.num_items  # spread evenly
+        return torch.empty(self.num_items, *item_shape, device="meta"), labels, spread[1:] > spread[:-1]
 
 
-def survey(collection: Collection, on_progress: OnProgress) -> Survey:
-    """Look at every header of a collection, and into some of its images.
+class _Look(NamedTuple):
+    format: str
+    mode: str
+    size: tuple[int, int]  # height and width
+    is_colourful: bool | None = None  # None if only the header was read; likewise the next one
+    is_transparent: bool | None = None
 
-    Raises:
-        DataError: if it holds no images, or more than a tenth of them cannot be read.
-    """
-    if collection.num_pictures == 0:
-        raise DataError(f"{str(collection.path)!r} holds no images, but {collection.num_others} other files")
-    stride = math.ceil(collection.num_pictures / NUM_LOOKED_INTO)
-    looks: list[_Look] = []
-    with side_by_side() as pool:
-        pictures = enumerate(collection.pictures())
-        while part := list(islice(pictures, AT_ONCE)):
-            looks += pool.map(lambda each: _look(each[1], inside=each[0] % stride == 0), part)
-            on_progress(f"looking at {collection.path}", len(looks) / collection.num_pictures)
-    faults = [look.fault for look in looks if look.fault]
-    check_faults(collection, faults)
-    good = [look for look in looks if not look.fault]
-    sides = sorted(look.side for look in good)
-    counts, without = _classes(collection, [look.label for look in good])
-    return Survey(
-        path=shown(collection.path),
-        fingerprint=collection.fingerprint,
-        num_images=len(good),
-        num_others=collection.num_others,
-        formats=dict(Counter(look.format for look in good).most_common()),
-        modes=dict(Counter(look.mode for look in good).most_common()),
-        smallest=sides[0],
-        median=sides[len(sides) // 2],
-        largest=sides[-1],
-        filled={size: sum(side >= size for side in sides) for size in SIZES},
-        channels=_channels(good),
-        class_counts=counts,
-        without_classes=without,
-        num_heldout=None if good[0].is_heldout is None else sum(bool(look.is_heldout) for look in good),
-        faults=faults[:NUM_LISTED],
-        num_faults=len(faults),
+
+def find_out(container: Container, on_progress: OnProgress) -> Findings:
+    """Read every header in a container of images, and open some of the images."""
+    stride, faults = math.ceil(container.num_files / NUM_OPENED), list[str]()
+
+    def look(file: File, entry: Entry, number: int) -> _Look:
+        with open_image(file, entry.name) as image:
+            known = image.format or "?", image.mode, _upright_size(image)
+            if number % stride:
+                return _Look(*known)
+            image.draft(None, (256, 256))  # a JPEG gives a smaller image faster
+            pixels = np.asarray(convert(image, 4))
+            is_colourful = bool((pixels[..., :3] != pixels[..., :1]).any())
+            return _Look(*known, is_colourful, bool((pixels[..., 3] < 255).any()))
+
+    found = list(container.read(look, faults, "looking at", on_progress))
+    looks, heldout = [look for _, look in found], [entry.is_heldout for entry, _ in found]
+    sizes = np.array([look.size for look in looks])
+    ratio, num_cropped = _usual_ratio(sizes[:, 0] / sizes[:, 1])
+    candidates = [_size(side, ratio) for side in SIDES]
+    filled = [size for size in candidates if (sizes >= size).all(axis=1).mean() >= ENOUGH]
+    classes, about_classes = _count_classes(container, [entry.label for entry, _ in found])
+    formats, modes = (
+        ", ".join(f"{name} {count:,}" for name, count in Counter(each).most_common())
+        for each in ([look.format for look in looks], [look.mode for look in looks])
+    )
+    sides, shape = np.sort(sizes.min(axis=1)), "the middle square"
+    if ratio != 1:
+        longer, shorter = ("high", "wide") if ratio > 1 else ("wide", "high")
+        shape = f"their usual shape, {max(ratio, 1 / ratio):.2f} times as {longer} as {shorter}"
+    description = [
+        f"{one_line(container.path)}: {len(looks):,} images ({formats}; {modes}), shorter side {sides[0]} to "
+        f"{sides[-1]} px, median {sides[len(sides) // 2]}",
+        f"cropped to {shape}; {num_cropped:,} images lose more than a tenth of their pixels",
+        *([f"{container.num_others:,} other files were not opened"] if container.num_others else []),
+        *container.list_faults(faults).splitlines(),
+        about_classes,
+    ]
+    return Findings(
+        fingerprint=container.fingerprint,
+        num_items=len(looks),
+        channels=_channels(looks),
+        sizes=[size for size in candidates if size in (candidates[0], *filled)],
+        class_counts=classes,
+        num_heldout=None if None in heldout else sum(map(bool, heldout)),
+        description=[description[0], *(f"  {line}" for line in description[1:])],
     )
 
 
-def check_faults(collection: Collection, faults: Sequence[str]) -> None:
-    """Refuse a collection of which too much cannot be read.
-
-    Raises:
-        DataError: listing what is wrong.
-    """
-    if len(faults) > MAX_FAULTS * collection.num_pictures:
-        raise DataError(f"{fault_list(collection, faults, len(faults))}\nMend or remove them")
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width of the image turned upright, by its header alone."""
+    has_exif = "exif" in image.info or image.format == "TIFF"  # else a PNG would be unpacked to its end
+    is_turned = has_exif and image.getexif().get(0x0112) in TURNED
+    return (image.width, image.height) if is_turned else (image.height, image.width)
 
 
-def fault_list(collection: Collection, faults: Sequence[str], num_faults: int) -> str:
-    """What cannot be read, as lines of text."""
-    more = [f"and {num_faults - NUM_LISTED} more"] if num_faults > NUM_LISTED else []
-    first = f"{num_faults} of the {collection.num_pictures} images in {str(collection.path)!r} cannot be read:"
-    return "\n  ".join([first, *faults[:NUM_LISTED], *more])
+def _usual_ratio(ratios: np.ndarray) -> tuple[float, int]:
+    """The ratio of height to width to crop images to, and how many of them lose many pixels."""
+    ratio = float(np.sort(ratios)[len(ratios) // 2])
+    if max(ratio, 1 / ratio) <= SQUARE or (np.maximum(ratios / ratio, ratio / ratios) <= ALIKE).mean() < MOST:
+        ratio = 1.0
+    return ratio, int((np.minimum(ratios / ratio, ratio / ratios) < 1 - MUCH).sum())
 
 
-@dataclass(frozen=True)
-class _Look:
-    """What one file is: its shorter side; whether it has colours and transparent parts, where that was looked into."""
-
-    label: str
-    is_heldout: bool | None = None
-    format: str = ""
-    mode: str = ""
-    side: int = 0
-    colourful: bool | None = None
-    transparent: bool | None = None
-    fault: str = ""
-
-
-def _look(picture: Picture, inside: bool) -> _Look:
-    try:
-        with picture.open() as file, opened(file, picture.name) as image:
-            colourful = transparent = None
-            side = min(image.size)  # of the whole: what is looked into may be smaller
-            if inside:
-                pixels = np.asarray(converted(_small(image), 4))
-                colourful = bool((pixels[..., :3] != pixels[..., :1]).any())
-                transparent = bool((pixels[..., 3] < 255).any())
-            known = image.format or "?", image.mode, side, colourful, transparent
-            return _Look(picture.label, picture.is_heldout, *known)
-    except DataError as error:
-        return _Look(picture.label, fault=str(error))
-    except OSError as error:
-        return _Look(picture.label, fault=f"{picture.name}: {error.strerror or error}")
-
-
-def _small(image: Image.Image) -> Image.Image:
-    """Whether there is colour is seen in a smaller image too, which a JPEG gives faster."""
-    image.draft(None, (256, 256))
-    return image
+def _size(side: int, ratio: float) -> tuple[int, int]:
+    """A height and a width that networks take, with this shorter side and about this ratio."""
+    step = 2 ** (side.bit_length() - 3)
+    longer = min(MAX_SIDE, step * round(side * max(ratio, 1 / ratio) / step))
+    return (longer, side) if ratio > 1 else (side, longer)
 
 
 def _channels(looks: Sequence[_Look]) -> int:
-    inside = [look for look in looks if look.transparent is not None]
-    if sum(bool(look.transparent) for look in inside) > len(inside) / 2:
+    opened = [look for look in looks if look.is_transparent is not None]
+    if sum(bool(look.is_transparent) for look in opened) > len(opened) / 2:
         return 4
-    modes = {look.mode for look in looks}
-    return 3 if any(look.colourful for look in inside) or (not inside and not modes <= GREY) else 1
+    is_grey = not any(look.is_colourful for look in opened) if opened else {look.mode for look in looks} <= GREY
+    return 1 if is_grey else 3
 
 
-def _classes(collection: Collection, labels: Sequence[str]) -> tuple[dict[str, int], str]:
-    """How many images each class has, in the order of the classes' numbers; or why there are no classes."""
-    counts = Counter(labels)
+def _count_classes(container: Container, labels: Sequence[str]) -> tuple[dict[str, int], str]:
+    """The number of images of each class, and a line of text about them."""
+    counts, are = Counter(labels), container.classes_are
     if set(counts) == {""}:
-        return {}, f"no {collection.classes_are}"
+        return {}, f"no classes: no {are}"
     if "" in counts:
-        return {}, f"{counts['']} images lie outside of the {collection.classes_are}"
+        return {}, f"no classes: {counts['']} images are outside the {are}"
     if len(counts) == 1:
-        return {}, f"a single one of the {collection.classes_are}, {next(iter(counts))!r}"
+        return {}, f"no classes: only one of the {are}, {next(iter(counts))!r}"
     if len(counts) > MAX_CLASSES:
-        return {}, f"{len(counts)} {collection.classes_are}, more than {MAX_CLASSES}"
+        return {}, f"no classes: {len(counts)} {are}, more than {MAX_CLASSES}"
     are_numbers = all(name.isdecimal() for name in counts)
-    in_order = collection.class_names or sorted(counts, key=lambda name: (int(name) if are_numbers else 0, name))
-    names = [name for name in in_order if name in counts]
-    return {name: counts[name] for name in names}, ""
+    in_order = container.class_names or sorted(counts, key=lambda name: (int(name) if are_numbers else 0, name))
+    least = min(in_order, key=lambda name: counts[name] or math.inf)
+    text = f"{len(counts)} classes from {are}; the smallest, {least}, has {counts[least]:,} images"
+    return {name: counts[name] for name in in_order if name in counts}, text

@@ -1,8 +1,8 @@
 """A lower bound on the Jensen-Shannon divergence between any two sets of samples, by a fresh discriminator.
 
 The discriminator that trained a generator knows it too well and the data too little. A new one, trained on one part of
-the samples and asked about the rest, proves a bound: 2 JS ≥ V(D) + log 4 for every D (Goodfellow et al. 2014,
-arXiv:1406.2661, Theorem 1), and the rest is independent of D, so its mean has an ordinary confidence interval.
+the samples and tested on the rest, proves a bound: 2 JS ≥ V(D) + log 4 for every D (Goodfellow et al. 2014,
+arXiv:1406.2661, Theorem 1). The rest is independent of D, so its mean has an ordinary confidence interval.
 """
 
 import math
@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from sparring.errors import DataError
+from sparring.errors import DataError, UsageError
+from sparring.game.optimizers import Adam
 from sparring.metrics.estimate import Z_95
 from sparring.networks import NETWORKS
 from sparring.networks.fourier import FourierFeatures
@@ -24,28 +25,18 @@ from sparring.types import Logits, Samples
 
 NUM_FOLDS = 5
 NUM_OCTAVES = 5
-"""With them a fresh discriminator of points sees clusters of a hundredth of the whole, which a plain one doesn't."""
+"""Enough for a fresh discriminator of points to see clusters a hundredth of the whole in size."""
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """How far two sets of samples provably lie apart.
+    """A proven distance between two sets of samples."""
 
-    Args:
-        js: the estimate of the lower bound, in nats, 0 to log 2 = 0.693. A discriminator that proves less than
-            nothing is replaced by the bound that needs none: JS ≥ 0.
-        low: the lower end of its 95 % interval.
-        high: the upper end. It is an interval of the bound, not of the divergence, which may be larger.
-        accuracy: the share of samples that the fresh discriminators put on the right side, both sets counting half.
-        p_value: of the classifier two-sample test: the probability of such an accuracy if the two distributions
-            were one.
-    """
-
-    js: float
-    low: float
+    js: float  # the estimated lower bound, in nats, 0 to log 2 = 0.693; an estimate below 0 counts as 0
+    low: float  # the ends of the bound's 95 % interval; the divergence itself may be larger
     high: float
-    accuracy: float
-    p_value: float
+    accuracy: float  # the share of samples that the fresh discriminators classify correctly, both sets counting half
+    p_value: float  # the probability of such an accuracy if the distributions were equal (two-sample test)
 
 
 def divergence(
@@ -53,17 +44,17 @@ def divergence(
 ) -> Divergence:
     """A lower bound on the JS divergence between two sets of samples, with its interval and a two-sample test.
 
-    Five discriminators are trained, each on four fifths of both sets, and judge the fifth that they have not seen; a
-    tenth of what they train on decides how much to trust them (a temperature) and when to stop.
+    Five discriminators are each trained on four fifths of both sets and tested on the remaining fifth. A tenth of their
+    training samples decides when to stop and how much to trust their logits (a temperature).
 
     Args:
-        real: samples [n, ...]: points, images [n, channels, side, side] in [−1, 1], or anything of one shape.
+        real: samples [n, ...]: points, images [n, channels, height, width] in [−1, 1], or anything of one shape.
         fake: samples [m, ...] of the same shape.
         steps: of each discriminator.
-        seed: of everything random.
+        seed: the random seed.
 
     Raises:
-        DataError: for fewer than 50 samples, unlike shapes, or numbers that are not finite.
+        DataError: for fewer than 50 samples, different shapes, or numbers that are not finite.
 
     Source: Goodfellow et al. 2014, arXiv:1406.2661, Theorem 1; the test: Lopez-Paz and Oquab 2016, "Revisiting
         classifier two-sample tests", arXiv:1610.06545.
@@ -74,15 +65,16 @@ def divergence(
         True
     """
     _check(real, fake)
-    values, correct = [], []
+    bounds, correct = [], []
+    real, fake = (x[Stream(seed, "divergence/order").permutation(len(x))] for x in (real, fake))
     for fold in range(NUM_FOLDS):
-        parts = [_split(samples, fold, seed) for samples in (real, fake)]
-        discriminator = _train(parts[0][0], parts[1][0], steps, Stream(seed, f"divergence/{fold}"))
-        real_logits, fake_logits = (_logits(discriminator, part[1]) for part in parts)
-        # JS ≥ log 2 − ½ E_p softplus(−a) − ½ E_q softplus(b): each sample's part in the bound.
-        values.append((math.log(2) - softplus(-real_logits), math.log(2) - softplus(fake_logits)))
+        in_fold = [torch.arange(len(samples)) % NUM_FOLDS == fold for samples in (real, fake)]
+        logits = _train(real[~in_fold[0]], fake[~in_fold[1]], steps, Stream(seed, f"divergence/{fold}"))
+        real_logits, fake_logits = logits(real[in_fold[0]]), logits(fake[in_fold[1]])
+        # JS ≥ log 2 − ½ E_p softplus(−a) − ½ E_q softplus(b): each sample's term of the bound.
+        bounds.append((math.log(2) - softplus(-real_logits), math.log(2) - softplus(fake_logits)))
         correct.append(((real_logits > 0).double(), (fake_logits <= 0).double()))
-    js, error = _mean_of_halves(*(torch.cat(part) for part in zip(*values, strict=True)))
+    js, error = _mean_of_halves(*(torch.cat(part) for part in zip(*bounds, strict=True)))
     accuracy, _ = _mean_of_halves(*(torch.cat(part) for part in zip(*correct, strict=True)))
     # Under the null hypothesis each answer is right with probability ½, independently of the others.
     null_error = math.sqrt((1 / len(real) + 1 / len(fake)) / 16)
@@ -94,15 +86,15 @@ def divergence(
 def density_ratio(
     real: Float[Tensor, " n ..."], fake: Float[Tensor, " m ..."], *, steps: int = 1500, seed: int = 0
 ) -> Callable[[Samples], Logits]:
-    """An estimate of log p(x) − log q(x), the log of the density of real samples over that of generated ones.
+    """An estimate of log p(x) − log q(x), the log ratio of the densities of real and of generated samples.
 
-    It is the logit of one fresh discriminator of those that `divergence` trains, with its temperature.
+    It is the logit of one fresh discriminator, trained as in `divergence`.
 
     Args:
         real: samples [n, ...].
         fake: samples [m, ...] of the same shape.
         steps: of the discriminator.
-        seed: of everything random.
+        seed: the random seed.
 
     Returns:
         A function from samples [batch, ...] to logits [batch], for `Generator.sample(..., rejection=...)`.
@@ -119,10 +111,8 @@ def density_ratio(
         (True, True)
     """
     _check(real, fake)
-    order = Stream(seed, "density_ratio/order")
-    real, fake = (samples[order.permutation(len(samples))] for samples in (real, fake))
-    discriminator = _train(real, fake, steps, Stream(seed, "density_ratio"))
-    return partial(_logits, discriminator)
+    real, fake = (x[Stream(seed, "density_ratio/order").permutation(len(x))] for x in (real, fake))
+    return _train(real, fake, steps, Stream(seed, "density_ratio"))
 
 
 def _check(real: Tensor, fake: Tensor) -> None:
@@ -135,54 +125,30 @@ def _check(real: Tensor, fake: Tensor) -> None:
             raise DataError(f"the {name} samples hold numbers that are not finite")
 
 
-def _split(samples: Tensor, fold: int, seed: int) -> tuple[Tensor, Tensor]:
-    """What a fold trains on, in random order, and what it judges."""
-    order = Stream(seed, "divergence/order").permutation(len(samples))
-    judged = torch.arange(len(samples)) % NUM_FOLDS == fold
-    return samples[order[~judged]], samples[order[judged]]
-
-
-def _discriminator(item_shape: tuple[int, ...], mean: Tensor, deviation: Tensor) -> nn.Module:
-    """Convolutions for images; for points a multilayer perceptron that sees detail; a plain one for anything else."""
-    size = math.prod(item_shape)
-    layers: list[nn.Module] = [_Standardize(mean, deviation)]
-    if len(item_shape) == 3 and NETWORKS["conv"].fit(item_shape) == item_shape:
-        layers += [nn.Unflatten(1, item_shape), NETWORKS["conv"].discriminator(item_shape, 48, "none", 0)]
-    elif len(item_shape) == 1:
-        num_features = size * (1 + 2 * NUM_OCTAVES)
-        layers += [FourierFeatures(NUM_OCTAVES), NETWORKS["mlp"].discriminator((num_features,), 128, "none", 0)]
-    else:
-        layers += [NETWORKS["mlp"].discriminator((size,), 128, "none", 0)]
-    return nn.Sequential(*layers)
-
-
-class _Standardize(nn.Module):
-    """Flatten, then bring every coordinate to mean 0 and the whole to standard deviation 1."""
-
-    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
-        super().__init__()
-        self.mean, self.deviation = mean, deviation
-
-    def forward(self, samples: Tensor) -> Tensor:
-        flat: Tensor = (samples.flatten(1) - self.mean) / self.deviation
-        return flat
-
-
-def _train(real: Tensor, fake: Tensor, steps: int, stream: Stream) -> nn.Module:
+def _train(real: Tensor, fake: Tensor, steps: int, stream: Stream) -> Callable[[Samples], Logits]:
+    """The logits of a fresh discriminator, at its best temperature."""
     both = torch.cat([real, fake]).flatten(1)
     mean, deviation = both.mean(0), both.std() + 1e-12
     with stream.part("network").as_default():
-        network = _discriminator(tuple(real.shape[1:]), mean, deviation)
-    num_checked = [max(5, len(samples) // 10) for samples in (real, fake)]
-    checked = [samples[:number] for samples, number in zip((real, fake), num_checked, strict=True)]
-    trained = [samples[number:] for samples, number in zip((real, fake), num_checked, strict=True)]
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2, fused=True)
+        network = _discriminator(tuple(real.shape[1:]))
+
+    def standardize(samples: Tensor) -> Tensor:
+        """Flatten samples; then each coordinate has mean 0, and all together have standard deviation 1."""
+        return (samples.flatten(1) - mean) / deviation
+
+    def logits(factor: float, samples: Samples) -> Logits:
+        with torch.inference_mode():
+            return torch.cat([factor * network(standardize(part)) for part in torch.split(samples, 1000)]).double()
+
+    validation = [samples[: max(5, len(samples) // 10)] for samples in (real, fake)]
+    training = [standardize(samples[max(5, len(samples) // 10) :]) for samples in (real, fake)]
     parameters = list(network.parameters())
+    optimizer = Adam(parameters, lr=2e-3, weight_decay=1e-2, decoupled_weight_decay=True, fused=True)
     best_loss, best_factor, best_state = math.inf, 0.0, network.state_dict()
     for step in range(steps):
         batches = [
             samples[stream.part(name).at(step).integers(len(samples), min(256, len(samples)))]
-            for name, samples in zip(("real", "fake"), trained, strict=True)
+            for name, samples in zip(("real", "fake"), training, strict=True)
         ]
         optimizer.param_groups[0]["lr"] = 2e-3 * 0.5 * (1 + math.cos(math.pi * step / steps))
         loss = softplus(-network(batches[0])).mean() + softplus(network(batches[1])).mean()
@@ -190,37 +156,36 @@ def _train(real: Tensor, fake: Tensor, steps: int, stream: Stream) -> nn.Module:
             parameter.grad = gradient
         optimizer.step()
         if step % 50 == 49 or step == steps - 1:
-            reached, factor = _best_temperature(*(_logits(network, part) for part in checked))
-            if reached < best_loss:
-                best_loss, best_factor = reached, factor
+            validation_loss, factor = _best_temperature(*(logits(1.0, part) for part in validation))
+            if validation_loss < best_loss:
+                best_loss, best_factor = validation_loss, factor
                 best_state = {name: value.clone() for name, value in network.state_dict().items()}
     network.load_state_dict(best_state)
-    return nn.Sequential(network, _Scale(best_factor))
+    return partial(logits, best_factor)
 
 
-class _Scale(nn.Module):
-    def __init__(self, factor: float) -> None:
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, logits: Logits) -> Logits:
-        return self.factor * logits
+def _discriminator(item_shape: tuple[int, ...]) -> nn.Module:
+    """A discriminator of flat samples: convolutions for padded images, else a perceptron on Fourier features."""
+    try:
+        fitting = NETWORKS["conv"].fit(item_shape)
+    except UsageError:
+        num_features = math.prod(item_shape) * (1 + 2 * NUM_OCTAVES)
+        return nn.Sequential(
+            FourierFeatures(NUM_OCTAVES), NETWORKS["mlp"].discriminator((num_features,), 128, "none", 0)
+        )
+    padding = nn.ZeroPad2d((0, fitting[2] - item_shape[2], 0, fitting[1] - item_shape[1]))
+    return nn.Sequential(nn.Unflatten(1, item_shape), padding, NETWORKS["conv"].discriminator(fitting, 48, "none", 0))
 
 
 def _best_temperature(real_logits: Tensor, fake_logits: Tensor) -> tuple[float, float]:
-    """The least loss over a grid of factors on the logits, and the factor: 0 claims nothing, and 1 trusts them."""
+    """The least loss over a grid of factors on the logits, and its factor: 0 ignores the logits, 1 trusts them."""
     factors = torch.linspace(0, 1.5, 31, dtype=torch.float64)[:, None]
     losses = softplus(-factors * real_logits).mean(1) + softplus(factors * fake_logits).mean(1)
     index = int(losses.argmin())
     return losses[index].item(), factors[index].item()
 
 
-def _logits(network: nn.Module, samples: Samples) -> Logits:
-    with torch.inference_mode():
-        return torch.cat([network(batch) for batch in torch.split(samples, 1000)]).double()
-
-
 def _mean_of_halves(real: Tensor, fake: Tensor) -> tuple[float, float]:
-    """½ (mean of the one + mean of the other), and its standard error."""
+    """½ (mean of one + mean of the other), and its standard error."""
     variance = (real.var() / len(real) + fake.var() / len(fake)) / 4
     return (real.mean() + fake.mean()).item() / 2, variance.sqrt().item()

@@ -1,4 +1,4 @@
-"""What turns samples into features: numbers in which near means alike. Metrics compare features, not pixels."""
+"""Extractors turn samples into features: numbers that are close if samples are alike. Metrics compare features."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from sparring.data import Dataset
 from sparring.errors import DataError, UsageError
 from sparring.metrics.digit_classifier import digit_classifier
 from sparring.seeding import Stream
@@ -19,12 +18,11 @@ THUMBNAIL_PIXELS = 14
 
 @dataclass(frozen=True)
 class Extractor:
-    """A network whose last layer gives features.
+    """A network whose output is used as features.
 
     Args:
-        name: what to call it beside a figure.
-        module: any module, from samples [batch, ...] to [batch, ...]; what it gives is flattened. It is used in
-            evaluation mode, without gradients.
+        name: its name in tables.
+        module: any module, [batch, ...] to [batch, ...]; it runs in evaluation mode and its output is flattened.
 
     Example:
         >>> extractor = Extractor("pixels", nn.Flatten())
@@ -36,20 +34,15 @@ class Extractor:
     module: nn.Module
 
     def __call__(self, samples: Samples) -> Features:
-        """Features of samples, float32 [n, d].
-
-        Raises:
-            DataError: if the module cannot take such samples, or gives something else than features.
-        """
+        """Features of samples, float32 [n, d]; a DataError if the module cannot take such samples."""
         was_training = self.module.training
         self.module.eval()
         try:
             with torch.inference_mode():
                 batches = [self.module(batch).float().flatten(1) for batch in torch.split(samples, 500)]
         except (RuntimeError, IndexError) as error:
-            raise DataError(
-                f"the extractor {self.name!r} cannot take samples of shape {list(samples.shape[1:])}: {error}"
-            ) from error
+            shape = list(samples.shape[1:])
+            raise DataError(f"the extractor {self.name!r} cannot take samples of shape {shape}: {error}") from error
         finally:
             self.module.train(was_training)
         return torch.cat(batches)
@@ -65,7 +58,7 @@ class Extractor:
 
 
 def digit_features() -> Extractor:
-    """The 96 numbers before the last layer of the shipped classifier, for grey images of 28×28 pixels.
+    """The 96 numbers before the last layer of the built-in digit classifier, for grey images of 28×28 pixels.
 
     Example:
         >>> digit_features()(torch.zeros(3, 1, 28, 28)).shape
@@ -75,26 +68,26 @@ def digit_features() -> Extractor:
 
 
 def random_features(item_shape: tuple[int, ...]) -> Extractor:
-    """Sixty-four features of images by a convolutional network with random weights, always the same ones.
+    """64 features of images from a convolutional network with random weights, which are always the same.
 
-    Random convolutions see edges, strokes and textures; they rank generators much as trained ones do, know nothing of
-    any particular data, and need no download.
+    Random convolutions respond to edges, strokes and textures. They rank generators much as trained ones do, know no
+    particular data, and need no download.
 
     Args:
         item_shape: (channels, height, width), at least 4×4 pixels.
 
     Raises:
-        UsageError: for what is no image.
+        UsageError: for other items.
 
-    Source: Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models", arXiv:2002.09797,
-        who measure with randomly initialised networks.
+    Source: Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models", arXiv:2002.09797, who
+        also measure with randomly initialised networks.
 
     Example:
         >>> random_features((3, 32, 32))(torch.zeros(3, 3, 32, 32)).shape
         torch.Size([3, 64])
     """
     if len(item_shape) != 3 or min(item_shape[1:]) < 4:
-        raise UsageError(f"random features are of images of at least 4×4 pixels, not of items of {list(item_shape)}")
+        raise UsageError(f"random features need images of at least 4×4 pixels, not items of shape {list(item_shape)}")
     channels, height, width = item_shape
     layers: list[nn.Module] = []
     with Stream(0, "extractor").as_default():
@@ -108,9 +101,9 @@ def random_features(item_shape: tuple[int, ...]) -> Extractor:
 
 
 def inception_features() -> Extractor:
-    """The 2,048 features of the Inception network behind the FID that papers print; its weights are downloaded once.
+    """The 2,048 features of the Inception network, which papers use for FID; its weights are downloaded once.
 
-    Grey images are given to it as coloured ones. It needs the package's extra `fid`.
+    It needs the extra `fid`, and treats grey images as coloured ones.
 
     Raises:
         UsageError: if torch-fidelity is not installed, or its weights cannot be downloaded.
@@ -125,12 +118,12 @@ def inception_features() -> Extractor:
     try:
         network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
     except OSError as error:
-        raise UsageError(f"cannot download Inception's weights: {error}: try again with a connection") from error
+        raise UsageError(f"cannot download Inception's weights: {error}: check the connection and try again") from error
     return Extractor("inception", _Inception(network))
 
 
 class _Inception(nn.Module):
-    """Takes samples [n, 1 or 3, height, width] in [−1, 1], as the network takes bytes of three channels."""
+    """Inception behind a conversion of samples [n, 1 or 3, height, width] in [−1, 1] to bytes with three channels."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -143,7 +136,7 @@ class _Inception(nn.Module):
 
 
 def coordinates() -> Extractor:
-    """Samples as they are, flattened: the features of points.
+    """The samples themselves, flattened: the features of points.
 
     Example:
         >>> coordinates()(torch.zeros(3, 2)).shape
@@ -152,26 +145,15 @@ def coordinates() -> Extractor:
     return Extractor("coordinates", nn.Flatten())
 
 
-def extractor_for(dataset: Dataset) -> Extractor:
-    """What makes features of a data set: the classifier for digits, random convolutions for other images."""
-    return digit_features() if are_digits(dataset) else neutral_extractor_for(dataset)
+def thumbnails(item_shape: tuple[int, ...]) -> Extractor:
+    """Images averaged down to at most 14×14 pixels: a cheap way to see which images are alike.
 
+    Args:
+        item_shape: (channels, height, width).
 
-def neutral_extractor_for(dataset: Dataset) -> Extractor:
-    """What makes features of a data set without having seen any of it, for the question of copies."""
-    are_images = len(dataset.train.item_shape) == 3
-    return random_features(dataset.train.item_shape) if are_images else coordinates()
-
-
-def thumbnails_for(dataset: Dataset) -> Extractor:
-    """Images averaged over squares to about 14×14 pixels, or points as they are: a cheap look for copies."""
-    item_shape = dataset.train.item_shape
-    if len(item_shape) != 3:
-        return coordinates()
-    side = max(1, round(min(item_shape[1:]) / THUMBNAIL_PIXELS))
-    return Extractor("thumbnails", nn.Sequential(nn.AvgPool2d(side), nn.Flatten()))
-
-
-def are_digits(dataset: Dataset) -> bool:
-    """Whether the shipped classifier can read them."""
-    return dataset.name in ("digits", "mnist") and dataset.train.item_shape == (1, 28, 28)
+    Example:
+        >>> thumbnails((3, 32, 8))(torch.zeros(5, 3, 32, 8)).shape  # 3 × 14 × 8
+        torch.Size([5, 336])
+    """
+    side = tuple(min(THUMBNAIL_PIXELS, pixels) for pixels in item_shape[1:])
+    return Extractor("thumbnails", nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Flatten()))

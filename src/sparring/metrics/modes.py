@@ -1,7 +1,7 @@
 """How many of the data's modes a generator finds, and how evenly.
 
-For mixtures of Gaussians a sample is of high quality within three standard deviations of its nearest mode, a mode is
-found by one such sample, and the reverse KL compares the histogram of all samples over their nearest modes with the
+For mixtures of Gaussians, a sample within three standard deviations of its nearest mode is of high quality, and one
+such sample finds the mode. The reverse KL compares the histogram of all samples over their nearest modes with the
 uniform one (Lin et al. 2018, "PacGAN", arXiv:1712.04086, and its code).
 """
 
@@ -11,26 +11,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparring.data import Mixture
+from sparring.data.mixtures import Mixture
 from sparring.metrics.digit_classifier import classify
 from sparring.types import Samples
 
 
 @dataclass(frozen=True)
 class ModeCount:
-    """What became of the modes.
+    """How many modes were found, and how well."""
 
-    Args:
-        found: modes with at least one (high-quality) sample.
-        total: modes there are.
-        high_quality: the share of samples within three standard deviations of a mode; 1 where that has no meaning.
-        reverse_kl: KL(generated histogram over modes ‖ uniform), in nats, at least 0.
-    """
-
-    found: int
-    total: int
-    high_quality: float
-    reverse_kl: float
+    found: int  # the number of modes with at least one (high-quality) sample
+    total: int  # the number of all modes
+    high_quality: float  # the share of samples within three standard deviations of a mode; 1 for digits
+    reverse_kl: float  # KL(generated histogram over modes ‖ uniform), in nats, at least 0
 
 
 def count_modes(points: Samples, mixture: Mixture) -> ModeCount:
@@ -38,7 +31,7 @@ def count_modes(points: Samples, mixture: Mixture) -> ModeCount:
 
     Args:
         points: [n, 2].
-        mixture: the mixture that they imitate.
+        mixture: the distribution of the data.
 
     Example:
         >>> from sparring.data import ring
@@ -48,13 +41,12 @@ def count_modes(points: Samples, mixture: Mixture) -> ModeCount:
     """
     distances, nearest = torch.cdist(points, mixture.means.to(points)).min(dim=1)
     good = distances <= 3 * mixture.sigma
-    total = len(mixture.means)
-    found = len(set(nearest[good].tolist()))
+    found, total = len(set(nearest[good].tolist())), len(mixture.means)
     return ModeCount(found, total, good.double().mean().item(), _reverse_kl(nearest, total))
 
 
 def count_digit_modes(images: Samples) -> ModeCount:
-    """Modes and reverse KL of stacked digits: one digit in each channel, as the shipped classifier reads it.
+    """Modes and reverse KL of stacked digits: one digit in each channel, read by the built-in classifier.
 
     Args:
         images: float32 [n, channels, 28, 28] in [−1, 1]; the modes are the 10 ** channels combinations.
@@ -68,8 +60,7 @@ def count_digit_modes(images: Samples) -> ModeCount:
     """
     channels = images.shape[1]
     digits = torch.stack([classify(images[:, channel : channel + 1]) for channel in range(channels)])
-    modes = sum(digit * 10**place for place, digit in enumerate(digits))
-    assert isinstance(modes, Tensor)
+    modes = (digits * 10 ** torch.arange(channels)[:, None]).sum(0)
     return ModeCount(len(set(modes.tolist())), 10**channels, 1.0, _reverse_kl(modes, 10**channels))
 
 

@@ -1,4 +1,4 @@
-"""Measures by nearest neighbours: do samples lie among the data, do they cover them, do they copy them?"""
+"""Measures by nearest neighbours: whether samples look like the data, cover the data, or are copies of it."""
 
 import torch
 from torch import Tensor
@@ -10,10 +10,10 @@ from sparring.types import Features
 
 
 def precision_recall(real: Features, fake: Features, k: int = 3) -> tuple[Estimate, Estimate]:
-    """The share of generated samples among the real ones, and of real samples among the generated ones.
+    """The share of generated samples that look real, and the share of real samples that could be generated.
 
-    A set is stood for by balls around its members, each reaching to the member's k-th nearest neighbour in the set.
-    Precision is the share of generated samples in a ball of the real ones; recall, the other way round.
+    Each sample of a set has a ball that reaches to its k-th nearest neighbour in the set. Precision is the share of
+    generated samples in a ball of the real ones; recall, the other way round.
 
     Args:
         real: features [n, d].
@@ -21,7 +21,7 @@ def precision_recall(real: Features, fake: Features, k: int = 3) -> tuple[Estima
         k: which neighbour.
 
     Returns:
-        Precision and recall, each from 0 to 1. The intervals are of means over samples, the balls taken as given.
+        Precision and recall, each from 0 to 1. The intervals are of means over samples, with fixed balls.
 
     Raises:
         DataError: for features that are constant or not finite.
@@ -37,17 +37,16 @@ def precision_recall(real: Features, fake: Features, k: int = 3) -> tuple[Estima
         (True, True)
     """
     _check(real, fake, k)
-    precision = _count_balls(real, _radii(real, k), fake) > 0
-    recall = _count_balls(fake, _radii(fake, k), real) > 0
+    precision, recall = (_count_balls(a, _radii(a, k), b) > 0 for a, b in ((real, fake), (fake, real)))
     return mean_with_interval(precision, 0.0, 1.0), mean_with_interval(recall, 0.0, 1.0)
 
 
 def density_coverage(real: Features, fake: Features, k: int = 5) -> tuple[Estimate, Estimate]:
-    """In how many balls of the real samples the generated ones lie, and how many of these balls hold any.
+    """How densely generated samples lie among the real ones, and the share of real samples that have one near.
 
-    Density is that number over its expectation k, averaged over the generated samples: about 1 where the two
-    distributions are one, and more where samples crowd at the dense places. Coverage is the share of real samples
-    with a generated one nearer than their k-th real neighbour. An odd sample spoils neither, as it does recall.
+    Density is the number of real samples' balls around a generated sample, divided by its expectation k: about 1 for
+    equal distributions, and more if samples crowd in dense places. Coverage is the share of real samples with a
+    generated one nearer than their k-th real neighbour. Unlike precision and recall, both are robust to outliers.
 
     Args:
         real: features [n, d].
@@ -55,14 +54,13 @@ def density_coverage(real: Features, fake: Features, k: int = 5) -> tuple[Estima
         k: which neighbour.
 
     Returns:
-        Density, at least 0, and coverage, from 0 to 1. The intervals are of means over samples, the rest as given.
+        Density, at least 0, and coverage, from 0 to 1. The intervals are of means over samples, with fixed balls.
 
     Raises:
         DataError: for features that are constant or not finite.
         UsageError: for k out of range.
 
-    Source: Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models", arXiv:2002.09797,
-        section 3.
+    Source: Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models", arXiv:2002.09797, § 3.
 
     Example:
         >>> real = torch.tensor([[0.0], [1.0], [10.0], [11.0]])
@@ -78,30 +76,29 @@ def density_coverage(real: Features, fake: Features, k: int = 5) -> tuple[Estima
 
 
 def memorization(train: Features, heldout: Features, fake: Features) -> Estimate:
-    """How much rarer than by chance a generated sample's nearest real neighbour is a held-out one.
+    """How much more often than by chance generated samples are nearest to a training sample: 1 − share / expected.
 
-    1 − share / expected, where the share is of the generated samples that lie nearer to a held-out sample than to any
-    training sample, and n_heldout / (n_train + n_heldout) is expected of a generator to which the two are alike,
-    whatever it draws. 0: it knows the training samples no better than others. 1: every sample is nearest to one of
-    them. Below 0 is chance.
+    `share` is the share of generated samples nearer to a held-out sample than to any training sample; a generator that
+    copies nothing has the expected share n_heldout / (n_train + n_heldout). So 0 means no copies, 1 means that every
+    sample is nearest to a training sample, and values below 0 are chance.
 
-    The held-out samples must be of the same kinds in the same shares: where a class is missing among them, samples of
-    that class look like copies. And the extractor must not have been trained on the training samples: it tells them
-    apart better than others, so that poor samples lie nearer to held-out ones (−0.39 was seen). Random features do.
+    The held-out samples must have the same classes in the same shares: samples of a class that is missing there look
+    like copies. The extractor must not have seen the training samples, because it then separates them better than
+    others, and poor samples lie nearer to held-out ones (−0.39 was measured). Random features are safe.
 
     Args:
-        train: features [n_train, d] of what the generator was trained on.
-        heldout: features [n_heldout, d] of samples of the same kind that it never saw.
+        train: features [n_train, d] of the training samples.
+        heldout: features [n_heldout, d] of samples of the same kind that the generator was not trained on.
         fake: features [m, d].
 
     Returns:
-        At most 1; the interval is of a mean over generated samples, the real ones taken as given.
+        At most 1; the interval is of a mean over generated samples, with fixed real ones.
 
     Raises:
         DataError: for features that are constant or not finite.
 
-    Source: this project; the idea of comparing distances is that of Meehan et al. 2020, "A non-parametric test to
-        detect data-copying in generative models", arXiv:2004.05675.
+    Source: this project; after Meehan et al. 2020, "A non-parametric test to detect data-copying in generative
+        models", arXiv:2004.05675, who compare distances.
 
     Example:
         >>> train, heldout = torch.randn(2, 400, 2, generator=torch.Generator().manual_seed(0))
@@ -135,11 +132,11 @@ def nearest_labels(real: Features, labels: Classes, fake: Features) -> Classes:
 def _check(real: Tensor, fake: Tensor, k: int) -> None:
     check_features(real=real, fake=fake)
     if not 1 <= k < min(len(real), len(fake)):
-        raise UsageError(f"k must be at least 1 and less than the number of samples, and is {k}")
+        raise UsageError(f"k must be at least 1 and less than the number of samples, not {k}")
 
 
 def _radii(features: Tensor, k: int) -> Tensor:
-    """The distance of each sample to its k-th nearest neighbour in the same set, float64 [n]."""
+    """The distance of each sample to its k-th nearest neighbour in the same set, [n]."""
     distances = []
     for start, part in _parts(features):
         to_others = torch.cdist(part, features.double())
@@ -149,16 +146,15 @@ def _radii(features: Tensor, k: int) -> Tensor:
 
 
 def _count_balls(centers: Tensor, radii: Tensor, samples: Tensor) -> Tensor:
-    """In how many balls each sample lies, int64 [len(samples)]."""
+    """The number of balls that each sample lies in."""
     return torch.cat([(torch.cdist(part, centers.double()) <= radii).sum(1) for _, part in _parts(samples)])
 
 
 def _nearest(samples: Tensor, others: Tensor) -> Tensor:
-    """The distance of each sample to the nearest of the others, float64 [len(samples)]."""
+    """The distance of each sample to the nearest of the others."""
     return torch.cat([torch.cdist(part, others.double()).amin(1) for _, part in _parts(samples)])
 
 
 def _parts(features: Tensor) -> list[tuple[int, Tensor]]:
-    """Rows in parts whose distances to all fit into memory, each with its first row's number."""
-    starts = range(0, len(features), 500)
-    return [(start, features[start : start + 500].double()) for start in starts]
+    """Parts whose distances to all other samples fit into memory, each with the index of its first row."""
+    return [(start, features[start : start + 500].double()) for start in range(0, len(features), 500)]

@@ -1,64 +1,62 @@
-"""The classic DCGAN, layer by layer.
+"""The classic DCGAN.
 
-At 64×64 the discriminator is five 4×4 convolutions, 1 → 64 → 128 → 256 → 512 → 1, four of stride 2 and a valid
-one at the end; the generator is its mirror image. Other sizes add or drop a stage of stride 2.
+At 64×64 the discriminator is five 4×4 convolutions, 1 → 64 → 128 → 256 → 512 → 1: four of stride 2 and one without
+padding at the end. The generator is its mirror image. Other sizes add or drop a stage of stride 2.
 """
 
 import math
 
 from torch import nn
 
-from sparring.networks.network import Discriminator, Network, modulation, normalization_layer, require_images
+from sparring.networks.network import Discriminator, Network, discriminator_block, fit_images, generator_block
 
 
 def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Images whose side is a power of two, at least 16: the smallest that holds the item."""
-    require_images("dcgan", item_shape)
-    side = max(16, 2 ** math.ceil(math.log2(max(item_shape[1:]))))
-    return (item_shape[0], side, side)
+    """The shorter side becomes a power of two, at least 16; the other can be halved as often, down to 4."""
+    power_of_two = 1 << (min(item_shape[-2:]) - 1).bit_length()
+    return fit_images("dcgan", item_shape, _num_stages, least=max(16, power_of_two))
 
 
 def layers(item_shape: tuple[int, ...], num_inputs: int, width: int, num_classes: int) -> nn.Sequential:
     """Transposed convolutions from latents to an image in [−1, 1], batch normalisation and ReLU between them."""
-    channels, side, _ = item_shape
-    stages = int(math.log2(side)) - 2  # from 4×4 to the full side
+    channels, *sides = item_shape
+    stages = _num_stages(min(sides))
     features = width * 2 ** (stages - 1)
     stack: list[nn.Module] = [
         nn.Unflatten(1, (num_inputs, 1, 1)),
-        nn.ConvTranspose2d(num_inputs, features, 4, bias=False),
-        nn.BatchNorm2d(features),
-        *modulation(features, num_classes),
-        nn.ReLU(inplace=True),
+        *generator_block(nn.ConvTranspose2d(num_inputs, features, _smallest(sides), bias=False), features, num_classes),
     ]
     for _ in range(stages - 1):
-        stack += [
-            nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(features // 2),
-            *modulation(features // 2, num_classes),
-            nn.ReLU(inplace=True),
-        ]
+        larger = nn.ConvTranspose2d(features, features // 2, 4, stride=2, padding=1, bias=False)
         features //= 2
+        stack += generator_block(larger, features, num_classes)
     stack += [nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1, bias=False), nn.Tanh()]
     return _initialize(nn.Sequential(*stack))
 
 
 def discriminator(item_shape: tuple[int, ...], width: int, normalization: str, num_classes: int) -> Discriminator:
-    """Convolutions of stride 2 to 4×4 and a valid one to the logit; normalisation on the middle ones."""
-    channels, side, _ = item_shape
-    stack: list[nn.Module] = [
-        nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False),
-        nn.LeakyReLU(0.2, inplace=True),
-    ]
+    """Convolutions of stride 2 to 4×4, then one without padding to the logit; the middle ones are normalised."""
+    channels, *sides = item_shape
+    stack = discriminator_block(nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False), width, "none")
     features = width
-    for _ in range(int(math.log2(side)) - 3):
-        stack += [
-            nn.Conv2d(features, 2 * features, 4, stride=2, padding=1, bias=False),
-            *normalization_layer(normalization, 2 * features),
-            nn.LeakyReLU(0.2, inplace=True),
-        ]
+    for _ in range(_num_stages(min(sides)) - 1):
+        smaller = nn.Conv2d(features, 2 * features, 4, stride=2, padding=1, bias=False)
         features *= 2
-    head = nn.Sequential(nn.Conv2d(features, 1, 4, bias=False))
-    return Discriminator(_initialize(nn.Sequential(*stack)), _initialize(head), features * 16, num_classes)
+        stack += discriminator_block(smaller, features, normalization)
+    kernel = _smallest(sides)
+    layers, head = nn.Sequential(*stack), nn.Sequential(nn.Conv2d(features, 1, kernel, bias=False))
+    return Discriminator(_initialize(layers), _initialize(head), features * math.prod(kernel), num_classes)
+
+
+def _num_stages(side: int) -> int:
+    """The number of halvings until the side is at most 4."""
+    return (side - 1).bit_length() - 2
+
+
+def _smallest(sides: list[int]) -> tuple[int, int]:
+    """The size of the smallest image: 4×4 for a square one."""
+    height, width = (side // 2 ** _num_stages(min(sides)) for side in sides)
+    return height, width
 
 
 def _initialize(stack: nn.Sequential) -> nn.Sequential:

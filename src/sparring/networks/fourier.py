@@ -1,8 +1,8 @@
-"""Networks for points that lie in small, far clusters.
+"""Networks for points in small clusters that are far from each other.
 
-A plain multilayer perceptron changes too slowly over the plane: it cannot see whether a point lies at a cluster of
-σ = 0.01 or beside it, and it leaves bridges of points between the clusters. Here the discriminator sees the sines and
-cosines of the coordinates too, and the generator is made of tanh, whose plateaus part the latents steeply.
+A plain multilayer perceptron changes too slowly over the plane: its discriminator cannot tell a point in a cluster of
+σ = 0.01 from one beside it, and its generator leaves bridges of points between clusters. Here the discriminator also
+gets sines and cosines of the coordinates, and the generator uses tanh, whose plateaus separate clusters sharply.
 """
 
 from itertools import pairwise
@@ -16,21 +16,14 @@ from sparring.networks.network import Discriminator, Network, modulation
 
 NUM_OCTAVES = 3
 LATENT_GAIN = 3.0
-"""The first layer's initial weights are this much larger than usual, so that the latents reach tanh's plateaus."""
+"""A factor on the first layer's initial weights, which takes latents to tanh's plateaus."""
 
 
 class FourierFeatures(nn.Module):
     """x, sin(2ᵏ x), cos(2ᵏ x) for k = 0, 1, ...: [batch, d] to [batch, d (1 + 2 num_octaves)].
 
-    Args:
-        num_octaves: how many frequencies.
-
     Source: Tancik et al. 2020, "Fourier features let networks learn high frequency functions in low dimensional
         domains", arXiv:2006.10739.
-
-    Example:
-        >>> FourierFeatures(3)(torch.zeros(5, 2)).shape
-        torch.Size([5, 14])
     """
 
     def __init__(self, num_octaves: int) -> None:
@@ -46,9 +39,7 @@ class FourierFeatures(nn.Module):
 def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Points of any number of dimensions."""
     if len(item_shape) != 1:
-        raise UsageError(
-            f"the network 'fourier' takes points, not items of shape {list(item_shape)}: try --network conv"
-        )
+        raise UsageError(f"the network 'fourier' takes points, not items {list(item_shape)}: try --network conv")
     return item_shape
 
 
@@ -64,7 +55,7 @@ def layers(item_shape: tuple[int, ...], num_inputs: int, width: int, num_classes
 
 
 def discriminator(item_shape: tuple[int, ...], width: int, normalization: str, num_classes: int) -> Discriminator:
-    """Three hidden layers with LeakyReLU over the Fourier features, normalised where it is asked for."""
+    """Three hidden layers with LeakyReLU over the Fourier features, with or without batch normalisation."""
     num_features = item_shape[0] * (1 + 2 * NUM_OCTAVES)
     stack: list[nn.Module] = [FourierFeatures(NUM_OCTAVES)]
     for inputs, outputs in pairwise([num_features, width, width, width]):

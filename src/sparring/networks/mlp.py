@@ -1,4 +1,4 @@
-"""Fully connected networks, for points and anything else that is small."""
+"""Fully connected networks, for points and other small items."""
 
 import math
 from itertools import pairwise
@@ -9,20 +9,18 @@ from sparring.networks.network import Discriminator, Network, modulation
 
 
 def layers(item_shape: tuple[int, ...], num_inputs: int, width: int, num_classes: int) -> nn.Sequential:
-    """Three hidden layers with ReLU; images leave through tanh, points as they are."""
-    sizes = [num_inputs, width, width, width]
+    """Three hidden layers with ReLU, and tanh at the end for images."""
     hidden: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
+    for inputs, outputs in pairwise([num_inputs, width, width, width]):
         hidden += [nn.Linear(inputs, outputs), *modulation(outputs, num_classes), nn.ReLU()]
     output = [nn.Linear(width, math.prod(item_shape)), nn.Unflatten(1, item_shape)]
     return nn.Sequential(*hidden, *output, *([nn.Tanh()] if len(item_shape) == 3 else []))
 
 
 def discriminator(item_shape: tuple[int, ...], width: int, normalization: str, num_classes: int) -> Discriminator:
-    """Three hidden layers with LeakyReLU, normalised where it is asked for."""
-    sizes = [math.prod(item_shape), width, width, width]
+    """Three hidden layers with LeakyReLU, with or without batch normalisation."""
     features: list[nn.Module] = [nn.Flatten()]
-    for inputs, outputs in pairwise(sizes):
+    for inputs, outputs in pairwise([math.prod(item_shape), width, width, width]):
         norm = [nn.BatchNorm1d(outputs)] if normalization == "batch" else []
         features += [nn.Linear(inputs, outputs), *norm, nn.LeakyReLU(0.2)]
     return Discriminator(nn.Sequential(*features), nn.Linear(width, 1), width, num_classes)

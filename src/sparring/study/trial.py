@@ -1,10 +1,10 @@
 """One trial of a study, in a process of its own: `python -m sparring.study.trial FOLDER`.
 
-The folder holds task.json, and becomes a run's folder in run/; result.json says how it ended. Whatever stops it, the
-same command goes on from the last checkpoint. It stops itself, saving, when its standard input is closed: so no trial
-outlives the study that began it.
+The folder holds task.json. The trial trains in run/ and writes result.json when it ends. The same command resumes from
+the last checkpoint. A trial saves and stops when its standard input is closed, so none outlives its study.
 """
 
+import json
 import os
 import signal
 import sys
@@ -15,118 +15,106 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sparring.errors import DataError, DivergenceError, RunFolderError, UsageError
-from sparring.evaluation import evaluate
 from sparring.files import read_json, write_json
-from sparring.run import Run
-from sparring.study.plan import recipe_of
-from sparring.training import forgotten, play, play_on
+from sparring.study.plan import Cell, Settings, request_training
+from sparring.training.evaluate import evaluate
+from sparring.training.run_folder import Run
+from sparring.training.train import delete_if_never_saved, go_on, start
 
-LOCK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Task:
-    """What to play: `task.json`.
+class TrialTask:
+    """What to train and measure: `task.json`."""
 
-    Args:
-        settings: fields of the recipe; `data` and `recipe` among them.
-        seed: of the training and of the card.
-        metric: the figure of the card.
-        num_samples: that the card is about.
-    """
+    settings: dict[str, Any]  # fields of the recipe, and `data` and `recipe`
+    seed: int  # of the training and of the card
+    metric: str  # a figure of the card
+    num_samples: int  # for the card
 
-    settings: dict[str, Any]
+
+@dataclass(frozen=True)
+class TrialResult:
+    """How a trial ended: `result.json`."""
+
+    status: Literal["finished", "failed", "died"]  # died: its process crashed too often, but may succeed the next time
+    value: float | None  # of the metric
+    seconds: float  # training time
+    total_seconds: float  # with evaluation, over all starts that were not killed
+    reason: str = ""  # why it failed
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial and how it stands."""
+
+    number: int  # from 0 on; its folder is trials/NUMBER
+    cell: Cell
     seed: int
-    metric: str
-    num_samples: int
+    state: str  # waiting, running, finished, pruned or failed
+    result: TrialResult | None  # if it finished or failed
+
+    @property
+    def has_died(self) -> bool:
+        """Whether its process crashed too often, so that another attempt may succeed."""
+        return self.result is not None and self.result.status == "died"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it need not be run again."""
+        return self.state in ("finished", "pruned", "failed") and not self.has_died
 
 
-@dataclass(frozen=True)
-class Result:
-    """How a trial ended: `result.json`.
-
-    Args:
-        status: "finished"; "failed" where it cannot be played or diverges; or "died" where its process did too often,
-            so that another try may do better.
-        value: the metric, or None.
-        seconds: training time.
-        total_seconds: with evaluation, over all starts that were not killed.
-        reason: why it failed.
-    """
-
-    status: Literal["finished", "failed", "died"]
-    value: float | None
-    seconds: float
-    total_seconds: float
-    reason: str = ""
+def make_key(settings: Settings, seed: int) -> str:
+    """What identifies a trial."""
+    return json.dumps([settings, seed], sort_keys=True)
 
 
-@dataclass(frozen=True)
-class Spent:
-    """Time that earlier starts of a trial took: `spent.json`.
-
-    Args:
-        seconds: of them all.
-    """
-
-    seconds: float
+def seconds_spent(folder: Path) -> float:
+    """How long the trial in a folder has taken, over all starts that were not killed: `spent.json`."""
+    path = folder / "spent.json"
+    return float(read_json(path, dict)["seconds"]) if path.exists() else 0.0
 
 
-def play_trial(folder: Path) -> int:
-    """Play or go on with a trial, and return the exit code."""
-    if (folder / "result.json").exists() and read_json(folder / "result.json", Result).status != "died":
+def run_trial(folder: Path) -> int:
+    """Start or resume the trial in a folder, and return the exit code."""
+    if (folder / "result.json").exists() and read_json(folder / "result.json", TrialResult).status != "died":
         return 0
-    before = read_json(folder / "spent.json", Spent).seconds if (folder / "spent.json").exists() else 0.0
-    begun = time.monotonic()
-
-    def spent() -> float:
-        return before + time.monotonic() - begun
-
-    run = Run(folder / "run")
+    run, begun = Run(folder / "run"), time.monotonic() - seconds_spent(folder)
     try:
-        code, value = _measured(run, read_json(folder / "task.json", Task))
-        result = None if value is None else Result("finished", value, run.summary().seconds, spent())
-    except (DataError, RunFolderError) as error:  # of this machine, now
+        task, outcome = read_json(folder / "task.json", TrialTask), None
+        while run.path.exists() and run.is_locked():  # the same trial of a study that was killed is still saving
+            time.sleep(POLL_SECONDS)
+        if delete_if_never_saved(run):
+            _, outcome = start(request_training(task.settings, task.seed), run.path)
+        elif run.summary().status != "finished":
+            _, outcome = go_on(run.path)
+        if outcome and outcome.signal is not None:
+            return outcome.exit_code
+        figures = evaluate(run.path, task.num_samples, task.seed).figures
+        if task.metric not in figures:
+            raise UsageError(f"the card has no {task.metric}: it has {', '.join(figures)}")
+        value, seconds = figures[task.metric].generated.value, run.summary().seconds
+        result = TrialResult("finished", value, seconds, time.monotonic() - begun)
+    except (DataError, RunFolderError) as error:  # the machine's fault: another attempt may succeed
         print(f"sparring: {error}", file=sys.stderr)
-        code, result = error.exit_code, None
-    except (UsageError, DivergenceError) as error:  # which come again
+        return error.exit_code
+    except (UsageError, DivergenceError) as error:  # the settings' fault
         seconds = run.summary().seconds if (run.path / "summary.json").exists() else 0.0
-        code, result = 0, Result("failed", None, seconds, spent(), str(error))
+        result = TrialResult("failed", None, seconds, time.monotonic() - begun, str(error))
     finally:
-        write_json(folder / "spent.json", asdict(Spent(spent())))
-    if result is not None:
-        write_json(folder / "result.json", asdict(result))
-    return code
-
-
-def _measured(run: Run, task: Task) -> tuple[int, float | None]:
-    """Play to the end; the exit code, and the figure of the card unless a signal stopped it."""
-    while run.path.exists() and run.is_locked():  # by the same trial of a study that was killed, which is saving
-        time.sleep(LOCK_SECONDS)
-    if forgotten(run):
-        _, outcome = play(recipe_of(task.settings, task.seed), run.path)
-    elif run.summary().status != "finished":
-        _, outcome = play_on(run.path, None, None, None)
-    else:
-        outcome = None
-    if outcome is not None and outcome.signal is not None:
-        return outcome.exit_code, None
-    card = evaluate(run.path, task.num_samples, task.seed)
-    if task.metric not in card.figures:
-        raise UsageError(f"the card has no {task.metric}: it has {', '.join(card.figures)}")
-    return 0, card.figures[task.metric].generated.value
+        write_json(folder / "spent.json", {"seconds": time.monotonic() - begun})
+    write_json(folder / "result.json", asdict(result))
+    return 0
 
 
 def _stop_when_alone() -> None:
-    """Stop this process, which saves, as soon as nobody holds its standard input."""
-
-    def wait() -> None:
-        os.read(0, 1)  # not by sys.stdin, whose lock would keep Python from ending
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
+    """Have this process save and stop as soon as nobody holds its standard input."""
+    os.read(0, 1)  # not by sys.stdin, whose lock would keep Python from ending
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
-    _stop_when_alone()
-    sys.exit(play_trial(Path(sys.argv[1])))
+    threading.Thread(target=_stop_when_alone, daemon=True).start()
+    sys.exit(run_trial(Path(sys.argv[1])))

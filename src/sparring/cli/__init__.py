@@ -1,0 +1,1 @@
+"""The command `sparring`, and what the terminal shows."""

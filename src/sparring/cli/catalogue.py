@@ -1,0 +1,88 @@
+"""The tables of `sparring list`."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Column, Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from sparring.cli.terminal import new_table
+from sparring.errors import UnknownNameError, UsageError
+from sparring.evaluation.figures import FIGURES
+from sparring.game.objectives import OBJECTIVES
+from sparring.game.penalties import PENALTIES
+from sparring.modalities import MODALITIES, RECIPES, SOURCES
+from sparring.networks import NETWORKS
+from sparring.training.recipe import make_request
+from sparring.training.resolve import complete, images_per_second
+
+REGISTRIES: dict[str, Mapping[str, Any]] = {
+    "objectives": OBJECTIVES,
+    "penalties": PENALTIES,
+    "networks": NETWORKS,
+    "modalities": MODALITIES,
+    "data": SOURCES,
+    "recipes": RECIPES,
+    "figures": FIGURES,
+}
+"""The registries that `sparring list` and docs/catalogue.md show; every entry has a summary."""
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """The cost of a family of networks at one item shape."""
+
+    network: str
+    item_shape: tuple[int, ...]
+    width: int
+    num_parameters: int  # of both networks together
+    num_multiply_adds: int  # of one pass of one item through both networks
+    images_per_second: float  # training speed of the default recipe on this machine
+
+
+def costs() -> Iterator[NetworkCost]:
+    """Yield the cost of each family on this machine at its usual shapes; each takes about a second to measure."""
+    for name, network in NETWORKS.items():
+        for shape in network.usual_shapes:
+            modality = _modality(shape)
+            recipe = complete(make_request("digits", network=name), modality.presets[0], modality)
+            with torch.device("meta"):  # counts without computing
+                generator = network.generator(shape, recipe.latent_dim, network.width).eval()
+                discriminator = network.discriminator(shape, network.width, recipe.normalization, 0).eval()
+                with FlopCounterMode(display=False) as counter:
+                    discriminator(generator(torch.zeros(1, recipe.latent_dim)))
+            num_parameters = sum(each.numel() for player in (generator, discriminator) for each in player.parameters())
+            num_multiply_adds, rate = counter.get_total_flops() // 2, images_per_second(recipe, modality)
+            yield NetworkCost(name, shape, network.width, num_parameters, num_multiply_adds, rate)
+
+
+def _modality(item_shape: tuple[int, ...]) -> Any:
+    """The first modality that accepts an item shape."""
+    for modality in REGISTRIES["modalities"].values():
+        with suppress(UsageError):
+            return modality(item_shape)
+    raise AssertionError(f"no modality has items of {item_shape}")
+
+
+def print_catalogue(kind: str) -> None:
+    """Print the entries of one kind or of all; with `networks` alone, also their cost."""
+    if kind not in (*REGISTRIES, "all"):
+        raise UnknownNameError("kind", kind, (*REGISTRIES, "all"))
+    console = Console(highlight=False)
+    for name, registry in REGISTRIES.items() if kind == "all" else [(kind, REGISTRIES[kind])]:
+        columns = Column(style="bold", no_wrap=True), Column(), Column(style="dim")
+        table = Table(*columns, box=None, padding=(0, 2, 0, 0), show_header=False, title=name, title_justify="left")
+        for key, entry in registry.items():
+            table.add_row(key, entry.summary, getattr(entry, "source", ""))
+        console.print(table, "")
+    if kind == "networks":
+        table = new_table("cost", "item", "width", "parameters", "multiply-adds", "items/s here")
+        for cost in costs():
+            numbers = cost.num_parameters, cost.num_multiply_adds, cost.images_per_second
+            shape = "×".join(map(str, cost.item_shape))
+            table.add_row(cost.network, shape, str(cost.width), *(f"{number:,.0f}" for number in numbers))
+        console.print(table, "parameters of both networks; multiply-adds of one pass through both; training speed")

@@ -1,0 +1,293 @@
+"""The commands: each is a dataclass of its options, with a `run` that returns the exit code.
+
+Each imports its modules when it runs, so `--help` answers at once.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+
+from sparring.errors import UnknownNameError, UsageError
+
+
+def option(metavar: str) -> object:
+    """An option whose help does not show its default."""
+    return arg(metavar=metavar, help_behavior_hint="")
+
+
+Name = Annotated[str | None, option("NAME")]
+Number = Annotated[int | None, option("N")]
+Minutes = Annotated[float | None, option("M")]
+Processes = Annotated[int, option("N")]
+Seed = Annotated[int, arg(metavar="N")]
+Count = Annotated[int, arg(name="n", aliases=["-n"], metavar="N")]
+Flag = Annotated[bool, FlagCreatePairsOff, arg(help_behavior_hint="")]
+RunFolder = Annotated[Positional[Path], arg(metavar="RUN")]
+
+
+@dataclass(frozen=True)
+class TrainCommand:
+    """Train a GAN. The recipe supplies every option that you omit (`sparring list recipes`)."""
+
+    data: Annotated[Positional[str], arg(metavar="DATA")] = "digits"
+    """A name (`sparring list data`), a folder or archive of images, or a .parquet, .npy or .npz file."""
+    recipe: Name = None  # A preset: `sparring list recipes`.
+    objective: Name = None  # The losses of both networks: `sparring list objectives`.
+    penalty: Name = None  # The restraint on the discriminator: `sparring list penalties`.
+    network: Name = None  # The family of both networks: `sparring list networks`.
+    minutes: Minutes = None  # Stop after this many minutes of training; evaluation and saving don't count.
+    steps: Number = None  # Stop after this many iterations.
+    images: Number = None  # Stop after this many real samples.
+    until: Annotated[str | None, option("plateau|TARGET")] = None
+    """Also stop when the samples no longer improve, or at a target such as "coverage>0.9"."""
+    batch_size: Number = None  # Real samples per update.
+    size: Annotated[str | None, option("PIXELS")] = None
+    """Resize images to a square (64) or to HEIGHTxWIDTH (64x96). By default, a folder's images and --minutes decide."""
+    mirror: Flag = False  # Add the mirror image of each image.
+    width: Number = None  # Features of the generator's last layer; the cost grows with the square.
+    conditional: Annotated[bool | None, option("{True,False}")] = None
+    """Whether both networks use labels; yes if the data have any."""
+    seed: Number = None  # Random seed.
+    processes: Processes = 1  # The number of processes on this machine that share each batch, as under `torchrun`.
+    device: Name = None  # auto, cpu or cuda.
+    out: Annotated[Path | None, option("RUN")] = None  # The run's folder. The default is runs/DATA-N.
+    dry_run: Flag = False  # Read the data, print the recipe, and stop.
+    set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="KEY=VALUE")] = ()
+    """Any other recipe field: learning_rate=2e-4."""
+
+    def run(self, arguments: list[str]) -> int:
+        """Train, and show the progress."""
+        from sparring.training.recipe import check_setting, make_request
+
+        settings = {}
+        for pair in self.set:
+            name, equals, text = pair.partition("=")
+            if not equals:
+                raise UsageError(f"--set takes KEY=VALUE, such as learning_rate=2e-4, not {pair!r}")
+            settings[name] = check_setting(name, text, strict=False)
+        others = ("data", "recipe", "processes", "out", "dry_run", "set", *(() if self.mirror else ("mirror",)))
+        options = {name: value for name, value in vars(self).items() if name not in others and value is not None}
+        if twice := sorted(options.keys() & settings.keys()):
+            raise UsageError(f"{twice[0]} is given twice, as an option and by --set: omit one")
+        request = make_request(self.data, self.recipe, **options, **settings)
+        if not self.dry_run and (code := launch(self.processes, arguments)) is not None:
+            return code
+        from sparring.cli.terminal import Terminal, show_dry_run
+        from sparring.training.train import start
+
+        if self.dry_run:
+            show_dry_run(request)
+            return 0
+        with Terminal() as terminal:
+            _, outcome = start(request, self.out, listeners=[terminal], on_progress=terminal.on_progress)
+        return outcome.exit_code
+
+
+@dataclass(frozen=True)
+class ResumeCommand:
+    """Continue a stopped run to the end of its recipe, or further."""
+
+    path: RunFolder  # The run's folder.
+    minutes: Minutes = None  # Stop at this training time in minutes, counted from the start of the run.
+    steps: Number = None  # Stop at this iteration.
+    images: Number = None  # Stop at this number of real samples.
+    processes: Processes = 1  # Processes that share each batch; a different number than before rounds differently.
+    exact: Flag = False  # Refuse a different number of processes, so the result equals an uninterrupted run bit by bit.
+
+    def run(self, arguments: list[str]) -> int:
+        """Continue, and show the progress."""
+        if (code := launch(self.processes, arguments)) is not None:
+            return code
+        from sparring.cli.terminal import Terminal
+        from sparring.training.stopping import Limits
+        from sparring.training.train import go_on
+
+        limits = Limits(self.steps, self.images, self.minutes)
+        with Terminal() as show:
+            _, outcome = go_on(self.path, limits, exact=self.exact, listeners=[show], on_progress=show.on_progress)
+        return outcome.exit_code
+
+
+@dataclass(frozen=True)
+class SampleCommand:
+    """Draw samples from a trained generator."""
+
+    path: RunFolder  # The run's folder, or a generator's.
+    out: Annotated[Path, arg(metavar="PATH")]
+    """A .png for one picture, a .npz for arrays, or a folder for one file per sample."""
+    num: Count = 64  # The number of samples.
+    seed: Seed = 0  # The same seed gives the same samples.
+    label: Annotated[str | None, option("K")] = None  # The class of all samples, by name or number.
+    truncation: Annotated[float | None, option("T")] = None
+    """The largest latent number: smaller is more typical, less varied."""
+
+    def run(self, arguments: list[str]) -> int:
+        """Draw samples, and write them."""
+        from sparring.generator.generator import load
+        from sparring.modalities.modality import check_ending
+
+        check_ending(self.out)
+        generator = load(self.path)
+        samples = generator.sample(self.num, self.seed, labels=self.label, truncation=self.truncation)
+        generator.modality.write(samples, self.out)
+        print(f"{self.num} samples in {self.out}")
+        return 0
+
+
+@dataclass(frozen=True)
+class EvaluateCommand:
+    """Measure a trained generator, and show each figure beside that of held-out real samples."""
+
+    path: RunFolder  # A run's folder, or the folder best/ in it.
+    num: Count = 10_000  # The number of samples to generate, and the most real samples to compare with.
+    seed: Seed = 0  # The same seed gives the same card.
+    fid: Flag = False  # Also compute FID; it takes minutes, more than 2,048 images, and pip install 'sparring[fid]'.
+
+    def run(self, arguments: list[str]) -> int:
+        """Measure the generator, and print the card."""
+        from sparring.cli.terminal import Terminal, show_card
+        from sparring.training.evaluate import evaluate
+
+        with Terminal() as terminal:
+            card = evaluate(self.path, self.num, self.seed, fid=self.fid, on_progress=terminal.on_progress)
+        show_card(card)
+        print(f"saved as {self.path / 'card.json'}")
+        return 0
+
+
+@dataclass(frozen=True)
+class DiagnoseCommand:
+    """Explain a run, finished or not, in one page of words and pictures."""
+
+    path: RunFolder  # A run's folder, which gets the page as report.html.
+
+    def run(self, arguments: list[str]) -> int:
+        """Write the page."""
+        from sparring.web.report import diagnose
+
+        print(f"saved as {diagnose(self.path)}")
+        return 0
+
+
+@dataclass(frozen=True)
+class ListCommand:
+    """List the names of objectives, penalties, networks, modalities, data, recipes and figures."""
+
+    kind: Annotated[Positional[str], arg(metavar="KIND")] = "all"
+    """One kind, such as objectives. `networks` also measures their cost on this machine."""
+
+    def run(self, arguments: list[str]) -> int:
+        """Print the list."""
+        from sparring.cli.catalogue import print_catalogue
+
+        print_catalogue(self.kind)
+        return 0
+
+
+@dataclass(frozen=True)
+class DataCommand:
+    """List the cache: packed files, and data that Python programs passed from memory."""
+
+    clear: Flag = False  # Delete all of it; running trainings that read it continue.
+
+    def run(self, arguments: list[str]) -> int:
+        """List or delete the cache."""
+        from sparring.cli.terminal import show_packs
+        from sparring.data.memory import clear_memory_files
+        from sparring.data.pack import clear_packs
+        from sparring.files import cache_folder
+
+        if self.clear:
+            print(f"{clear_packs() + clear_memory_files():,} bytes freed in {cache_folder()}")
+        else:
+            show_packs()
+        return 0
+
+
+@dataclass(frozen=True)
+class BenchCommand:
+    """Run a benchmark: check exact statements, or count modes."""
+
+    name: Annotated[Positional[str], arg(metavar="WHAT")]  # theory or modes.
+    seeds: Number = None  # The number of trainings of each task; by default 10, and 3 of the slow one (modes).
+    tasks: Annotated[tuple[str, ...], arg(metavar="TASK")] = ()  # ring, grid, stacked-digits; by default all (modes).
+    as_json: Annotated[bool, FlagCreatePairsOff, arg(name="json", help_behavior_hint="")] = False
+    """Print JSON instead of tables."""
+    quick: Flag = False  # Fewer random cases (theory); shorter trainings, one seed and lower targets (modes).
+
+    def run(self, arguments: list[str]) -> int:
+        """Run the benchmark, and print the results."""
+        if self.seeds is not None and self.seeds < 1:
+            raise UsageError(f"--seeds must be at least 1, not {self.seeds}")
+        if self.name not in ("theory", "modes"):
+            raise UnknownNameError("benchmark", self.name, ["theory", "modes"])
+        from sparring.bench import checks, modes
+
+        if self.name == "theory":
+            return checks.run(self.quick, self.as_json)
+        return modes.run(self.tasks, self.seeds, self.quick, self.as_json)
+
+
+@dataclass(frozen=True)
+class StudyCommand:
+    """Run many trainings and compare them; `report FILE.toml` shows the results so far."""
+
+    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[report] FILE.toml")]
+    """A grid or a search (docs/studies.md). The same command continues a stopped study."""
+    workers: Number = None  # The number of parallel trainings on this machine; by default one per core.
+    ray: Annotated[str | None, option("ADDRESS")] = None  # Run on a Ray cluster instead: auto, or HOST:PORT.
+    dry_run: Flag = False  # Estimate the cost, and stop.
+
+    def run(self, arguments: list[str]) -> int:
+        """Run the rest of the study, and print its report."""
+        from rich.console import Console
+        from rich.markdown import Markdown
+
+        from sparring.study.engines import Cluster, Local
+        from sparring.study.report import report
+        from sparring.study.study import Study
+        from sparring.study.trial import Trial
+
+        is_report = len(self.words) == 2 and self.words[0] == "report"
+        if len(self.words) != 1 + is_report:
+            raise UsageError("give one file: sparring study FILE.toml, or sparring study report FILE.toml")
+        study, printed = Study(self.words[-1]), set[int]()
+
+        def show_results(trials: list[Trial]) -> None:
+            for trial in trials:
+                if trial.state not in ("waiting", "running") and trial.number not in printed:
+                    printed.add(trial.number)
+                    value = trial.result.value if trial.result else None
+                    name = f"{trial.cell.name}, {Path(trial.cell.data).name}, seed {trial.seed}"
+                    result = trial.state if value is None else f"{value:.4g}"
+                    print(f"{len(printed)} of {study.num_trials}: {name}: {result}", flush=True)
+
+        if not is_report:
+            if self.ray is not None and self.workers is not None:
+                raise UsageError("--workers is for this machine, and a Ray cluster has its own number: omit one")
+            engine = Local(self.workers) if self.ray is None else Cluster(self.ray)
+            print(study.cost(engine), flush=True)
+            if self.dry_run:
+                return 0
+            study.run(engine, show_results)
+        results, console = report(study), Console()
+        console.print(Markdown(results.text)) if console.is_terminal else print(results.text)
+        print("saved as", *(str(path) for path in (results.path, *results.plots)))
+        return 0
+
+
+def launch(processes: int, arguments: list[str]) -> int | None:
+    """Run the command in several processes and return the exit code; None if this process should run it itself."""
+    if processes < 1:
+        raise UsageError(f"--processes must be at least 1, not {processes}")
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if 1 < world_size != processes > 1:
+        raise UsageError(f"torchrun started {world_size} processes: omit --processes {processes}")
+    if world_size > 1 or processes == 1:
+        return None
+    from sparring.distributed.launch import launch
+
+    return launch(processes, "-P", "-m", "sparring", *arguments)

@@ -1,0 +1,227 @@
+"""Finite sets of items."""
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sparring.data.packed import Packed
+from sparring.errors import DataError, SparringWarning
+from sparring.game.sources import Source
+from sparring.seeding import Stream
+from sparring.types import Labels, Samples
+
+MAX_CLASSES = 1000
+HELDOUT_EVERY = 10  # every tenth item is held out, unless the data say which
+CHANGED_AT_ONCE = 1000
+Change = Callable[[Tensor], Tensor]  # changes each of the stored items [k, ...]
+
+
+@final
+class Items(Source):
+    """A finite set of items, in a new random order in each epoch.
+
+    The batches of steps 0, 1, 2, ... continue across epochs without a gap: every item comes once before any comes
+    twice.
+
+    Args:
+        items: float32 [n, ...], or uint8 [n, ...], whose batches are scaled from 0..255 to [−1, 1]. On the device
+            "meta" they have no content, for dry runs.
+        item_labels: the class of each, int64 [n] from 0, or None without classes.
+        chosen: the numbers of the items in the set, int64 [k]; None for all.
+        num_classes: the number of classes; 0 to take it from the labels.
+
+    Attributes:
+        item_labels: the labels of the set, or None.
+
+    Raises:
+        DataError: if there are no items, or a label is out of range.
+
+    Example:
+        >>> items = Items(torch.arange(6.0).reshape(6, 1))
+        >>> epoch = torch.cat([items.batch(2, Stream(0, "data", step)) for step in range(3)])
+        >>> sorted(epoch.flatten().tolist())
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    """
+
+    def __init__(
+        self,
+        items: Tensor | Packed,
+        item_labels: Labels | None = None,
+        chosen: Tensor | None = None,
+        num_classes: int = 0,
+    ) -> None:
+        self._items = items
+        self._chosen = chosen
+        self._count = len(items) if chosen is None else len(chosen)
+        if self._count == 0:
+            raise DataError("the data set is empty")
+        self.num_items: int = self._count
+        self.item_shape = tuple(items.shape[1:])
+        self.item_labels = None
+        if item_labels is not None:
+            _check_range("", item_labels)
+            self.item_labels = item_labels if chosen is None else item_labels[chosen]
+            self.class_shares = _shares(self.item_labels, num_classes)
+        self._changes: tuple[Change, ...] = ()
+        self._second: Change | None = None
+        self._order: tuple[Stream, Tensor] | None = None
+
+    def __len__(self) -> int:
+        """The number of items without the copies of `doubled`."""
+        return self._count
+
+    @property
+    def items(self) -> Tensor:
+        """The whole set in memory, as it is stored."""
+        if isinstance(self._items, Tensor) and self._chosen is None and self._second is None:
+            return self._items
+        return self.take(torch.arange(self.num_items))
+
+    def with_labels(self, item_labels: Labels) -> "Items":
+        """The same set with other labels, int64 [num_items]."""
+        other = copy.copy(self)
+        other.item_labels, other.class_shares = item_labels, _shares(item_labels)
+        return other
+
+    def doubled(self, change: Change) -> "Items":
+        """The same set, followed by a changed copy of each item."""
+        other = copy.copy(self)
+        other.num_items, other._second, other._order = 2 * self._count, change, None
+        other.item_labels = None if self.item_labels is None else self.item_labels[: self._count].repeat(2)
+        return other
+
+    def mapped(self, change: Change, item_shape: tuple[int, ...]) -> "Items":
+        """The same set with every item changed to a new shape; items in a file are changed when they are read."""
+        other = copy.copy(self)
+        other.item_shape = item_shape
+        if isinstance(self._items, Packed):
+            other._changes = (*self._changes, change)
+        else:
+            parts = torch.split(torch.arange(self._count), CHANGED_AT_ONCE)
+            other._items, other._chosen = torch.cat([change(self._read(part)) for part in parts]), None
+        return other
+
+    def take(self, numbers: Tensor) -> Tensor:
+        """The items of these numbers, int64 [k] from 0 to `num_items` − 1, as they are stored."""
+        taken = self._read(numbers % self._count)
+        if self._second is None:
+            return taken
+        is_second = (numbers >= self._count).view(-1, *[1] * len(self.item_shape))
+        return torch.where(is_second, self._second(taken), taken)
+
+    def batch(self, size: int, stream: Stream) -> Samples:
+        """The next `size` items of the sequence of epochs.
+
+        Raises:
+            DataError: if the items have no content.
+        """
+        if isinstance(self._items, Tensor) and self._items.is_meta:
+            raise DataError("these items were counted and not read: open the data set without dry")
+        samples = to_float(self.take(self._numbers(size, stream)))
+        if isinstance(self._items, Packed):
+            self._items.prefetch(self._place(self._numbers(size, stream.at(stream.step + 1)) % self._count))
+        return samples
+
+    def labels(self, size: int, stream: Stream) -> Labels | None:
+        """The labels of these items."""
+        return None if self.item_labels is None else self.item_labels[self._numbers(size, stream)]
+
+    def _place(self, numbers: Tensor) -> Tensor:
+        return numbers if self._chosen is None else self._chosen[numbers]
+
+    def _read(self, numbers: Tensor) -> Tensor:
+        items = self._items[self._place(numbers)]
+        for change in self._changes:
+            items = change(items)
+        return items
+
+    def _numbers(self, size: int, stream: Stream) -> Tensor:
+        """The numbers of the items in a batch."""
+        start, n = (stream.step * stream.world_size + stream.rank) * size, self.num_items
+        stop = start + size
+        pieces = []
+        for epoch in range(start // n, (stop - 1) // n + 1):
+            if self._order is None or self._order[0] != stream.at(epoch):  # a cache
+                self._order = (stream.at(epoch), stream.at(epoch).permutation(n))
+            pieces.append(self._order[1][max(0, start - epoch * n) : stop - epoch * n])
+        return torch.cat(pieces)
+
+
+@final
+class Scaled(Source):
+    """Another source's items multiplied by a number."""
+
+    def __init__(self, source: Source, factor: float) -> None:
+        self.source, self.factor = source, factor
+        self.item_shape, self.num_items, self.class_shares = source.item_shape, source.num_items, source.class_shares
+
+    def batch(self, size: int, stream: Stream) -> Samples:
+        """The other source's batch, scaled."""
+        return self.source.batch(size, stream) * self.factor
+
+    def labels(self, size: int, stream: Stream) -> Labels | None:
+        """The other source's labels."""
+        return self.source.labels(size, stream)
+
+
+def to_float(items: Tensor) -> Samples:
+    """uint8 items as float32 in [−1, 1]; other items as float32 unchanged."""
+    return items.float() / 127.5 - 1 if items.dtype == torch.uint8 else items.float()
+
+
+def split(
+    name: str,
+    items: Tensor | Packed,
+    labels: Labels | None = None,
+    is_heldout: Tensor | None = None,
+    class_names: Sequence[str] = (),
+) -> tuple[Items, Items]:
+    """Training items and held-out items.
+
+    If the data do not say which are held out, it is every tenth item in the order of classes, but never the only one of
+    a class.
+    """
+    count, has_content = len(items), not (isinstance(items, Tensor) and items.is_meta)
+    if count < 2:
+        raise DataError(f"{name!r} holds {count} items, but a training needs at least a few hundred")
+    places, counts = torch.arange(count), torch.zeros(0)
+    if labels is not None:
+        _check_range(f"{name!r}: ", labels)
+        places[torch.argsort(labels, stable=True)] = torch.arange(count)
+        counts = torch.bincount(labels, minlength=len(class_names))
+    says_itself = is_heldout is not None and bool(is_heldout.any()) and not bool(is_heldout.all())
+    if is_heldout is None or not says_itself:
+        is_heldout = places % HELDOUT_EVERY == HELDOUT_EVERY - 1
+        if labels is not None:
+            is_heldout &= counts[labels] > 1
+        if not is_heldout.any():
+            is_heldout[-1] = True
+    parts = [Items(items, labels, part.nonzero().flatten(), len(class_names)) for part in (~is_heldout, is_heldout)]
+    singles = [name for name, number in zip(class_names, counts.tolist(), strict=False) if number == 1]
+    missing = [name for name, share in zip(class_names, parts[0].class_shares, strict=False) if not share]
+    problems = {"a single item, which will be memorized": singles}
+    if says_itself and has_content:
+        problems["only held-out items"] = missing
+    for what, found in problems.items():
+        if found:
+            more = f" and {len(found) - 10} more" if len(found) > 10 else ""
+            advice = f"{', '.join(found[:10])}{more}. Add some, or train with --conditional False"
+            warnings.warn(SparringWarning(f"classes in {name!r} with {what}: {advice}"), stacklevel=2)
+    return parts[0], parts[1]
+
+
+def _check_range(prefix: str, labels: Labels) -> None:
+    wrong = ((labels < 0) | (labels >= MAX_CLASSES)).nonzero().flatten().tolist()
+    if wrong:
+        raise DataError(
+            f"{prefix}labels must lie between 0 and {MAX_CLASSES - 1}, but item {wrong[0]} has {labels[wrong[0]]} "
+            f"({len(wrong)} such items)"
+        )
+
+
+def _shares(labels: Labels, num_classes: int = 0) -> tuple[float, ...]:
+    return tuple((torch.bincount(labels, minlength=num_classes) / len(labels)).tolist())

@@ -1,0 +1,1 @@
+"""What a training and a trained generator are worth: the monitor, the alarms, the metric card."""

@@ -1,0 +1,189 @@
+"""The metric card: what a trained generator is worth, each figure beside what held-out real samples get.
+
+A figure alone says little: it depends on the extractor, on how many samples there are, and on the data. So a card
+names them all, and has three columns: the generated samples; as many of them as there are held-out ones, for the
+figures that change with the number of samples; and the floor, the held-out samples themselves.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from sparring.errors import UsageError
+from sparring.evaluation.figures import FIGURES, NUM_INCEPTION_FEATURES, Comparison, SampleView, draw, find_mixture
+from sparring.generator.generator import Generator
+from sparring.metrics import Estimate, Extractor, nearest_labels
+from sparring.modalities.modality import Dataset
+from sparring.seeding import Stream
+from sparring.types import OnProgress
+
+MIN_SAMPLES = 50
+CLASS_FIGURES = "class_agreement", "precision", "coverage"
+"""Of each class: whether its samples look like it, lie where they should, and cover it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a card; None where there are too few held-out samples for the figure."""
+
+    extractor: str  # whose features it is about
+    generated: Estimate  # of the generated samples against the training samples
+    matched: Estimate | None  # of as many generated samples as there are held-out ones
+    floor: Estimate | None  # of the held-out samples against the training samples: what a perfect generator would get
+
+
+@dataclass(frozen=True)
+class Card:
+    """What was measured, and with what: `card.json` in the run's folder.
+
+    Example:
+        >>> import tempfile, sparring
+        >>> run = sparring.train("ring", steps=5, width=8, out=tempfile.mkdtemp())
+        >>> recall = sparring.evaluate(run.path, n=200).figures["recall"]
+        >>> recall.generated.low <= recall.generated.value <= recall.generated.high
+        True
+    """
+
+    data: str  # its name or path
+    item_shape: tuple[int, ...]  # of one sample, at the size that the generator makes
+    split: str  # the part of the data that the samples are compared with
+    num_real: int  # samples of that part
+    num_generated: int  # samples of the generator
+    num_heldout: int  # samples that the training never saw
+    seed: int  # the random seed
+    extractors: dict[str, str]  # what made the features, with hashes that change with any weight
+    figures: dict[str, Row]  # by their names in `FIGURES`
+    classes: dict[str, dict[str, Row]]  # figures of each label's samples alone; no classes of fewer than 50 samples
+
+
+def measure(
+    generator: Generator,
+    dataset: Dataset,
+    n: int = 10_000,
+    seed: int = 0,
+    *,
+    fid: bool = False,
+    on_progress: OnProgress = lambda what, share: None,
+) -> Card:
+    """The metric card of a generator, by n of its samples and at most n of the data it was trained on."""
+    if n < MIN_SAMPLES:
+        raise UsageError(f"an evaluation takes at least {MIN_SAMPLES} samples, better thousands, not {n}")
+    if not generator.is_finite():
+        raise UsageError("the generator's weights are not finite: its training diverged. Try the run's best/, if any")
+    if (now := dataset.modality.item_shape) != (made := generator.modality.item_shape):
+        raise UsageError(
+            f"the data have changed since the training: {dataset.name} has items of {list(now)} now, and the "
+            f"generator makes {list(made)}"
+        )
+    train = draw(dataset.train, n, Stream(seed, "evaluation/real"))
+    heldout = draw(dataset.heldout, n, Stream(seed, "evaluation/heldout"))
+    num_real, num_heldout = len(train["samples"]), len(heldout["samples"])
+    if fid and min(num_real, n) <= NUM_INCEPTION_FEATURES:
+        raise UsageError(
+            f"FID takes more than {NUM_INCEPTION_FEATURES:,} samples: {dataset.name} has {num_real:,} to train on, "
+            f"and {n:,} are to be generated"
+        )
+    extractors = {"features": dataset.extractor(), "neutral": dataset.modality.neutral_extractor()}
+    if fid:
+        extractors["paper"] = dataset.modality.paper_extractor()
+    on_progress("generating", 0.0)
+    generated: SampleView = {"samples": generator.modality.encode(generator.sample(n, seed))}
+    if generator.config.num_labels and (labels := generator.random_labels(n, seed)) is not None:
+        generated["labels"] = labels
+
+    views = {"real": train, "generated": generated, "held-out": heldout}
+    for place, (what, view) in enumerate(views.items()):
+        on_progress(f"features of {len(view['samples']):,} {what} samples", (place + 0.5) / 6)
+        distinct = {each.hash: each for each in extractors.values()}
+        features = {digits: extractor(view["samples"]) for digits, extractor in distinct.items()}
+        view.update({name: features[extractor.hash] for name, extractor in extractors.items()})
+        if dataset.trained_classifier is not None:
+            view["classes"] = dataset.trained_classifier.classify(view["samples"])
+        elif "labels" in train and "labels" in view and view is not train:
+            view["classes"] = nearest_labels(train["features"], train["labels"], view["features"])
+    _check_number(dataset.name, train["features"].shape[1], num_real, num_heldout, n)
+    matched = _select(generated, slice(num_heldout))
+    floor = heldout | {"neutral": heldout["neutral"][1::2]}  # copies are looked for in one half, the other is unseen
+    pairs = {  # the first two are one where there are as many held-out samples
+        f"{n:,} generated": (generated, heldout),
+        f"{num_heldout:,} generated": (matched, heldout),
+        "held-out": (floor, {"neutral": heldout["neutral"][::2]}),
+    }
+    columns = []
+    for place, (what, pair) in enumerate(pairs.items(), start=3):
+        on_progress(f"measuring {what} samples", place / 6)
+        columns.append(_estimate(Comparison(dataset, train, *pair, seed)))
+    classes = {}
+    for label in sorted(set(train["labels"].tolist())) if all("labels" in view for view in views.values()) else ():
+        in_class = [_estimate_class(dataset, train, view, label) for view in (generated, matched, heldout)]
+        if in_class[0]:
+            name = generator.config.class_names[label] if generator.config.class_names else str(label)
+            classes[name] = _rows(extractors, *in_class)
+    on_progress("done", 1.0)
+    return Card(
+        data=dataset.name,
+        item_shape=now,
+        split="train",
+        num_real=num_real,
+        num_generated=n,
+        num_heldout=num_heldout,
+        seed=seed,
+        extractors={each.name: each.hash for each in extractors.values()},
+        figures=_rows(extractors, columns[0], columns[-2], columns[-1]),
+        classes=classes,
+    )
+
+
+def check_figure(name: str, n: int, conditional: bool, dataset: Dataset) -> None:
+    """Refuse, before a training, a figure that its card of n samples will not have."""
+    needs = FIGURES[name].needs
+    if needs == "labels" and not conditional:
+        raise UsageError(f"{name} needs labels, and a training on {dataset.name} is given none")
+    if needs == "classifier" and dataset.trained_classifier is None:
+        raise UsageError(f"{name} needs a trained classifier, and {dataset.name} comes with none")
+    if needs == "mixture" and find_mixture(dataset) is None:
+        raise UsageError(f"{name} needs a mixture of Gaussians, and {dataset.name} is none")
+    num_features = dataset.extractor()(torch.zeros(1, *dataset.modality.item_shape)).shape[1]
+    num_real, num_heldout = (min(n, each.num_items or n) for each in (dataset.train, dataset.heldout))
+    _check_number(dataset.name, num_features, num_real, num_heldout, n)
+
+
+def _check_number(data: str, num_features: int, num_real: int, num_heldout: int, n: int) -> None:
+    least = max(MIN_SAMPLES, num_features + 1)
+    if min(num_real, num_heldout, n) < least:
+        raise UsageError(
+            f"a card by {num_features} features takes at least {least} training, held-out and generated "
+            f"samples: {data} has {num_real} and {num_heldout}, and {n} are to be generated"
+        )
+
+
+def _select(view: SampleView, index: slice | Tensor) -> SampleView:
+    return {name: values[index] for name, values in view.items()}
+
+
+def _estimate(pair: Comparison, names: Iterable[str] = FIGURES) -> dict[str, Estimate]:
+    """Those of the card's figures that can be measured."""
+    return {
+        name: cast(Estimate, figure.measure(pair))
+        for name in names
+        if (figure := FIGURES[name]).in_card and figure.measure and pair.has(figure.needs)
+    }
+
+
+def _estimate_class(dataset: Dataset, real: SampleView, fake: SampleView, label: int) -> dict[str, Estimate]:
+    """The figures of one class; nothing where there are too few samples of it."""
+    real, fake = (_select(view, view["labels"] == label) for view in (real, fake))
+    if min(len(real["samples"]), len(fake["samples"])) < MIN_SAMPLES:
+        return {}
+    return _estimate(Comparison(dataset, real, fake, {}, seed=0), CLASS_FIGURES)
+
+
+def _rows(extractors: Mapping[str, Extractor], *columns: Mapping[str, Estimate]) -> dict[str, Row]:
+    generated, matched, floor = columns
+    return {
+        name: Row(extractors[FIGURES[name].extractor].name, value, matched.get(name), floor.get(name))
+        for name, value in generated.items()
+    }

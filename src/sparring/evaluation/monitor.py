@@ -1,0 +1,136 @@
+"""The cheap evaluation while a training goes on: the same latents and the same real samples each time.
+
+It takes 500 samples where the metric card takes 10,000, so that it costs a few tenths of a second. Its figures are
+comparable within one run only.
+"""
+
+import math
+import time
+from typing import Literal, final
+
+import torch
+
+from sparring.evaluation.figures import FIGURES, Comparison, SampleView, draw
+from sparring.game.game import Game
+from sparring.generator.generator import Generator
+from sparring.metrics import Estimate
+from sparring.modalities.modality import Dataset
+from sparring.seeding import Stream
+from sparring.types import AnyLogits, Labels, Latents
+
+NUM_SAMPLES = 500
+MIN_TRAIN, MIN_HELDOUT = 20, 2  # data with fewer items are not monitored
+MAX_TRAIN = 100_000  # with more training items, copies are not looked for
+FIRST_SECONDS = 0.25  # what the first evaluation is expected to cost
+LEAST_GAP = 0.02  # the least time between two evaluations, as a share of the training time so far
+
+
+def can_monitor(dataset: Dataset) -> bool:
+    """Whether there are enough items to measure anything."""
+    limits = (dataset.train, MIN_TRAIN), (dataset.heldout, MIN_HELDOUT)
+    return all(source.num_items is None or source.num_items >= least for source, least in limits)
+
+
+@final
+class Monitor:
+    """Measures a generator and a discriminator on fixed latents and fixed real samples, every so often.
+
+    It takes a share of the training time, or measures every `interval_steps` steps, whatever that costs. The growth of
+    the weights counts from now.
+    """
+
+    def __init__(self, game: Game, dataset: Dataset, *, share: float = 0.05, interval_steps: int | None = None) -> None:
+        self.game, self.dataset, self.share, self.interval_steps = game, dataset, share, interval_steps
+        self._last_step, self._last_seconds = 0, 0.0
+        self._cost, self._spent = FIRST_SECONDS, 0.0
+        self._first_norms = _norms(game)
+        self._extractor, self._thumbnails = dataset.extractor(), dataset.modality.thumbnails()
+        self._real, self._heldout = self._view("train"), self._view("heldout")
+        self._real["features"] = self._extractor(self._real["samples"])
+
+    def is_due(self, step: int, seconds: float, progress: float) -> bool:
+        """Whether to evaluate now; the second half of a training saves time for the evaluation at its end."""
+        at_end = progress >= 1
+        if self.interval_steps is not None:
+            return at_end or step // self.interval_steps > self._last_step // self.interval_steps
+        is_spaced = seconds - self._last_seconds >= LEAST_GAP * seconds
+        reserve = self._cost if 0.5 < progress < 1 else 0.0
+        return (at_end or is_spaced) and self._spent + self._cost + reserve <= self.share * seconds
+
+    def note(self, step: int, seconds: float, figures: dict[str, float]) -> None:
+        """Count an evaluation, of now or of a log that is resumed."""
+        self._last_step, self._last_seconds, self._cost = step, seconds, figures["seconds"]
+        self._spent += self._cost
+
+    def measure(self, generator: Generator) -> dict[str, float]:
+        """The figures of the averaged generator that have a meaning now, and `seconds`, the time that they took."""
+        start = time.perf_counter()
+        norms = zip(_norms(self.game).items(), self._first_norms.values(), strict=True)
+        figures = {f"{player}_growth": norm / first if first > 0 else 1.0 for (player, norm), first in norms}
+        pair = self._compare(generator)
+        for figure in FIGURES.values():
+            if figure.in_monitor and figure.measure and pair is not None and pair.has(figure.needs):
+                value = figure.measure(pair)
+                figures[figure.name] = value.value if isinstance(value, Estimate) else value
+        figures["seconds"] = round(time.perf_counter() - start, 3)
+        return {name: value for name, value in figures.items() if math.isfinite(value)}
+
+    def _compare(self, generator: Generator) -> Comparison | None:
+        """The samples of now beside the real ones; None where there is nothing to measure."""
+        real, heldout, seed = self._real.copy(), self._heldout.copy(), self.game.seed
+        if (real["features"] == real["features"][0]).all() or not generator.is_finite():
+            return None
+        latents, labels = generator.latents(NUM_SAMPLES, seed), generator.random_labels(NUM_SAMPLES, seed)
+        fake: SampleView = {"samples": self.dataset.modality.encode(generator.generate(latents, labels))}
+        fake["features"] = self._extractor(fake["samples"])
+        if not fake["features"].isfinite().all():
+            return None
+        if "neutral" in heldout:
+            fake["neutral"] = self._thumbnails(fake["samples"])
+        logits = self._logits(latents, labels)
+        if torch.cat(logits).isfinite().all():
+            real["logits"], heldout["logits"], fake["logits"] = logits
+        return Comparison(self.dataset, real, fake, heldout, seed, num_resamples=2)
+
+    def _logits(self, latents: Latents, labels: Labels | None) -> list[AnyLogits]:
+        """What the discriminator gives to training, held-out and generated samples, all by the same statistics.
+
+        The generated ones are those of the generator that it plays against, not of the averaged one.
+        """
+        players, scale = (self.game.generator, self.game.discriminator), self.dataset.modality.scale
+        device = next(self.game.discriminator.parameters()).device
+        were_training = [player.training for player in players]
+        inputs = [each.to(device) for each in (latents, labels) if each is not None]
+        for player in players:
+            player.eval()
+        try:
+            with torch.inference_mode():
+                sets = [(view["samples"] / scale, view.get("labels")) for view in (self._real, self._heldout)]
+                sets.append((self.game.generator(*inputs), labels))
+                return [
+                    self.game.logits(*(each.to(device) for each in pair[: len(inputs)] if each is not None)).cpu()
+                    for pair in sets  # without labels where the generator is given none
+                ]
+        finally:
+            for player, was_training in zip(players, were_training, strict=True):
+                player.train(was_training)
+
+    def _view(self, part: Literal["train", "heldout"]) -> SampleView:
+        """Some samples of a part of the data; and thumbnails of all of its items, where there are any to be copied."""
+        source, stream = getattr(self.dataset, part), Stream(self.game.seed, f"monitor/{part}")
+        view = draw(source, NUM_SAMPLES, stream)
+        if "labels" in view and (num_classes := len(self.dataset.train.class_shares)):
+            known = view["labels"] < num_classes  # the discriminator knows no class that only held-out items have
+            view = {name: values[known] for name, values in view.items()}
+        if 0 < (self.dataset.train.num_items or 0) <= MAX_TRAIN:
+            size = min(NUM_SAMPLES, source.num_items)
+            turns = range(math.ceil(source.num_items / size))
+            thumbnails = [self._thumbnails(source.batch(size, stream.at(turn))) for turn in turns]
+            view["neutral"] = torch.cat(thumbnails)[: source.num_items]  # the last turn begins the next epoch
+        return view
+
+
+def _norms(game: Game) -> dict[str, float]:
+    """Of all weights of each player together."""
+    players = {"generator": game.generator, "discriminator": game.discriminator}
+    return {name: torch.nn.utils.get_total_norm(list(player.parameters())).item() for name, player in players.items()}

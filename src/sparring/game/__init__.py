@@ -1,0 +1,1 @@
+"""The mathematics of the game. It knows no files and no modalities."""

@@ -1,0 +1,318 @@
+"""The game: two networks make each other better.
+
+`Game.step` is Algorithm 1 of the field's first paper (Goodfellow et al. 2014, arXiv:1406.2661), in nine steps:
+
+    1. initialise both networks                                     once
+    2. sample latents                                             ┐
+    3. generate samples from them                                 │
+    4. sample real data                                           │ discriminator_steps times
+    5. compute the discriminator's loss                           │
+    6. update the discriminator                                   ┘
+    7. compute the generator's loss                               ┐ generator_steps times
+    8. update the generator                                       ┘
+    9. repeat from 2 until a stop condition holds
+
+A game knows networks, losses and penalties; it knows no file, no schedule and no screen. If several processes share
+each batch, their gradients are averaged (`sparring.distributed`).
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sparring.distributed import collectives
+from sparring.errors import DivergenceError, UnknownNameError, UsageError
+from sparring.game.augment import Adaptive
+from sparring.game.logit_cache import LogitCache
+from sparring.game.objectives import OBJECTIVES, Objective
+from sparring.game.optimizers import default_optimizer, load_state_tensors, state_tensors, with_strides_of
+from sparring.game.penalties import Penalty
+from sparring.game.sources import Source, prior_for
+from sparring.seeding import Stream
+from sparring.types import Labels, Logits, Samples
+
+
+@dataclass(frozen=True)
+class Report:
+    """The averages of one iteration over its batch, at the last update of each player."""
+
+    step: int  # the iteration's number, from 1
+    discriminator_loss: float  # before its update, without penalties
+    generator_loss: float  # before its update
+    penalty: float  # the sum of the penalties in the discriminator's loss
+    real_probability: float  # the discriminator's average probability for real samples
+    fake_probability: float  # the discriminator's average probability for generated samples
+    discriminator_gradient_norm: float  # over all its parameters, before clipping
+    generator_gradient_norm: float  # over all its parameters, before clipping
+
+
+@dataclass(frozen=True)
+class _Update:
+    """A player's gradients before they are applied, with the losses behind them."""
+
+    parameters: list[nn.Parameter]
+    gradients: list[Tensor]
+    gradient_norm: Tensor
+    loss: float
+    penalty: float
+
+
+class Game:
+    """A generator and a discriminator that train each other.
+
+    Args:
+        generator: any module from latents [batch, ...] to samples [batch, ...]; labels are its second argument.
+        discriminator: any module from samples to one logit each, [batch] or [batch, 1], without a sigmoid at its end;
+            labels are its second argument.
+        objective: a name in `OBJECTIVES`, or an `Objective`.
+        penalties: restraints on the discriminator. The generator's loss does not contain them.
+        prior: the distribution of the latents; if None, standard normal in the shape of the generator's input.
+        generator_optimizer: over the generator's parameters; Adam(2e-4, betas=(0.5, 0.999)) if None.
+        discriminator_optimizer: over the discriminator's parameters; the same Adam if None.
+        discriminator_steps: updates of the discriminator in each iteration, at least 1.
+        generator_steps: updates of the generator in each iteration, at least 1.
+        clip_gradients: the largest norm of a player's gradient, or None.
+        simultaneous: whether both players' gradients are computed before either player is updated.
+        augment: alters the discriminator's input at random, such as `sparring.game.augment.Adaptive`; or None.
+        autocast: the dtype in which layers compute if they can, or None; torch.bfloat16 needs no loss scaling. Weights,
+            losses, penalties and optimisers keep their own.
+        seed: of the latents and of the penalties' random points.
+
+    Attributes:
+        steps: the number of iterations so far.
+        penalty_factor: a factor on all penalties, for schedules.
+
+    Raises:
+        UnknownNameError: for an objective that is not in `OBJECTIVES`.
+        UsageError: for a number out of range, or if the shape of the latents is unknown.
+
+    Example:
+        >>> import sparring
+        >>> generator, discriminator = nn.Linear(4, 2), nn.Linear(2, 1)
+        >>> game = Game(generator, discriminator, objective="wasserstein", penalties=[sparring.GradientPenalty(10.0)])
+        >>> for real in torch.randn(5, 64, 2):
+        ...     report = game.step(real)
+        >>> report.step
+        5
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        objective: str | Objective = "non_saturating",
+        penalties: Sequence[Penalty] = (),
+        prior: Source | None = None,
+        generator_optimizer: Optimizer | None = None,
+        discriminator_optimizer: Optimizer | None = None,
+        discriminator_steps: int = 1,
+        generator_steps: int = 1,
+        clip_gradients: float | None = None,
+        simultaneous: bool = False,
+        augment: Callable[[Samples, Stream], Samples] | None = None,
+        autocast: torch.dtype | None = None,
+        seed: int = 0,
+    ) -> None:
+        if isinstance(objective, str) and objective not in OBJECTIVES:
+            raise UnknownNameError("objective", objective, OBJECTIVES)
+        if discriminator_steps < 1 or generator_steps < 1:
+            raise UsageError("discriminator_steps and generator_steps must be at least 1")
+        if clip_gradients is not None and not clip_gradients > 0:
+            raise UsageError(f"clip_gradients must be greater than 0, not {clip_gradients}")
+        self.generator, self.discriminator = generator, discriminator
+        self.objective = OBJECTIVES[objective] if isinstance(objective, str) else objective
+        self.penalties = tuple(penalties)
+        self.prior = prior or prior_for(generator)
+        self.discriminator_steps, self.generator_steps = discriminator_steps, generator_steps
+        self.clip_gradients, self.simultaneous, self.seed = clip_gradients, simultaneous, seed
+        self.augment, self.autocast = augment, autocast
+        self.steps, self.penalty_factor = 0, 1.0
+        with Stream(seed, "penalties").as_default():
+            for penalty in self.penalties:
+                penalty.prepare(discriminator)
+        for player in (generator, discriminator):  # 1. initialise both networks
+            collectives.broadcast_weights(player)
+        self.generator_optimizer = generator_optimizer or default_optimizer(generator)
+        self.discriminator_optimizer = discriminator_optimizer or default_optimizer(discriminator)
+
+    def step(self, real: Samples | Sequence[Samples], labels: Labels | Sequence[Labels] | None = None) -> Report:
+        """Run one iteration, steps 2 to 8, and report on it.
+
+        With labels both players are conditional: the generator is called with (latents, labels), the discriminator
+        with (samples, labels), and the generated samples have the classes of the real ones.
+
+        Args:
+            real: a batch of real samples [batch, ...] for all updates of the discriminator, or a sequence of
+                `discriminator_steps` batches, one for each; all of the same size, in all processes.
+            labels: the classes of the real samples [batch], in the same form; or None.
+
+        Raises:
+            DivergenceError: if a loss or gradient is not finite; that update is not applied, and buffers are restored.
+            UsageError: if the batches don't fit the game, or the discriminator's output is not one logit a sample.
+        """
+        batches = [real] * self.discriminator_steps if isinstance(real, Tensor) else list(real)
+        classes = [labels] * self.discriminator_steps if labels is None or isinstance(labels, Tensor) else list(labels)
+        if len(batches) != self.discriminator_steps or len(classes) != self.discriminator_steps:
+            raise UsageError(
+                f"a step takes {self.discriminator_steps} batches of real samples, not {len(batches)}, and the same "
+                "number of batches of labels, if any: game.step(samples, labels)"
+            )
+        with self._restore_buffers_on_divergence(), self._stream("modules", self.steps).as_default():
+            for turn, (x, y) in enumerate(zip(batches, classes, strict=True)):
+                last = turn == self.discriminator_steps - 1
+                with torch.set_grad_enabled(last):  # the last samples also serve the generator's update
+                    fake = self.generate(len(x), turn, y)  # 2. sample latents, 3. generate samples from them
+                fixed = fake.detach()
+                x = self._alter(x, "real", turn)  # 4. sample real data
+                updates = self.steps * self.discriminator_steps + turn  # earlier updates of the discriminator
+                due = {number: each for number, each in enumerate(self.penalties) if updates % each.interval == 0}
+                logits = LogitCache(partial(self.logits, labels=y), differentiable=bool(due))
+                loss = self.objective.discriminator(logits(x), logits(fixed)).mean()  # 5. the discriminator's loss
+                penalty = x.new_zeros(())
+                for number, each in due.items():
+                    stream = self._stream(f"penalty/{number}", updates)
+                    penalty = penalty + each.interval * each(logits, x, fixed, stream).mean()
+                inputs = {"real": x, "fake": fixed, "real_logits": logits(x), "fake_logits": logits(fixed)}
+                discriminator_update = self._gradients(self.discriminator, loss, self.penalty_factor * penalty, inputs)
+                if not (last and self.simultaneous):
+                    self._apply(discriminator_update, self.discriminator_optimizer, due.values())  # 6. its update
+
+            for turn in range(self.generator_steps):
+                if turn > 0:
+                    fake = self.generate(len(x), self.discriminator_steps + turn, y)
+                fake_logits = self.logits(fake, y)
+                with torch.no_grad():
+                    real_logits = self.logits(x, y) if self.objective.paired else fake_logits  # else they are ignored
+                loss = self.objective.generator(real_logits, fake_logits).mean()  # 7. the generator's loss
+                generator_update = self._gradients(self.generator, loss, fake.new_zeros(()), {"fake": fake})
+                if turn == 0 and self.simultaneous:
+                    self._apply(discriminator_update, self.discriminator_optimizer, due.values())
+                self._apply(generator_update, self.generator_optimizer)  # 8. its update
+
+        real_logits, fake_logits = logits(x).detach(), logits(fixed).detach()
+        if isinstance(self.augment, Adaptive):
+            self.augment = self.augment.after(real_logits)
+        probabilities = [self.objective.probability(each).mean() for each in (real_logits, fake_logits)]
+        real_probability, fake_probability = collectives.mean(probabilities)
+        self.steps += 1  # 9. repeat
+        return Report(
+            step=self.steps,
+            discriminator_loss=discriminator_update.loss,
+            generator_loss=generator_update.loss,
+            penalty=discriminator_update.penalty,
+            real_probability=real_probability.item(),
+            fake_probability=fake_probability.item(),
+            discriminator_gradient_norm=discriminator_update.gradient_norm.item(),
+            generator_gradient_norm=generator_update.gradient_norm.item(),
+        )
+
+    def generate(self, size: int, turn: int, labels: Labels | None = None) -> Samples:
+        """Samples [size, ...] as the discriminator gets them, from the latents of a turn within this iteration."""
+        parameter = next(self.generator.parameters())
+        latents = self.prior.batch(size, self._stream(f"latents/{turn}", self.steps)).to(parameter)
+        with self._autocast(parameter):
+            fake: Tensor = self.generator(latents) if labels is None else self.generator(latents, labels)
+        return self._alter(fake.to(parameter.dtype), "fake", turn)
+
+    def logits(self, samples: Samples, labels: Labels | None = None) -> Logits:
+        """The discriminator's logits of samples, [batch]; a UsageError if its output is not one number a sample."""
+        with self._autocast(samples):
+            output: Tensor = self.discriminator(samples) if labels is None else self.discriminator(samples, labels)
+        if output.numel() != len(samples):
+            raise UsageError(
+                f"the discriminator must give one logit to each sample, and its output is {list(output.shape)} "
+                f"for samples {list(samples.shape)}: end it with a layer that has one output"
+            )
+        return output.flatten().to(samples.dtype)
+
+    def _autocast(self, values: Tensor) -> AbstractContextManager[object]:
+        return nullcontext() if self.autocast is None else torch.autocast(values.device.type, self.autocast)
+
+    def _alter(self, samples: Samples, kind: str, turn: int) -> Samples:
+        return self.augment(samples, self._stream(f"augment/{kind}/{turn}", self.steps)) if self.augment else samples
+
+    def _stream(self, purpose: str, step: int) -> Stream:
+        """This process's share of the game's random numbers."""
+        return Stream(self.seed, purpose, step).for_rank(collectives.rank(), collectives.world_size())
+
+    @contextmanager
+    def _restore_buffers_on_divergence(self) -> Iterator[None]:
+        """A diverged batch can leave statistics that are not finite either."""
+        buffers = [*self.generator.buffers(), *self.discriminator.buffers()]
+        before = [buffer.clone() for buffer in buffers]
+        try:
+            yield
+        except DivergenceError:
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
+            raise
+
+    def _gradients(self, player: nn.Module, loss: Tensor, penalty: Tensor, inputs: dict[str, Tensor]) -> _Update:
+        """The gradients of one player; the other player gets none, so nothing needs to be frozen."""
+        trained = {name: value for name, value in player.named_parameters() if value.requires_grad}
+        parameters = list(trained.values())
+        own = torch.autograd.grad(loss + penalty, parameters, allow_unused=True, materialize_grads=True)
+        *gradients, loss, penalty = collectives.mean([*own, loss, penalty])
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        if math.isfinite(loss.item() + penalty.item() + norm.item()):
+            return _Update(parameters, gradients, norm, loss.item(), penalty.item())
+        tensors = {  # in the order of computation
+            **{f"generator weight {name}": weight for name, weight in self.generator.named_parameters()},
+            **{f"discriminator weight {name}": weight for name, weight in self.discriminator.named_parameters()},
+            **inputs, "loss": loss, "penalty": penalty,
+            **{f"gradient of {name}": gradient for name, gradient in zip(trained, gradients, strict=True)},
+        }  # fmt: skip
+        first = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), "gradient norm")
+        raise DivergenceError(
+            f"the {'generator' if player is self.generator else 'discriminator'} diverged at step {self.steps + 1}: "
+            f"the first tensor that is not finite is the {first}; loss {loss.item():g}, penalty {penalty.item():g}, "
+            f"gradient norm {norm.item():g}. Try a smaller learning rate, a penalty, or clip_gradients"
+        )
+
+    def _apply(self, update: _Update, optimizer: Optimizer, penalties: Iterable[Penalty] = ()) -> None:
+        for parameter, gradient in zip(update.parameters, update.gradients, strict=True):
+            parameter.grad = with_strides_of(parameter, gradient)
+        if self.clip_gradients is not None:
+            torch.nn.utils.clip_grads_with_norm_(update.parameters, self.clip_gradients, update.gradient_norm)
+        optimizer.step()
+        for parameter in update.parameters:
+            parameter.grad = None
+        for penalty in penalties:
+            penalty.project(self.discriminator)
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, buffers and the optimisers' state: all that the next step depends on besides `steps`."""
+        parts = {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "generator_optimizer": state_tensors(self.generator_optimizer),
+            "discriminator_optimizer": state_tensors(self.discriminator_optimizer),
+        }
+        if isinstance(self.augment, Adaptive):
+            parts["augment"] = {"probability": torch.tensor(self.augment.probability, dtype=torch.float64)}
+        return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+
+    def load_state(self, state: dict[str, Tensor], steps: int) -> None:
+        """Restore what `state()` returned after `steps` iterations; a UsageError if it is of other networks."""
+        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for key, value in state.items():
+            part, _, name = key.partition(".")
+            parts[part][name] = value
+        try:
+            self.generator.load_state_dict(parts["generator"])
+            self.discriminator.load_state_dict(parts["discriminator"])
+        except RuntimeError as error:
+            raise UsageError(f"this state belongs to other networks: {error}") from error
+        load_state_tensors(self.generator_optimizer, parts["generator_optimizer"])
+        load_state_tensors(self.discriminator_optimizer, parts["discriminator_optimizer"])
+        if isinstance(self.augment, Adaptive) and parts["augment"]:
+            self.augment = replace(self.augment, probability=parts["augment"]["probability"].item())
+        self.steps = steps

@@ -1,0 +1,53 @@
+"""Adam without slow imports, and the optimisers' state as tensors."""
+
+from inspect import unwrap
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sparring.errors import UsageError
+
+
+class Adam(torch.optim.Adam):
+    """torch.optim.Adam without the decorators that import PyTorch's compiler, which takes a second or two."""
+
+    add_param_group = unwrap(Optimizer.add_param_group)
+    state_dict = unwrap(Optimizer.state_dict)
+    load_state_dict = unwrap(Optimizer.load_state_dict)
+    step = torch.no_grad()(unwrap(torch.optim.Adam.step))
+
+
+def default_optimizer(player: nn.Module) -> Optimizer:
+    """The optimiser of a player if the caller passes none."""
+    return Adam(player.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
+
+
+def state_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state, such as moments, by "parameter number.name"; anything but tensors is a UsageError."""
+    tensors = {}
+    for number, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"{number}.{name}"] = value
+            elif value is not None:
+                kinds = type(optimizer).__name__, type(value).__name__
+                raise UsageError(f"cannot save the state of {kinds[0]}: {name!r} is of type {kinds[1]}, not a tensor")
+    return tensors
+
+
+def load_state_tensors(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Load what `state_tensors` returned."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = with_strides_of(parameters[int(number)], value)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def with_strides_of(parameter: Tensor, value: Tensor) -> Tensor:
+    """The value with the parameter's strides, if the shapes agree: fused optimisers go by memory, not by index."""
+    if value.shape != parameter.shape or value.stride() == parameter.stride():
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,0 +1,1 @@
+"""The trained generator: load it, sample from it, save it."""

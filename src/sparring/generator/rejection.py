@@ -1,0 +1,55 @@
+"""Rejection sampling: accept generated samples with a probability that grows with their density ratio.
+
+With the density ratio p/q and its largest value M, accepting a sample x of q with probability p(x) / (M q(x)) gives
+samples of p. M is huge in practice, so a shift γ raises the probability: more samples, but less exact.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sparring.errors import UsageError
+from sparring.types import Logits, Samples
+
+EPSILON = 1e-6
+PERCENTILE = 0.8
+"""The shift γ is such that this share of the samples has an acceptance below one half."""
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """The acceptance probability σ(F(x)), F(x) = t(x) − t_M − log(1 − exp(t(x) − t_M − ε)) − γ.
+
+    `log_ratio` is t, an estimate of log p − log q; `maximum` is t_M, the largest value of t; `shift` is γ.
+
+    Source: Azadi et al. 2018, "Discriminator rejection sampling", arXiv:1810.06758, equation 8.
+    """
+
+    log_ratio: Callable[[Samples], Logits]
+    maximum: float
+    shift: float
+
+    def probability(self, samples: Samples) -> Tensor:
+        """σ(F) of samples, float32 [batch]."""
+        return torch.sigmoid(_score(_log_ratios(self.log_ratio, samples), self.maximum) - self.shift).float()
+
+
+def calibrate(log_ratio: Callable[[Samples], Logits], samples: Samples) -> Acceptance:
+    """The acceptance whose maximum and shift come from thousands of generated samples."""
+    ratios = _log_ratios(log_ratio, samples)
+    maximum = ratios.max().item()
+    return Acceptance(log_ratio, maximum, _score(ratios, maximum).quantile(PERCENTILE).item())
+
+
+def _log_ratios(log_ratio: Callable[[Samples], Logits], samples: Samples) -> Tensor:
+    ratios = log_ratio(samples).double()
+    if ratios.shape != (len(samples),) or not torch.isfinite(ratios).all():
+        raise UsageError("rejection must return one finite number for each sample, its log density ratio")
+    return ratios
+
+
+def _score(ratios: Tensor, maximum: float) -> Tensor:
+    below = (ratios - maximum).clamp(max=0)  # a ratio above the maximum counts as the maximum
+    return below - torch.log(-torch.expm1(below - EPSILON))

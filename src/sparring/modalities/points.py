@@ -1,0 +1,126 @@
+"""Points of two or more dimensions, in any units."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparring.data.arrays import check_finite
+from sparring.data.mixtures import Mixture, grid, ring
+from sparring.metrics.extractors import Extractor, coordinates
+from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset
+from sparring.types import Features, Samples
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@final
+@dataclass(frozen=True)
+class Points(Modality):
+    """Points with two or more coordinates."""
+
+    item_shape: tuple[int, ...]  # (dimensions,)
+    scale: float = 1.0  # the root mean square of the data's coordinates, so that no setting depends on their units
+    name: Literal["points"] = "points"
+
+    summary = "points of two or more dimensions, in any units"
+    array_name = "points"
+    layouts = "points are floats [n, 2 or more dimensions]"
+    batch_normalization = False
+
+    def encode(self, items: np.ndarray) -> Samples:
+        """The same points as a tensor."""
+        return torch.from_numpy(items).float()
+
+    def decode(self, samples: Tensor) -> np.ndarray:
+        """The same points as an array."""
+        points: np.ndarray = samples.float().cpu().numpy()
+        return points
+
+    @classmethod
+    def accept(cls, array: np.ndarray, name: str) -> "tuple[Points, np.ndarray] | None":
+        """Floats [n, 2 or more dimensions]."""
+        if array.ndim != 2 or array.shape[1] < 2 or not np.issubdtype(array.dtype, np.floating):
+            return None
+        check_finite(array, name, "row")
+        points = array.astype(np.float32)
+        scale = torch.from_numpy(points).square().mean().sqrt().item() if points.size else 1.0
+        return cls(points.shape[1:], scale or 1.0), points
+
+    def usual_network(self, normalization: str | None) -> str:
+        """Fully connected."""
+        return "mlp"
+
+    def neutral_extractor(self) -> Extractor:
+        """The coordinates."""
+        return coordinates()
+
+    def thumbnails(self) -> Extractor:
+        """The coordinates."""
+        return coordinates()
+
+    def distance(
+        self, real: Features, fake: Features, precision: float, coverage: float, seed: int
+    ) -> tuple[float, float]:
+        """1 − (precision + coverage) / 2: the moments of points may agree although no mode is found."""
+        shares = precision, coverage
+        variance = sum(max(share * (1 - share), 1 / len(fake)) for share in shares) / len(fake)
+        return 1 - sum(shares) / 2, variance**0.5 / 2
+
+    def describe(self) -> str:
+        """The number of dimensions."""
+        return f"points of {self.item_shape[0]} dimensions"
+
+    def num_pictured(self, num_rows: int) -> int:
+        """As many as a scatter plot can show."""
+        return 2500
+
+    def picture(self, items: np.ndarray, columns: int | None = None) -> "Image":
+        """A scatter plot of the first two dimensions, from −2.2 to 2.2 times the scale."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from PIL import Image
+
+        figure = Figure(figsize=(4, 4), dpi=100, layout="constrained")
+        canvas: Any = FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        axes.scatter(items[:, 0], items[:, 1], s=2, alpha=0.5, color="#2f6fbb", linewidths=0)
+        extent = 2.2 * self.scale
+        axes.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal")
+        canvas.draw()
+        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def _open(name: str, mixture: Mixture) -> Dataset:
+    return Dataset(name, Points(mixture.item_shape, mixture.scale), mixture, mixture)
+
+
+# fmt: off
+Points.sources = (
+    NamedSource(
+        "ring", "8 Gaussians on a circle of radius 1, σ 0.01: points whose density is known",
+        source="the mode-coverage benchmark of Lin et al. 2018 (PacGAN), arXiv:1712.04086",
+        open=lambda: _open("ring", ring()),
+    ),
+    NamedSource(
+        "grid", "25 Gaussians on a 5×5 grid of step 2, σ 0.05: points whose density is known",
+        source="the mode-coverage benchmark of Lin et al. 2018 (PacGAN), arXiv:1712.04086",
+        open=lambda: _open("grid", grid()),
+    ),
+)
+
+Points.presets = (
+    Preset(
+        "points", "for points: relativistic, both zero-centred penalties, and a discriminator that sees detail",
+        source="this project, docs/log.md, after Huang et al. 2024, arXiv:2501.05441",
+        settings={
+            "network": "fourier", "latent_dim": 2, "objective": "relativistic", "penalty": "r1r2",
+            "penalty_weight": 1.0, "penalty_interval": 8, "penalty_final": 1e-4, "batch_size": 1024,
+            "learning_rate": 2e-3, "beta1": 0.0, "beta2": 0.99, "schedule": "cosine", "average_decay": 0.999,
+            "log_steps": 50,
+        },
+    ),
+)

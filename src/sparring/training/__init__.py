@@ -1,0 +1,1 @@
+"""From a recipe to a run's folder: the loop, its listeners, and what they write."""

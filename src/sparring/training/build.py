@@ -1,0 +1,119 @@
+"""Build the objects that a recipe names."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
+
+from sparring.data.clusters import cluster
+from sparring.data.items import Items, Scaled
+from sparring.distributed.batch_norm import synchronize_batch_norm
+from sparring.errors import UsageError
+from sparring.game.augment import Adaptive
+from sparring.game.ema import Average
+from sparring.game.game import Game
+from sparring.game.optimizers import Adam
+from sparring.game.penalties import PENALTIES
+from sparring.game.sources import PRIORS
+from sparring.generator.config import Config
+from sparring.modalities.modality import Dataset
+from sparring.networks import NETWORKS
+from sparring.seeding import Stream
+from sparring.training.loop import Training
+from sparring.training.recipe import Recipe
+
+ADAPTIVE_IMAGES = 100_000  # an adaptive augmentation's probability takes this many images to rise from 0 to 1
+
+
+def build(recipe: Recipe, dataset: Dataset, folder: Path | None = None) -> Training:
+    """Build a training at its beginning from a complete recipe and its data, for a run's folder."""
+    has_clusters = recipe.num_clusters > 1
+    if has_clusters:
+        assert isinstance(dataset.train, Items)
+        assert isinstance(dataset.heldout, Items)
+        extractor = dataset.modality.thumbnails()
+        train, heldout = cluster(dataset.train, dataset.heldout, extractor, recipe.num_clusters, recipe.seed)
+        dataset = replace(dataset, train=train, heldout=heldout)
+    config = Config(
+        modality=dataset.modality,
+        network=recipe.network,
+        latent_dim=recipe.latent_dim,
+        prior=recipe.prior,
+        width=recipe.width,
+        class_shares=dataset.train.class_shares if recipe.conditional or has_clusters else (),
+        classes_are_clusters=has_clusters,
+        class_names=dataset.class_names if recipe.conditional else (),
+    )
+    game = build_game(recipe, config)
+    scale = dataset.modality.scale
+    data = dataset.train if scale == 1 else Scaled(dataset.train, 1 / scale)
+    return Training(recipe, game, dataset, data, Average(game.generator, recipe.average_decay), config, folder)
+
+
+def build_game(recipe: Recipe, config: Config) -> Game:
+    """Build the networks of a recipe, and the game that trains them."""
+    device = choose_device(recipe.device)
+    with Stream(recipe.seed, "networks").as_default():
+        generator = config.build()
+        discriminator = NETWORKS[config.network].discriminator(
+            config.modality.item_shape, config.width, recipe.normalization, len(config.class_shares)
+        )
+    for player in (generator, discriminator):
+        synchronize_batch_norm(player)
+        convert_conv2d_weight_memory_format(player.to(device), torch.channels_last)  # this layout is faster
+    penalty = PENALTIES[recipe.penalty](recipe.penalty_weight, recipe.penalty_interval)
+    if recipe.compile:
+        generator.compile()
+        if not penalty.per_sample:  # the others need second derivatives, which compiled layers lack
+            discriminator.compile()
+    augmentation = config.modality.augmentation
+    augment: Callable[..., torch.Tensor] | None = None
+    rate = recipe.learning_rate
+    if augmentation is not None and recipe.augment_target is not None:
+        augment = Adaptive(recipe.augment, recipe.augment_target, ADAPTIVE_IMAGES)
+    elif augmentation is not None and recipe.augment:
+        augment = partial(augmentation, probability=recipe.augment)
+    return Game(
+        generator,
+        discriminator,
+        objective=recipe.objective,
+        penalties=[] if recipe.penalty == "none" else [penalty],
+        prior=PRIORS[recipe.prior]((recipe.latent_dim,)),
+        generator_optimizer=_build_optimizer(recipe, generator, rate),
+        discriminator_optimizer=_build_optimizer(recipe, discriminator, rate * recipe.learning_rate_ratio),
+        discriminator_steps=recipe.discriminator_steps,
+        generator_steps=recipe.generator_steps,
+        clip_gradients=recipe.clip_gradients,
+        simultaneous=recipe.simultaneous,
+        augment=augment,
+        autocast=choose_precision(recipe.precision, device),
+        seed=recipe.seed,
+    )
+
+
+def choose_device(device: str) -> str:
+    """The name of the device; "auto" takes a GPU if there is one."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device here: leave --device away")
+    return device
+
+
+def choose_precision(precision: str, device: str) -> torch.dtype | None:
+    """The type that layers compute in; None for the type of their weights."""
+    suits = precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if suits or precision == "bfloat16" else None
+
+
+def _build_optimizer(recipe: Recipe, player: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+    parameters = player.parameters()
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, learning_rate, alpha=recipe.beta2)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, learning_rate, momentum=recipe.beta1)
+    return Adam(parameters, learning_rate, betas=(recipe.beta1, recipe.beta2), fused=True)

@@ -1,0 +1,51 @@
+"""Measure the generator of a run."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from sparring.evaluation.card import Card, measure
+from sparring.files import write_json
+from sparring.generator.generator import load
+from sparring.training.resolve import open_data
+from sparring.training.run_folder import open_run
+from sparring.types import OnProgress
+
+
+def evaluate(
+    path: str | Path,
+    n: int = 10_000,
+    seed: int = 0,
+    *,
+    fid: bool = False,
+    on_progress: OnProgress = lambda what, share: None,
+) -> Card:
+    """Measure a run's generator, and write the card into the run's folder and its summary.
+
+    Args:
+        path: the run's folder, or `best/` in it, which gets its own card.
+        n: samples to generate, and the most to take from the data; more than the number of features.
+        seed: random seed; the same seed gives the same card, byte for byte.
+        fid: also compute the Fréchet distance of Inception's features, for images; it takes minutes, more than 2,048
+            samples, and the extra `fid`.
+        on_progress: called with what is being done.
+
+    Raises:
+        UsageError: if there is no run or no generator, the data are missing or changed, or n is too small.
+
+    Example:
+        >>> import tempfile, sparring
+        >>> run = sparring.train("ring", steps=5, width=8, out=tempfile.mkdtemp())
+        >>> card = sparring.evaluate(run.path, n=500)
+        >>> list(card.extractors), sorted(card.figures)[:3]
+        (['coordinates'], ['coverage', 'density', 'divergence'])
+    """
+    folder = Path(path)
+    is_best = folder.name == "best" and not (folder / "recipe.json").exists()
+    run = open_run(folder.parent if is_best else folder)
+    generator, dataset = load(folder), open_data(run.recipe())
+    card = measure(generator, dataset, n, seed, fid=fid, on_progress=on_progress)
+    write_json(folder / "card.json", asdict(card))
+    if not is_best:
+        metrics = {name: row.generated.value for name, row in card.figures.items()}
+        run.write_summary(replace(run.summary(), metrics=metrics))
+    return card

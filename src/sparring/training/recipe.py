@@ -1,0 +1,183 @@
+"""The recipe: all settings of a training, as names and numbers.
+
+A user gives a `Request`: data, perhaps a preset, a few settings. `sparring.training.resolve` opens the data and chooses
+the rest. The result is a complete `Recipe`, which is written into recipe.json.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from sparring.errors import UnknownNameError, UsageError
+from sparring.training.stopping import Limits
+
+Count = Annotated[int, Ge(1)]
+Positive = Annotated[float, Gt(0), Lt(math.inf)]
+Share = Annotated[float, Ge(0), Le(1)]
+Decay = Annotated[float, Ge(0), Lt(1)]
+Pixels = Annotated[int, Ge(4), Le(1024)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All settings of a training.
+
+    In a user's settings the fields in `OPEN` may be None: then they are chosen to suit the data.
+
+    Example:
+        >>> Recipe(data="ring", network="mlp", width=64, steps=1000).batch_size
+        32
+    """
+
+    data: str = "digits"  # a name in `SOURCES`, or a path
+    column: str | None = None  # of a table with the items; None for one with a usual name
+    size: tuple[Pixels, Pixels] | None = None  # height and width of images; None for their own
+    mirror: bool = False  # add a mirrored copy of each image
+    network: str  # a name in `NETWORKS`
+    width: Count  # features of the generator's last layer; the other layers have multiples of it
+    normalization: Literal["batch", "none"] = "none"  # between the discriminator's layers
+    conditional: bool = False  # give both networks the labels
+    num_clusters: Count = 1  # groups of similar items that are used as labels when the data have none; 1 for none
+    prior: Literal["gaussian", "uniform"] = "gaussian"  # the distribution of the latents; uniform in [−1, 1]
+    latent_dim: Count = 64  # numbers in a latent
+    objective: str = "non_saturating"  # a name in `OBJECTIVES`
+    penalty: str = "none"  # a name in `PENALTIES`
+    penalty_weight: Annotated[float, Ge(0), Lt(math.inf)] = 1.0  # at the start of the training
+    penalty_interval: Count = 1  # updates of the discriminator per penalty
+    penalty_final: Positive = 1.0  # the weight falls exponentially to this share of itself; 1 keeps it
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"  # of both networks
+    learning_rate: Positive = 1e-3  # the generator's
+    learning_rate_ratio: Positive = 1.0  # the discriminator's learning rate divided by the generator's
+    # How learning rates fall to zero: not at all, linearly, linearly in the last third, or along a cosine.
+    schedule: Literal["constant", "linear", "late", "cosine"] = "linear"
+    beta1: Decay = 0.5  # of Adam; the momentum of SGD
+    beta2: Decay = 0.999  # of Adam; the smoothing constant of RMSprop
+    batch_size: Count = 32  # real samples per update, over all processes
+    discriminator_steps: Count = 1  # updates of the discriminator per iteration
+    generator_steps: Count = 1  # updates of the generator per iteration
+    simultaneous: bool = False  # compute both gradients before either network is updated
+    augment: Share = 0.0  # the probability of each random change to the discriminator's inputs, for small data sets
+    # Adapt that probability: raise it while the mean sign of the real logits is above this (0.6 is usual).
+    augment_target: Annotated[float, Ge(-1), Le(1)] | None = None
+    clip_gradients: Positive | None = None  # the largest norm of a network's gradient
+    average_decay: Decay = 0.998  # of the generator's averaged weights; 0 for no averaging
+    steps: Count | None = None  # stop after this many iterations
+    images: Count | None = None  # stop after this many real samples
+    minutes: Positive | None = 2.0  # stop after this much training time, without evaluation and saving
+    until: str | None = None  # also stop at a "plateau", or a target for a number of the log, such as "coverage>0.9"
+    evaluation_share: Share = 0.05  # time for evaluations, as a share of the training time; 0 for none
+    evaluation_steps: Count | None = None  # iterations between evaluations, instead of the share
+    log_steps: Count = 20  # iterations between lines of the log; each evaluation writes one as well
+    sample_seconds: Positive = 15.0  # training time between pictures of samples
+    sample_steps: Count | None = None  # iterations between pictures, instead of seconds
+    checkpoint_seconds: Positive = 60.0  # training time between checkpoints
+    checkpoint_steps: Count | None = None  # iterations between checkpoints, instead of seconds
+    keep_checkpoints: Count = 2  # how many of the newest to keep
+    seed: Annotated[int, Ge(0), Lt(2**63)] = 0  # random seed
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # each of several processes uses the GPU of its local rank
+    # Of the layers; weights and losses stay float32. "auto" is bfloat16 on GPUs that have it.
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False  # compile both networks first: takes about a minute and a C++ compiler
+
+    @property
+    def limits(self) -> Limits:
+        """When to stop."""
+        return Limits(self.steps, self.images, self.minutes)
+
+    @property
+    def images_per_step(self) -> int:
+        """Real samples per iteration."""
+        return self.batch_size * self.discriminator_steps
+
+
+OPEN = ("size", "network", "width", "normalization", "conditional", "num_clusters", "penalty_weight", "augment")
+"""Fields that are chosen to suit the data when they are missing or None."""
+FIXED = (  # fields that cannot change when a run is resumed
+    "column", "size", "mirror", "network", "width", "normalization", "conditional", "num_clusters", "prior",
+    "latent_dim", "optimizer", "seed",
+)  # fmt: skip
+LIMITS = ("steps", "images", "minutes")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for."""
+
+    data: str  # a name, or an absolute path
+    preset: str | None  # None for the modality's first one
+    settings: Mapping[str, Any]  # fields of `Recipe`
+
+
+def make_request(data: str, preset: str | None = None, /, **settings: object) -> Request:
+    """Check what a user asks for, before anything is opened.
+
+    Example: one limit replaces all three of the preset
+        >>> make_request("digits", "wgan", steps=50, size=32).settings
+        {'steps': 50, 'images': None, 'minutes': None, 'size': (32, 32)}
+    """
+    from sparring.modalities import RECIPES, SOURCES
+
+    if preset is not None and preset not in RECIPES:
+        raise UnknownNameError("recipe", preset, RECIPES)
+    if data not in SOURCES and Path(data).exists():
+        data = str(Path(data).resolve())  # so that the run can be resumed from anywhere
+    checked = {name: check_setting(name, value) for name, value in settings.items()}
+    if any(checked.get(limit) is not None for limit in LIMITS):
+        checked = dict.fromkeys(LIMITS) | checked
+    if "penalty" in checked:  # it replaces the preset's penalty together with its numbers
+        checked = {"penalty_weight": None, "penalty_interval": 1, "penalty_final": 1.0} | checked
+    return Request(data, preset, checked)
+
+
+def check_setting(name: str, value: object, *, strict: bool = True) -> Any:
+    """The value of a recipe's field, checked; text is converted unless strict."""
+    from pydantic import TypeAdapter, ValidationError
+
+    kinds = get_type_hints(Recipe, include_extras=True)
+    kinds.pop("data")
+    if name not in kinds:
+        raise UnknownNameError("setting", name, kinds)
+    kind = kinds[name] | None if name in OPEN else kinds[name]
+    if name == "size" and isinstance(value, str) and (match := re.fullmatch(r"(\d+)(?:[x×](\d+))?", value)):
+        value = int(match[1]), int(match[2] or match[1])
+    elif name == "size" and isinstance(value, int):
+        value = value, value
+    choices = get_args(kinds[name]) if get_origin(kinds[name]) is Literal else ()
+    if not strict and str(value).lower() == "none" and "none" not in choices:
+        value = None
+    try:
+        return TypeAdapter(kind).validate_python(value, strict=strict)
+    except ValidationError as error:
+        if choices:
+            raise UnknownNameError(name.replace("_", " "), str(value), choices) from None
+        reason = error.errors()[0]["msg"].replace("Input should be", "must be")
+        if name == "size" and "tuple" in reason:
+            reason = "must be a number of pixels, or HEIGHTxWIDTH such as 64x96"
+        raise UsageError(f"{name}={value}: {reason}") from None
+
+
+Change = tuple[object, object]  # the old and the new value of a field
+
+
+def changes_since(before: Mapping[str, object], now: Recipe) -> dict[str, Change]:
+    """The fields of a recipe that differ from a checkpoint's, except those that say when to stop."""
+    present = json.loads(json.dumps(asdict(now)))  # with lists for tuples, as in a checkpoint
+    changes = {
+        name: (before[name], value)
+        for name, value in present.items()
+        if name in before and name not in (*LIMITS, "until") and before[name] != value
+    }
+    for name in FIXED:
+        if name in changes:
+            was, value = changes[name]
+            raise UsageError(
+                f"recipe.json was changed: {name} was {was!r} and is {value!r}, but a run cannot be resumed with "
+                f"another {name}: set it back, or start a new run"
+            )
+    return changes

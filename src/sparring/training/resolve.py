@@ -1,0 +1,175 @@
+"""Complete the recipe that a user asks for: open the data, and choose the missing settings to suit them."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from sparring.data import MAX_CLASSES
+from sparring.distributed.collectives import without_peers, world_size
+from sparring.errors import UnknownNameError, UsageError
+from sparring.game.objectives import OBJECTIVES
+from sparring.game.penalties import PENALTIES
+from sparring.generator.config import Config
+from sparring.modalities import RECIPES, open_dataset, survey_of
+from sparring.modalities.modality import Dataset, Modality, Preset, Survey
+from sparring.networks import NETWORKS
+from sparring.training.build import build_game, choose_device
+from sparring.training.meter import check_goal
+from sparring.training.recipe import OPEN, Recipe, Request
+from sparring.training.stopping import Limits
+from sparring.types import OnProgress
+
+MAX_CLUSTERS, ITEMS_PER_CLUSTER = 50, 50  # the most clusters, and the least items per cluster on average
+FEW_ITEMS, AUGMENT_TARGET = 5_000, 0.6  # fewer items get an adaptive augmentation with this target
+ENOUGH_IMAGES = 150_000  # with fewer, samples are poor: if the time allows no more, a smaller size is chosen
+CALIBRATION_SECONDS = 0.7
+
+
+def resolve(
+    request: Request, on_progress: OnProgress = lambda what, share: None, *, dry: bool = False
+) -> tuple[Recipe, Dataset]:
+    """Open the data (only count files if dry) and complete the recipe; items get a shape that the network takes."""
+    for kind, known in (("objective", OBJECTIVES), ("penalty", PENALTIES), ("network", NETWORKS)):
+        if request.settings.get(kind) not in (None, *known):
+            raise UnknownNameError(kind, request.settings[kind], known)
+    column = request.settings.get("column")
+    survey = survey_of(request.data, column, on_progress)
+    if survey is None:
+        dataset = open_dataset(request.data)
+    modality = survey.choices[0] if survey is not None else dataset.modality
+    preset = RECIPES[request.preset] if request.preset else modality.presets[0]
+    settings = {**preset.settings, **request.settings}
+    size: tuple[int, ...] | None = settings.get("size")
+    if survey is not None:
+        size = size or _choose_size(request, preset, survey, on_progress)
+        dataset = open_dataset(request.data, size, column=column, on_progress=on_progress, dry=dry)
+    elif size not in (None, modality.item_shape[1:]):
+        dataset = modality.resize(dataset, size)
+    network = NETWORKS[complete(request, preset, dataset.modality).network]
+    fitting = network.fit(dataset.modality.item_shape)
+    if fitting != dataset.modality.item_shape:
+        if size is not None:
+            asked, offered = ("x".join(map(str, each)) for each in (size, fitting[1:]))
+            raise UsageError(f"the network {network.name!r} takes no images of {asked} pixels: try --size {offered}")
+        dataset = dataset.modality.resize(dataset, fitting[1:])
+    if settings.get("mirror"):
+        dataset = dataset.modality.mirror(dataset)
+    recipe = _suit(complete(request, preset, dataset.modality), settings, dataset)
+    check_goal(recipe, dataset)
+    return recipe, dataset
+
+
+def open_data(recipe: Recipe, on_progress: OnProgress = lambda what, share: None) -> Dataset:
+    """The data set of a complete recipe."""
+    column, mirror = recipe.column, recipe.mirror
+    return open_dataset(recipe.data, recipe.size, column=column, mirror=mirror, on_progress=on_progress)
+
+
+def complete(request: Request, preset: Preset, modality: Modality) -> Recipe:
+    """A recipe for items of a modality, without the choices that depend on their number."""
+    settings: dict[str, Any] = {**preset.settings, **request.settings}
+    network = NETWORKS[settings.get("network") or modality.usual_network(settings.get("normalization"))]
+    settings |= {k: v for k, v in preset.by_network.get(network.name, {}).items() if k not in request.settings}
+    penalty = PENALTIES[settings.get("penalty", "none")]
+    if settings.get("normalization") not in (None, *network.normalizations):
+        raise UsageError(
+            f"the network {network.name!r} takes no normalization {settings['normalization']!r}, but "
+            f"{' or '.join(map(repr, network.normalizations))}: leave it away, or give another --network"
+        )
+    default = network.normalizations[0] if modality.batch_normalization and not penalty.per_sample else "none"
+    weight = settings.get("penalty_weight")
+    chosen = {
+        "data": request.data,
+        "network": network.name,
+        "size": modality.item_shape[1:] or None,
+        "width": settings.get("width") or network.width,
+        "normalization": settings.get("normalization") or default,
+        "penalty_weight": penalty().weight if weight is None else weight,
+    }
+    recipe = Recipe(**{k: v for k, v in settings.items() if v is not None or k not in OPEN} | chosen)
+    if recipe.limits == Limits():
+        raise UsageError("the training would never end: give steps, images or minutes")
+    penalty(recipe.penalty_weight, recipe.penalty_interval)  # raises an error for a bad number
+    choose_device(recipe.device)
+    return recipe
+
+
+def _suit(recipe: Recipe, settings: Mapping[str, Any], dataset: Dataset) -> Recipe:
+    """A recipe with labels, clusters and augmentation that suit the data."""
+    check_batch_size(recipe, dataset)
+    num_items, num_labels = dataset.train.num_items, len(dataset.train.class_shares)
+    if (recipe.augment or recipe.augment_target is not None) and dataset.modality.augmentation is None:
+        raise UsageError(f"only images can be augmented, and {recipe.data} holds none: leave augment away")
+    conditional = num_labels > 0 if settings.get("conditional") is None else bool(settings["conditional"])
+    if conditional and not num_labels:
+        raise UsageError(f"{recipe.data} has no labels: leave --conditional away")
+    num_clusters = settings.get("num_clusters", 1)
+    if num_clusters is None:
+        num_clusters = 1 if conditional else max(1, min(MAX_CLUSTERS, (num_items or 0) // ITEMS_PER_CLUSTER))
+    elif num_clusters > 1:
+        most = min(MAX_CLASSES, num_items or MAX_CLASSES)
+        if conditional:
+            raise UsageError("clusters stand in for labels, but the data have labels: add --conditional False")
+        if num_items is None:
+            raise UsageError(f"{recipe.data} holds no finite set of items to cluster: leave num_clusters away")
+        if num_clusters > most:
+            raise UsageError(f"{recipe.data} can have at most {most} clusters")
+    num_different = (num_items or 0) // (2 if recipe.mirror else 1)
+    is_open = "augment" in settings and settings["augment"] is None and recipe.augment_target is None
+    are_few = 0 < num_different < FEW_ITEMS and dataset.modality.augmentation is not None
+    return replace(
+        recipe,
+        conditional=conditional,
+        num_clusters=num_clusters,
+        augment_target=AUGMENT_TARGET if is_open and are_few else recipe.augment_target,
+    )
+
+
+def check_batch_size(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse batches that the data cannot fill, or the processes cannot share."""
+    num_items, size = dataset.train.num_items, recipe.batch_size
+    if num_items is not None and num_items < size:
+        raise UsageError(
+            f"{recipe.data} has {num_items} items to train on, fewer than a batch of {size}: lower --batch-size"
+        )
+    if size % world_size():
+        raise UsageError(
+            f"a batch of {size} cannot be shared by {world_size()} processes evenly: give another --batch-size"
+        )
+
+
+def _choose_size(request: Request, preset: Preset, survey: Survey, on_progress: OnProgress) -> tuple[int, ...]:
+    """The largest size that the files fill and the time allows."""
+    choices = [
+        modality.with_shape(NETWORKS[complete(request, preset, modality).network].fit(modality.item_shape))
+        for modality in survey.choices
+    ]
+    minutes = complete(request, preset, choices[0]).minutes
+    if minutes is None:
+        return choices[survey.choices.index(survey.untimed_choice)].item_shape[1:]
+    chosen = choices[0]
+    for number, modality in enumerate(choices):
+        if modality == chosen:
+            continue
+        on_progress(f"trying {modality.describe()}", number / len(choices))
+        if images_per_second(complete(request, preset, modality), modality) * 60 * minutes < ENOUGH_IMAGES:
+            break
+        chosen = modality
+    return chosen.item_shape[1:]
+
+
+def images_per_second(recipe: Recipe, modality: Modality) -> float:
+    """Measure for about a second how many real items a second a game without labels trains on."""
+    shape = recipe.batch_size // world_size(), *modality.item_shape
+    with without_peers():
+        game = build_game(recipe, Config(modality, recipe.network, recipe.latent_dim, recipe.prior, recipe.width))
+        real = [torch.zeros(shape, device=choose_device(recipe.device))] * recipe.discriminator_steps
+        game.step(real)  # the first one takes longer
+        start, steps = time.perf_counter(), 0
+        while steps == 0 or time.perf_counter() - start < CALIBRATION_SECONDS:
+            game.step(real)
+            steps += 1
+        return recipe.images_per_step * steps / (time.perf_counter() - start)

@@ -1,0 +1,1 @@
+"""Web pages: the report on a run."""

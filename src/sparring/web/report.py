@@ -1,0 +1,105 @@
+"""The report on a run, `report.html`: a page of plain words and pictures in a single file."""
+
+import base64
+import io
+import shlex
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from sparring.evaluation.card import Card
+from sparring.files import read_json, write_atomically
+from sparring.generator.config import Config
+from sparring.training import plots
+from sparring.training.run_folder import Run, open_run
+from sparring.types import LogLine
+
+NUM_PICTURES = 6
+MIN_EVALUATIONS = 4
+"""With fewer, nobody can tell whether the samples were still improving."""
+
+
+def diagnose(path: str | Path) -> Path:
+    """Explain a run, finished or not, in `report.html` in its folder.
+
+    Args:
+        path: the run's folder.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        UsageError: if there is no run.
+
+    Example:
+        >>> import tempfile, sparring
+        >>> run = sparring.train("ring", steps=5, width=8, out=tempfile.mkdtemp())
+        >>> diagnose(run.path).name
+        'report.html'
+    """
+    run = open_run(Path(path))
+    page, report = _render(run), run.path / "report.html"
+    write_atomically(report, lambda beside: beside.write_text(page, encoding="utf-8"))
+    return report
+
+
+def _render(run: Run) -> str:
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"count": "{:,.0f}".format, "words": lambda name: name.replace("_", " ")}
+    recipe, summary, log = run.recipe(), run.summary(), run.log()
+    evaluations = [line["evaluation"] for line in log if "evaluation" in line]
+    measured = [figures for figures in evaluations if "distance" in figures]
+    best_is_last = best_is_earlier = False
+    if len(measured) >= MIN_EVALUATIONS:
+        best, last = min(measured, key=lambda figures: float(figures["distance"])), measured[-1]
+        margin = max(0.5 * abs(best["distance"]), 2 * last["distance_error"])
+        best_is_last, best_is_earlier = best is last, last["distance"] - best["distance"] > margin
+    config, card = run.generator / "config.json", run.path / "card.json"
+    return environment.get_template("report.html").render(
+        title=run.path.resolve().name,
+        path=shlex.quote(str(run.path)),
+        recipe=recipe,
+        recipe_fields=vars(recipe),
+        item=read_json(config, Config).modality.describe() if config.exists() else "",
+        summary=summary,
+        last_step=log[-1]["step"] if log else 0,
+        is_training=summary.status == "running" and run.is_locked(),
+        evaluations=evaluations,
+        past_alarms=_past_alarms(log),
+        best_is_last=best_is_last,
+        best_is_earlier=best_is_earlier,
+        pictures=_pictures(run),
+        figure_curves=_to_url(plots.evaluations(log)) if measured else "",
+        loss_curves=_to_url(plots.curves(log)) if log else "",
+        card=read_json(card, Card) if card.exists() else None,
+    )
+
+
+def _past_alarms(log: list[LogLine]) -> list[tuple[str, int, int]]:
+    """The name of each alarm that has ended, its first step, and the step at which it was gone."""
+    active: dict[str, int] = {}
+    past = []
+    for line in log:
+        if "alarms" in line:
+            now = {alarm["name"]: alarm["since"] for alarm in line["alarms"]}
+            past += [(name, since, line["step"]) for name, since in active.items() if name not in now]
+            active = now
+    return past
+
+
+def _pictures(run: Run) -> list[tuple[int, str]]:
+    """Some pictures of samples with their steps, evenly spread over the run."""
+    paths = list(run.sample_paths().items())
+    last = len(paths) - 1
+    chosen = sorted({round(last * number / (NUM_PICTURES - 1)) for number in range(NUM_PICTURES)}) if paths else []
+    return [(paths[index][0], _to_url(Image.open(paths[index][1]))) for index in chosen]
+
+
+def _to_url(picture: Image.Image) -> str:
+    data = io.BytesIO()
+    picture.save(data, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"

@@ -1,0 +1,164 @@
+"""What holds for every modality: those that are registered, and a toy one in its own file."""
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from toy import Sequences, sequences  # noqa: F401 - a fixture
+
+from sparring import UsageError
+from sparring.data import to_float
+from sparring.errors import DataError
+from sparring.files import parse_json
+from sparring.modalities import MODALITIES, RECIPES, SOURCES, Dataset, Modality, keep, open_dataset
+from sparring.networks import NETWORKS
+from sparring.seeding import Stream
+from sparring.training.recipe import Recipe, check_setting
+
+HALF_A_STEP = {"images": 1 / 255, "points": 0.0, "sequences": 1 / 9}
+"""By how far decoding may round, in the units of samples."""
+
+
+@pytest.fixture(params=[*MODALITIES, Sequences.name])
+def kind(request: pytest.FixtureRequest, sequences: type[Modality]) -> type[Modality]:  # noqa: F811
+    return MODALITIES[request.param]
+
+
+@pytest.fixture
+def dataset(kind: type[Modality]) -> Dataset:
+    return kind.sources[0].open()
+
+
+@pytest.fixture
+def items(dataset: Dataset) -> np.ndarray:
+    return dataset.modality.decode(dataset.train.batch(40, Stream(0, "data")))
+
+
+def stored(dataset: Dataset) -> list[bytes]:
+    """All items of a finite data set as `decode` gives them, in an order that does not depend on where they lie."""
+    parts = [dataset.modality.decode(to_float(part.items)) for part in (dataset.train, dataset.heldout)]
+    return sorted(item.tobytes() for part in parts for item in part)
+
+
+def test_encode_and_decode_invert_each_other(dataset: Dataset, items: np.ndarray) -> None:
+    modality = dataset.modality
+    samples = modality.encode(items)
+    assert samples.shape == (40, *modality.item_shape)
+    assert samples.dtype == torch.float32
+    assert np.array_equal(modality.decode(samples), items)
+    anything = 2 * Stream(0, "samples").uniform(40, *modality.item_shape) - 1
+    back = modality.encode(modality.decode(anything))
+    assert (back - anything).abs().max() <= HALF_A_STEP[modality.name] + 1e-6
+
+
+def test_an_array_of_items_is_accepted_and_stored_as_it_is(dataset: Dataset, items: np.ndarray) -> None:
+    accepted = type(dataset.modality).accept(items, "items")
+    assert accepted is not None
+    modality, same = accepted
+    assert modality.item_shape == dataset.modality.item_shape
+    assert np.array_equal(same, items)
+    assert torch.allclose(to_float(modality.store(items)), modality.encode(items), atol=1e-6)
+
+
+def test_what_is_written_is_read_back(dataset: Dataset, items: np.ndarray, tmp_path: Path) -> None:
+    modality, expected = dataset.modality, sorted(item.tobytes() for item in items)
+    modality.write(items, tmp_path / "items.npz")
+    opened = open_dataset(str(tmp_path / "items.npz"))
+    assert type(opened.modality) is type(modality)
+    assert stored(opened) == expected
+    assert stored(open_dataset(str(keep(items)))) == expected
+    if type(modality).write_files is Modality.write_files:
+        with pytest.raises(UsageError, match=r"as a \.png or a \.npz"):
+            modality.write(items, tmp_path / "folder")
+    else:
+        modality.write(items, tmp_path / "folder")
+        opened = open_dataset(str(tmp_path / "folder"))
+        assert opened.modality == modality
+        assert stored(opened) == expected
+        with pytest.raises(UsageError, match="not empty"):
+            modality.write(items, tmp_path / "folder")
+    with pytest.raises(UsageError, match=r"cannot write \.jpg"):
+        modality.write(items, tmp_path / "items.jpg")
+
+
+def test_items_are_drawn(dataset: Dataset, items: np.ndarray, tmp_path: Path) -> None:
+    modality = dataset.modality
+    assert modality.num_pictured(0) >= 1
+    assert modality.num_pictured(3) >= 3
+    picture = modality.picture(items, columns=10)
+    assert picture.mode in ("L", "RGB")
+    assert np.asarray(picture).std() > 0
+    assert modality.picture(items[:20], columns=10).tobytes() != picture.tobytes()
+    modality.write(items, tmp_path / "items.png")
+    with Image.open(tmp_path / "items.png") as image:
+        assert image.tobytes() == modality.picture(items).tobytes()
+
+
+def test_it_says_what_it_is(kind: type[Modality], dataset: Dataset) -> None:
+    assert MODALITIES[kind.name] is kind
+    for text in (kind.summary, kind.array_name, kind.layouts, dataset.modality.describe()):
+        assert text
+    assert all(SOURCES[source.name] is source for source in kind.sources)
+
+
+def test_presets_are_settings_of_a_recipe(kind: type[Modality]) -> None:
+    assert kind.presets
+    known = {field.name for field in fields(Recipe)}
+    for preset in kind.presets:
+        assert RECIPES[preset.name] is preset
+        assert preset.summary
+        assert preset.source
+        assert set(preset.by_network) <= set(NETWORKS)
+        for settings in (preset.settings, *preset.by_network.values()):
+            assert set(settings) <= known
+            for name, value in settings.items():
+                assert value is None or check_setting(name, value) == value
+
+
+def test_a_usual_network_takes_its_items(dataset: Dataset) -> None:
+    modality = dataset.modality
+    network = NETWORKS[modality.usual_network(None)]
+    assert network.fit(modality.item_shape) == modality.item_shape
+
+
+def test_its_extractors_give_finite_features(dataset: Dataset, items: np.ndarray) -> None:
+    samples = dataset.modality.encode(items)
+    for extractor in (dataset.modality.neutral_extractor(), dataset.modality.thumbnails(), dataset.extractor()):
+        features = extractor(samples)
+        assert features.shape[0] == len(items)
+        assert torch.isfinite(features).all()
+        assert features.std(0).max() > 0
+
+
+def test_it_survives_a_file_that_may_hold_any_modality(dataset: Dataset) -> None:
+    text = json.dumps(asdict(dataset.modality))
+    assert parse_json(text.encode(), Modality, "config.json") == dataset.modality
+    with pytest.raises(UsageError, match="Unexpected"):
+        parse_json(json.dumps(asdict(dataset.modality) | {"module": "os"}).encode(), type(dataset.modality), "a")
+
+
+def test_a_size_and_mirroring_work_or_are_refused(dataset: Dataset) -> None:
+    for change in (lambda: dataset.modality.resize(dataset, (16, 24)), lambda: dataset.modality.mirror(dataset)):
+        try:
+            changed = change()
+        except UsageError as error:
+            assert "leave --" in str(error)  # noqa: PT017 - either will do
+            continue
+        assert changed.modality.item_shape == changed.train.item_shape == changed.heldout.item_shape
+
+
+def test_what_no_modality_accepts_is_told_with_what_they_accept(sequences: type[Modality], tmp_path: Path) -> None:  # noqa: F811
+    np.save(tmp_path / "a.npy", np.zeros((20, 5), complex))
+    with pytest.raises(DataError) as refused:
+        open_dataset(str(tmp_path / "a.npy"))
+    assert all(modality.layouts in str(refused.value) for modality in MODALITIES.values())
+    np.savez(tmp_path / "b.npz", other=np.zeros(3))
+    with pytest.raises(DataError, match="no array 'images' or 'points' or 'sequences', but other"):
+        open_dataset(str(tmp_path / "b.npz"))
+    np.savez(tmp_path / "c.npz", sequences=np.full((20, 5), 11))
+    with pytest.raises(DataError, match="from 11 to 11: give 0 to 9"):
+        open_dataset(str(tmp_path / "c.npz"))
