@@ -243,7 +243,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
         "PIL.Image.init()  # while modules may still be read\n"
         "if os.getuid() == 0:\n    os.setuid(65534)\n"
         "warnings.simplefilter('ignore')\n"
-        "print(sparring.modalities.survey_of(sys.argv[1]).description)\n"
+        "print(sparring.modalities.look_at(sys.argv[1]).description)\n"
     )
     cache = tmp_path / "cache"
     cache.mkdir()

@@ -29,8 +29,8 @@ from sparring.data.pack import clear_packs, find_packs
 from sparring.data.packed import Packed
 from sparring.data.survey import Findings, find_out
 from sparring.errors import SparringWarning
+from sparring.modalities import Survey, look_at
 from sparring.modalities import images as modality
-from sparring.modalities import survey_of
 from sparring.networks import NETWORKS
 from sparring.seeding import Stream
 from sparring.training.recipe import make_request
@@ -127,7 +127,8 @@ def test_a_usual_shape_is_kept(case: str, tmp_path: Path) -> None:
     sizes, expected, told = SHAPES[case]
     for number, size in enumerate(sizes):
         make(tmp_path / f"{number:02}.png", number, size)
-    survey, found = survey_of(str(tmp_path)), look(tmp_path)
+    survey, found = look_at(str(tmp_path)), look(tmp_path)
+    assert isinstance(survey, Survey)
     assert [choice.item_shape[1:] for choice in survey.choices] == found.sizes == expected
     assert told in survey.description[1]
     for shape in (choice.item_shape for choice in survey.choices):
@@ -150,7 +151,8 @@ def test_the_shape_is_that_of_upright_images(tmp_path: Path) -> None:
 def test_the_largest_untimed_choice_has_a_shorter_side_of_64(tmp_path: Path) -> None:
     for number in range(10):
         make(tmp_path / f"{number}.png", number, (150, 300))
-    survey = survey_of(str(tmp_path))
+    survey = look_at(str(tmp_path))
+    assert isinstance(survey, Survey)
     assert survey.choices[-1].item_shape == (3, 256, 128)
     assert survey.untimed_choice.item_shape == (3, 128, 64)
 

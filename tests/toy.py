@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sparring.data.containers import Kind
+from sparring.data.containers import Kind, Reading
 from sparring.data.files import find_container
 from sparring.data.items import split
 from sparring.errors import DataError
@@ -51,10 +51,8 @@ class Sequences(Modality):
         return cls(array.shape[1:]), array.astype(np.int64)
 
     @classmethod
-    def open_path(
-        cls, path: Path, size: tuple[int, ...] | None, column: str | None, on_progress: OnProgress, dry: bool
-    ) -> Dataset | None:
-        container = find_container(path, TEXTS, column)
+    def open_path(cls, path: Path, reading: Reading, on_progress: OnProgress) -> Dataset | None:
+        container = find_container(path, TEXTS, reading)
         if container is None or not container.num_files:
             return None
         found = container.read(lambda file, entry, number: file.read().split(), [], "reading", on_progress)

@@ -31,6 +31,13 @@ NUM_LISTED = 10
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How the user's files are read: fields of `Recipe` with the same names."""
+
+    column: str | None = None  # of a table with the items; None for one with a usual name
+
+
+@dataclass(frozen=True)
 class Kind:
     """A kind of file."""
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sparring.data.containers import ARCHIVES, Container, Kind, one_line, open_archive, open_folder
+from sparring.data.containers import ARCHIVES, Container, Kind, Reading, one_line, open_archive, open_folder
 from sparring.data.memory import kept_folder
 from sparring.data.tables import open_table, table_files
 from sparring.errors import DataError
@@ -22,16 +22,16 @@ def check_exists(path: Path) -> None:
         )
 
 
-def find_container(path: Path, kind: Kind, column: str | None = None) -> Container | None:
+def find_container(path: Path, kind: Kind, reading: Reading = Reading()) -> Container | None:
     """The files of a kind in a folder, an archive or a table; None for other paths."""
     if path.is_dir():
         folder = open_folder(path, kind)
         files = [] if folder.num_files else table_files(path)
-        return open_table(path, files, kind, column) if files else folder
+        return open_table(path, files, kind, reading) if files else folder
     if path.name.lower().endswith(ARCHIVES):
         return open_archive(path, kind)
     if path.suffix == ".parquet":
-        return open_table(path, [path], kind, column)
+        return open_table(path, [path], kind, reading)
     if path.suffix.lower() in kind.endings:
         raise DataError(f"{str(path)!r} is a single {kind.name.removesuffix('s')}: give the folder with many of them")
     return None

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sparring.data.containers import Container, Entry, Kind, stamp
+from sparring.data.containers import Container, Entry, Kind, Reading, stamp
 from sparring.errors import DataError, UsageError
 from sparring.files import check_within
 
@@ -36,7 +36,7 @@ def _arrow_files(folder: Path) -> list[Path]:
         return sorted(file for file in folder.glob("*.arrow") if not file.name.startswith("cache-"))
 
 
-def open_table(path: Path, files: list[Path], kind: Kind, column: str | None = None) -> Container:
+def open_table(path: Path, files: list[Path], kind: Kind, reading: Reading = Reading()) -> Container:
     """The files of a kind in a column of tables, in the order of the rows; without a name, in one with a usual name."""
     try:
         import pyarrow  # noqa: F401
@@ -52,7 +52,7 @@ def open_table(path: Path, files: list[Path], kind: Kind, column: str | None = N
         except Exception as error:  # on damaged files, pyarrow raises anything
             raise DataError(f"cannot read {str(path)!r}: {error}") from error
     columns = {field.name: field.type for field in schema or ()}
-    column = _choose_column(path, columns, kind, column)
+    column = _choose_column(path, columns, kind, reading.column)
     label = next((name for name in LABEL_COLUMNS if name in columns), None)
     try:  # Hugging Face's library writes names beside the columns
         features = json.loads(getattr(schema, "metadata", {})[b"huggingface"])["info"]["features"]

@@ -140,6 +140,8 @@ class Game:
                 penalty.prepare(discriminator)
         for player in (generator, discriminator):  # 1. initialise both networks
             collectives.broadcast_weights(player)
+        players = (*generator.modules(), *discriminator.modules())
+        self._with_buffers = [module for module in players if module._buffers]  # to search them in each step takes long
         self.generator_optimizer = generator_optimizer or default_optimizer(generator)
         self.discriminator_optimizer = discriminator_optimizer or default_optimizer(discriminator)
 
@@ -181,7 +183,9 @@ class Game:
                     stream = self._stream(f"penalty/{number}", updates)
                     penalty = penalty + each.interval * each(logits, x, fixed, stream).mean()
                 inputs = {"real": x, "fake": fixed, "real_logits": logits(x), "fake_logits": logits(fixed)}
-                discriminator_update = self._gradients(self.discriminator, loss, self.penalty_factor * penalty, inputs)
+                discriminator_update = self._gradients(
+                    self.discriminator_optimizer, loss, self.penalty_factor * penalty, inputs
+                )
                 if not (last and self.simultaneous):
                     self._apply(discriminator_update, self.discriminator_optimizer, due.values())  # 6. its update
 
@@ -192,7 +196,7 @@ class Game:
                 with torch.no_grad():
                     real_logits = self.logits(x, y) if self.objective.paired else fake_logits  # else they are ignored
                 loss = self.objective.generator(real_logits, fake_logits).mean()  # 7. the generator's loss
-                generator_update = self._gradients(self.generator, loss, fake.new_zeros(()), {"fake": fake})
+                generator_update = self._gradients(self.generator_optimizer, loss, fake.new_zeros(()), {"fake": fake})
                 if turn == 0 and self.simultaneous:
                     self._apply(discriminator_update, self.discriminator_optimizer, due.values())
                 self._apply(generator_update, self.generator_optimizer)  # 8. its update
@@ -246,7 +250,7 @@ class Game:
     @contextmanager
     def _restore_buffers_on_divergence(self) -> Iterator[None]:
         """A diverged batch can leave statistics that are not finite either."""
-        buffers = [*self.generator.buffers(), *self.discriminator.buffers()]
+        buffers = [buffer for module in self._with_buffers for buffer in module._buffers.values() if buffer is not None]
         before = [buffer.clone() for buffer in buffers]
         try:
             yield
@@ -255,20 +259,24 @@ class Game:
                 buffer.copy_(value)
             raise
 
-    def _gradients(self, player: nn.Module, loss: Tensor, penalty: Tensor, inputs: dict[str, Tensor]) -> _Update:
+    def _gradients(self, optimizer: Optimizer, loss: Tensor, penalty: Tensor, inputs: dict[str, Tensor]) -> _Update:
         """The gradients of one player; the other player gets none, so nothing needs to be frozen."""
-        trained = {name: value for name, value in player.named_parameters() if value.requires_grad}
-        parameters = list(trained.values())
+        parameters = [each for group in optimizer.param_groups for each in group["params"] if each.requires_grad]
         own = torch.autograd.grad(loss + penalty, parameters, allow_unused=True, materialize_grads=True)
         *gradients, loss, penalty = collectives.mean([*own, loss, penalty])
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         if math.isfinite(loss.item() + penalty.item() + norm.item()):
             return _Update(parameters, gradients, norm, loss.item(), penalty.item())
+        player = self.generator if optimizer is self.generator_optimizer else self.discriminator
+        gradient_of = {id(parameter): gradient for parameter, gradient in zip(parameters, gradients, strict=True)}
         tensors = {  # in the order of computation
             **{f"generator weight {name}": weight for name, weight in self.generator.named_parameters()},
             **{f"discriminator weight {name}": weight for name, weight in self.discriminator.named_parameters()},
             **inputs, "loss": loss, "penalty": penalty,
-            **{f"gradient of {name}": gradient for name, gradient in zip(trained, gradients, strict=True)},
+            **{
+                f"gradient of {name}": gradient_of[id(weight)]
+                for name, weight in player.named_parameters() if id(weight) in gradient_of
+            },
         }  # fmt: skip
         first = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), "gradient norm")
         raise DivergenceError(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sparring.data.arrays import check_labels, read_arrays
-from sparring.data.containers import ARCHIVES, Kind
+from sparring.data.containers import ARCHIVES, Kind, Reading
 from sparring.data.files import check_exists, find_container
 from sparring.data.items import split
 from sparring.data.memory import NAME, Indexable, gather, write_memory_file
@@ -56,25 +56,32 @@ def open_dataset(
         (1, 32, 32)
     """
     size = (size, size) if isinstance(size, int) else size
-    if data in SOURCES:
-        dataset = SOURCES[data].open()
-    elif path := _find_path(data):
-        opened = (each.open_path(path, size, column, on_progress, dry) for each in MODALITIES.values())
-        dataset = next((each for each in opened if each is not None), None) or _open_arrays(path)
-    else:
-        raise UnknownNameError("data set (and no such file or folder)", data, SOURCES)
+    found = look_at(data, Reading(column), on_progress)
+    return prepare(found, size, mirror, on_progress, dry)
+
+
+def prepare(
+    found: Dataset | Survey, size: tuple[int, ...] | None, mirror: bool, on_progress: OnProgress, dry: bool = False
+) -> Dataset:
+    """The data that `look_at` found, with items of a size, and with mirrored ones if asked for."""
+    dataset = found.read(size, on_progress, dry) if isinstance(found, Survey) else found
     if size is not None and dataset.modality.item_shape[1:] != size:
         dataset = dataset.modality.resize(dataset, size)
     return dataset.modality.mirror(dataset) if mirror else dataset
 
 
-def survey_of(
-    data: str, column: str | None = None, on_progress: OnProgress = lambda what, share: None
-) -> Survey | None:
-    """Describe the user's files before they are read; None for data without a size to choose."""
-    path = _find_path(data)
-    surveys = (each.survey_path(path, column, on_progress) for each in MODALITIES.values() if path)
-    return next((survey for survey in surveys if survey is not None), None)
+def look_at(
+    data: str, reading: Reading = Reading(), on_progress: OnProgress = lambda what, share: None
+) -> Dataset | Survey:
+    """Open data by a name or a path; files whose items can have one of several shapes are only looked at."""
+    if data in SOURCES:
+        return SOURCES[data].open()
+    if not ("/" in data or "." in data or Path(data).exists()):
+        raise UnknownNameError("data set (and no such file or folder)", data, SOURCES)
+    path = Path(data).expanduser()
+    check_exists(path)
+    opened = (each.open_path(path, reading, on_progress) for each in MODALITIES.values())
+    return next((each for each in opened if each is not None), None) or _open_arrays(path)
 
 
 def keep(data: Indexable, labels: Indexable | None = None) -> Path:
@@ -89,15 +96,6 @@ def keep(data: Indexable, labels: Indexable | None = None) -> Path:
     modality, items = _accept({"": array}, NAME)
     checked = check_labels(own_labels if labels is None else np.asarray(labels), len(items), NAME)
     return write_memory_file({modality.array_name: items} | ({} if checked is None else {"labels": checked.numpy()}))
-
-
-def _find_path(data: str) -> Path | None:
-    """The path of existing data; None for a name."""
-    if data in SOURCES or not ("/" in data or "." in data or Path(data).exists()):
-        return None
-    path = Path(data).expanduser()
-    check_exists(path)
-    return path
 
 
 def _open_arrays(path: Path) -> Dataset:
@@ -131,5 +129,5 @@ def _accept(arrays: Mapping[str, np.ndarray], name: str) -> tuple[Modality, np.n
 
 __all__ = [
     "MODALITIES", "RECIPES", "SOURCES", "Dataset", "Modality", "NamedSource", "Preset", "Survey", "keep",
-    "open_dataset", "survey_of",
+    "look_at", "open_dataset", "prepare",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sparring.data.arrays import as_images
-from sparring.data.containers import Container, File
+from sparring.data.containers import Container, File, Reading
 from sparring.data.digits import Stacked, load_digits
 from sparring.data.files import find_container
 from sparring.data.idx import holds_idx, load_idx, load_named
@@ -77,40 +77,23 @@ class Images(Modality):
         return None if images is None else (cls(_channels_first(images).shape[1:]), images)
 
     @classmethod
-    def survey_path(cls, path: Path, column: str | None, on_progress: OnProgress) -> Survey | None:
-        """Describe image files in a folder, an archive or a table."""
-        container = _find(path, column)
-        found = container and remember(container, lambda: find_out(container, on_progress), Findings)
-        return _survey(found) if found else None
-
-    @classmethod
-    def open_path(
-        cls, path: Path, size: tuple[int, ...] | None, column: str | None, on_progress: OnProgress, dry: bool
-    ) -> Dataset | None:
-        """Open image files in a folder, an archive or a table, or MNIST's four files."""
+    def open_path(cls, path: Path, reading: Reading, on_progress: OnProgress) -> Dataset | Survey | None:
+        """Look at image files in a folder, an archive or a table, or open MNIST's four files."""
         if path.is_dir() and holds_idx(path):
             return _dataset(str(path), *load_idx(path))
-        container = _find(path, column)
-        if container is None:
+        container = find_container(path, IMAGES, reading)
+        if container is None or not container.num_files:
             return None
-        found = remember(container, lambda: find_out(container, on_progress), Findings)
-        class_names, (height, width) = tuple(found.class_counts), size or found.sizes[-1]
-        modality = cls((found.channels, height, width))
+        return _survey(container, remember(container, lambda: find_out(container, on_progress), Findings))
 
-        def read(file: File, name: str) -> np.ndarray:
-            return read_image(file, (height, width), found.channels, name)
-
-        form = Format(modality.item_shape, modality.describe(), read)
-        items, labels, is_heldout = (
-            found.count(form.item_shape) if dry else pack(container, class_names, form, on_progress)
-        )
-        train, heldout = split(str(path), items, labels, is_heldout, class_names)
-        return Dataset(str(path), modality, train, heldout, class_names, survey=_survey(found))
+    def with_size(self, size: tuple[int, ...]) -> "Images":
+        """Images of another height and width."""
+        return Images((self.item_shape[0], *size))
 
     def resize(self, dataset: Dataset, size: tuple[int, ...]) -> Dataset:
         """The same images, cropped around the middle to the new shape, and resized."""
         height, width = size
-        modality = Images((self.item_shape[0], height, width))
+        modality = self.with_size(size)
 
         def resize(source: Source) -> Source:
             assert isinstance(source, Items | Stacked)
@@ -185,15 +168,27 @@ def _channels_first(items: np.ndarray) -> np.ndarray:
     return items[:, None] if items.ndim == 3 else items.transpose(0, 3, 1, 2)
 
 
-def _survey(found: Findings) -> Survey:
+def _survey(container: Container, found: Findings) -> Survey:
+    name, class_names = str(container.path), tuple(found.class_counts)
+
+    def read(size: tuple[int, ...] | None, on_progress: OnProgress, dry: bool) -> Dataset:
+        height, width = size or found.sizes[-1]
+        modality = Images((found.channels, height, width))
+
+        def read_file(file: File, name: str) -> np.ndarray:
+            return read_image(file, (height, width), found.channels, name)
+
+        form = Format(modality.item_shape, modality.describe(), read_file)
+        items, labels, is_heldout = (
+            found.count(form.item_shape) if dry else pack(container, class_names, form, on_progress)
+        )
+        train, heldout = split(name, items, labels, is_heldout, class_names)
+        return Dataset(name, modality, train, heldout, class_names, survey=survey)
+
     choices: list[Modality] = [Images((found.channels, *size)) for size in found.sizes]
     small = [choice for choice in choices if min(choice.item_shape[1:]) <= MAX_UNTIMED_SIDE]
-    return Survey(choices, small[-1], found.num_heldout, found.description)
-
-
-def _find(path: Path, column: str | None) -> Container | None:
-    container = None if path.is_dir() and holds_idx(path) else find_container(path, IMAGES, column)
-    return container if container is not None and container.num_files else None
+    survey = Survey(choices, small[-1], found.num_heldout, found.description, read)
+    return survey
 
 
 def _dataset(name: str, train: Source, heldout: Source, classifier: Classifier | None = None) -> Dataset:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from torch import Tensor
 
+from sparring.data.containers import Reading
 from sparring.data.packed import Packed
 from sparring.errors import UsageError
 from sparring.files import write_atomically
@@ -48,6 +49,9 @@ class Survey:
     untimed_choice: "Modality"  # the one to use when the training has no time limit
     num_heldout: int | None  # None if the files do not say which items are held out
     description: list[str]  # lines of text for the user
+    # From the height and width to resize to (None for the largest that the items fill), what to call with what is
+    # being done, and whether to count the items only. It raises a DataError if the files cannot be read.
+    read: "Callable[[tuple[int, ...] | None, OnProgress, bool], Dataset]"
 
 
 @dataclass(frozen=True)
@@ -153,43 +157,37 @@ class Modality(ABC):
         return self.encode(items)
 
     @classmethod
-    def survey_path(cls, path: Path, column: str | None, on_progress: OnProgress) -> Survey | None:
-        """Describe the files at a path; None if they are of another kind, or there is no size to choose.
-
-        Raises:
-            DataError: if they are of this kind but cannot be read.
-        """
-        return None
-
-    @classmethod
-    def open_path(
-        cls, path: Path, size: tuple[int, ...] | None, column: str | None, on_progress: OnProgress, dry: bool
-    ) -> Dataset | None:
-        """Open the data set at a path; None if it has no files of this kind. For arrays see `accept`.
+    def open_path(cls, path: Path, reading: Reading, on_progress: OnProgress) -> Dataset | Survey | None:
+        """Open the data set at a path, or look at it if items can have one of several shapes; for arrays see `accept`.
 
         Args:
             path: an existing file or folder.
-            size: height and width to resize the items to; None for the largest that they fill.
-            column: the column of a table that holds the items; None for one with a usual name.
+            reading: how to read its files.
             on_progress: called with what is being done.
-            dry: only count the items.
+
+        Returns:
+            None if it has no files of this kind.
 
         Raises:
             DataError: if it is of this kind but cannot be read.
         """
         return None
 
-    def with_shape(self, item_shape: tuple[int, ...]) -> "Modality":
-        """The same modality for items of another shape."""
-        return cast("Modality", replace(cast(Any, self), item_shape=item_shape))
-
-    def resize(self, dataset: Dataset, size: tuple[int, ...]) -> Dataset:
-        """The data set with resized items; a size is a shape without the first dimension.
+    def with_size(self, size: tuple[int, ...]) -> "Modality":
+        """The same modality for items of another size; a size is a shape without the first dimension.
 
         Raises:
             UsageError: if items of this kind cannot be resized.
         """
-        raise UsageError(f"{dataset.name} holds {self.name}, which have no size in pixels: leave --size away")
+        raise UsageError(f"{self.name} have no size in pixels: leave --size away")
+
+    def resize(self, dataset: Dataset, size: tuple[int, ...]) -> Dataset:
+        """The data set with items of another size.
+
+        Raises:
+            UsageError: if items of this kind cannot be resized.
+        """
+        return replace(dataset, modality=self.with_size(size))
 
     def mirror(self, dataset: Dataset) -> Dataset:
         """The data set, and a mirrored copy of each item.

@@ -113,6 +113,11 @@ class Request:
     preset: str | None  # None for the modality's first one
     settings: Mapping[str, Any]  # fields of `Recipe`
 
+    def agrees_with(self, recipe: Recipe) -> bool:
+        """Whether a recipe is of these data and has these settings."""
+        given = {"data": self.data} | {name: value for name, value in self.settings.items() if value is not None}
+        return all(getattr(recipe, name) == value for name, value in given.items())
+
 
 def make_request(data: str, preset: str | None = None, /, **settings: object) -> Request:
     """Check what a user asks for, before anything is opened.

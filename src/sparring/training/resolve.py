@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from sparring.data import MAX_CLASSES
+from sparring.data.containers import Reading
 from sparring.distributed.collectives import without_peers, world_size
 from sparring.errors import UnknownNameError, UsageError
 from sparring.game.objectives import OBJECTIVES
 from sparring.game.penalties import PENALTIES
 from sparring.generator.config import Config
-from sparring.modalities import RECIPES, open_dataset, survey_of
+from sparring.modalities import RECIPES, look_at, prepare
 from sparring.modalities.modality import Dataset, Modality, Preset, Survey
 from sparring.networks import NETWORKS
 from sparring.training.build import build_game, choose_device
@@ -35,37 +36,29 @@ def resolve(
     for kind, known in (("objective", OBJECTIVES), ("penalty", PENALTIES), ("network", NETWORKS)):
         if request.settings.get(kind) not in (None, *known):
             raise UnknownNameError(kind, request.settings[kind], known)
-    column = request.settings.get("column")
-    survey = survey_of(request.data, column, on_progress)
-    if survey is None:
-        dataset = open_dataset(request.data)
-    modality = survey.choices[0] if survey is not None else dataset.modality
+    found = look_at(request.data, Reading(request.settings.get("column")), on_progress)
+    modality = found.choices[0] if isinstance(found, Survey) else found.modality
     preset = RECIPES[request.preset] if request.preset else modality.presets[0]
     settings = {**preset.settings, **request.settings}
     size: tuple[int, ...] | None = settings.get("size")
-    if survey is not None:
-        size = size or _choose_size(request, preset, survey, on_progress)
-        dataset = open_dataset(request.data, size, column=column, on_progress=on_progress, dry=dry)
-    elif size not in (None, modality.item_shape[1:]):
-        dataset = modality.resize(dataset, size)
-    network = NETWORKS[complete(request, preset, dataset.modality).network]
-    fitting = network.fit(dataset.modality.item_shape)
-    if fitting != dataset.modality.item_shape:
-        if size is not None:
-            asked, offered = ("x".join(map(str, each)) for each in (size, fitting[1:]))
-            raise UsageError(f"the network {network.name!r} takes no images of {asked} pixels: try --size {offered}")
-        dataset = dataset.modality.resize(dataset, fitting[1:])
-    if settings.get("mirror"):
-        dataset = dataset.modality.mirror(dataset)
-    recipe = _suit(complete(request, preset, dataset.modality), settings, dataset)
+    if size is not None:
+        modality = modality.with_size(size)
+    elif isinstance(found, Survey):
+        modality = _choose_size(request, preset, found, on_progress)
+    recipe = complete(request, preset, modality)
+    if size is not None and recipe.size != size:
+        asked, offered = ("x".join(map(str, each)) for each in (size, recipe.size or ()))
+        raise UsageError(f"the network {recipe.network!r} takes no images of {asked} pixels: try --size {offered}")
+    dataset = prepare(found, recipe.size, recipe.mirror, on_progress, dry)
+    recipe = _suit(recipe, settings, dataset)
     check_goal(recipe, dataset)
     return recipe, dataset
 
 
 def open_data(recipe: Recipe, on_progress: OnProgress = lambda what, share: None) -> Dataset:
     """The data set of a complete recipe."""
-    column, mirror = recipe.column, recipe.mirror
-    return open_dataset(recipe.data, recipe.size, column=column, mirror=mirror, on_progress=on_progress)
+    found = look_at(recipe.data, Reading(recipe.column), on_progress)
+    return prepare(found, recipe.size, recipe.mirror, on_progress)
 
 
 def complete(request: Request, preset: Preset, modality: Modality) -> Recipe:
@@ -84,7 +77,7 @@ def complete(request: Request, preset: Preset, modality: Modality) -> Recipe:
     chosen = {
         "data": request.data,
         "network": network.name,
-        "size": modality.item_shape[1:] or None,
+        "size": network.fit(modality.item_shape)[1:] or None,
         "width": settings.get("width") or network.width,
         "normalization": settings.get("normalization") or default,
         "penalty_weight": penalty().weight if weight is None else weight,
@@ -141,24 +134,21 @@ def check_batch_size(recipe: Recipe, dataset: Dataset) -> None:
         )
 
 
-def _choose_size(request: Request, preset: Preset, survey: Survey, on_progress: OnProgress) -> tuple[int, ...]:
-    """The largest size that the files fill and the time allows."""
-    choices = [
-        modality.with_shape(NETWORKS[complete(request, preset, modality).network].fit(modality.item_shape))
-        for modality in survey.choices
-    ]
-    minutes = complete(request, preset, choices[0]).minutes
-    if minutes is None:
-        return choices[survey.choices.index(survey.untimed_choice)].item_shape[1:]
-    chosen = choices[0]
-    for number, modality in enumerate(choices):
-        if modality == chosen:
-            continue
-        on_progress(f"trying {modality.describe()}", number / len(choices))
-        if images_per_second(complete(request, preset, modality), modality) * 60 * minutes < ENOUGH_IMAGES:
-            break
-        chosen = modality
-    return chosen.item_shape[1:]
+def _choose_size(request: Request, preset: Preset, survey: Survey, on_progress: OnProgress) -> Modality:
+    """The largest items that the files fill and the time allows."""
+    chosen = None
+    for number, modality in enumerate(survey.choices):
+        recipe = complete(request, preset, modality)
+        if recipe.minutes is None:
+            return survey.untimed_choice
+        fitting = modality.with_size(recipe.size or ())
+        if chosen is not None and fitting != chosen:
+            on_progress(f"trying {fitting.describe()}", number / len(survey.choices))
+            if images_per_second(recipe, fitting) * 60 * recipe.minutes < ENOUGH_IMAGES:
+                break
+        chosen = fitting
+    assert chosen is not None
+    return chosen
 
 
 def images_per_second(recipe: Recipe, modality: Modality) -> float:

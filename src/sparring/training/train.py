@@ -120,11 +120,14 @@ def start(
         return run
 
     with process_group():
-        recipe, dataset = _open_everywhere(lambda: resolve(request, on_progress))
         again = is_restarted()
-        run, outcome = on_rank_zero(lambda: _find_restarted_run(out, recipe, again))
-        if run is not None:
-            return (run, outcome) if outcome else go_on(run.path, listeners=listeners, on_progress=on_progress)
+        if on_rank_zero(lambda: _is_restarted_run(out, request, again)):
+            assert out is not None
+            run = Run(out)
+            if (summary := on_rank_zero(run.summary)).status == "finished":
+                return run, Outcome("finished", summary.reason)
+            return go_on(out, listeners=listeners, on_progress=on_progress)
+        recipe, dataset = _open_everywhere(lambda: resolve(request, on_progress))
         training = build(recipe, dataset)
         run = on_rank_zero(create)
         training.folder = run.path
@@ -179,18 +182,15 @@ def _open_everywhere(open_first: Callable[[], tuple[Recipe, Dataset]]) -> tuple[
     return recipe, dataset
 
 
-def _find_restarted_run(out: Path | None, recipe: Recipe, again: bool) -> tuple[Run | None, Outcome | None]:
-    """The run to resume after a restart by `torchrun`, and its outcome if it had finished before."""
+def _is_restarted_run(out: Path | None, request: Request, again: bool) -> bool:
+    """Whether `torchrun` started this run before, and it can be resumed."""
     if out is None and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")):
         raise UsageError("torchrun --max-restarts must find the run again: give --out")
     if out is None or not again or not (out / "recipe.json").exists():
-        return None, None
-    run, launch = Run(out), name_of_launch()
-    file, has_name = run.recipe_file(), launch not in ("", "none")  # without a rendezvous, compare the recipes
-    if file.launch != launch or not (has_name or file.recipe == recipe) or delete_if_never_saved(run):
-        return None, None
-    summary = run.summary()
-    return run, Outcome("finished", summary.reason) if summary.status == "finished" else None
+        return False
+    file, launch = Run(out).recipe_file(), name_of_launch()
+    is_ours = launch not in ("", "none") or request.agrees_with(file.recipe)  # without a rendezvous, launches are alike
+    return file.launch == launch and is_ours and not delete_if_never_saved(Run(out))
 
 
 def delete_if_never_saved(run: Run) -> bool:
