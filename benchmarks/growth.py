@@ -93,7 +93,7 @@ def _measure(size: Size, path: Path, seconds: float) -> Cost:
         "num_clusters": 1,
     }
     recipe, digits = resolve(make_request("digits", **settings))
-    modality = digits.modality.with_shape((1, size.side, size.side))
+    modality = digits.modality.with_size((size.side, size.side))
     dataset = replace(digits, train=items, heldout=items, modality=modality)
     Path("/proc/self/clear_refs").write_text("5")  # forget the most that was held before
     before = _held("VmRSS")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from sparring.errors import DataError
 from sparring.files import check_unpacked, check_within
@@ -35,6 +35,9 @@ class Reading:
     """How the user's files are read: fields of `Recipe` with the same names."""
 
     column: str | None = None  # of a table with the items; None for one with a usual name
+    labels: str | None = None  # a file of them, COLUMN,... or FILE:COLUMN,...; None for those that come with the data
+    frames: Literal["first", "all"] = "first"  # of animations and stacks of images
+    follow_links: bool = False  # also read files outside the folder that links lead to
 
 
 @dataclass(frozen=True)

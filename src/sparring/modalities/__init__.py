@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,10 +31,10 @@ def open_dataset(
     data: str,
     size: tuple[int, ...] | int | None = None,
     *,
-    column: str | None = None,
     mirror: bool = False,
     on_progress: OnProgress = lambda what, share: None,
     dry: bool = False,
+    **reading: Any,
 ) -> Dataset:
     """A data set by its name in `SOURCES` or by its path.
 
@@ -41,10 +42,10 @@ def open_dataset(
         data: the name or the path.
         size: height and width to resize images to, in pixels, or one number for both; None for their own size, or
             for the largest size that image files fill.
-        column: the column of a table that holds the items; None for one with a usual name.
         mirror: add a mirrored copy of each image.
         on_progress: called with what is being done.
         dry: only count files; no batch can be drawn.
+        reading: fields of `sparring.data.containers.Reading`, such as `column="image"`.
 
     Raises:
         DataError: if it cannot be read.
@@ -56,7 +57,7 @@ def open_dataset(
         (1, 32, 32)
     """
     size = (size, size) if isinstance(size, int) else size
-    found = look_at(data, Reading(column), on_progress)
+    found = look_at(data, Reading(**reading), on_progress)
     return prepare(found, size, mirror, on_progress, dry)
 
 

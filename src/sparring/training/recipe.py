@@ -8,14 +8,17 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from sparring.errors import UnknownNameError, UsageError
 from sparring.training.stopping import Limits
+
+if TYPE_CHECKING:
+    from sparring.data.containers import Reading
 
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0), Lt(math.inf)]
@@ -37,6 +40,9 @@ class Recipe:
 
     data: str = "digits"  # a name in `SOURCES`, or a path
     column: str | None = None  # of a table with the items; None for one with a usual name
+    labels: str | None = None  # a file of them, COLUMN,... or FILE:COLUMN,...; None for those that come with the data
+    frames: Literal["first", "all"] = "first"  # of animations and stacks of images
+    follow_links: bool = False  # also read files outside the folder that links lead to
     size: tuple[Pixels, Pixels] | None = None  # height and width of images; None for their own
     mirror: bool = False  # add a mirrored copy of each image
     network: str  # a name in `NETWORKS`
@@ -86,6 +92,11 @@ class Recipe:
     compile: bool = False  # compile both networks first: takes about a minute and a C++ compiler
 
     @property
+    def reading(self) -> "Reading":
+        """How the data are read."""
+        return reading_of(asdict(self))
+
+    @property
     def limits(self) -> Limits:
         """When to stop."""
         return Limits(self.steps, self.images, self.minutes)
@@ -99,10 +110,17 @@ class Recipe:
 OPEN = ("size", "network", "width", "normalization", "conditional", "num_clusters", "penalty_weight", "augment")
 """Fields that are chosen to suit the data when they are missing or None."""
 FIXED = (  # fields that cannot change when a run is resumed
-    "column", "size", "mirror", "network", "width", "normalization", "conditional", "num_clusters", "prior",
-    "latent_dim", "optimizer", "seed",
+    "column", "labels", "frames", "follow_links", "size", "mirror", "network", "width", "normalization", "conditional",
+    "num_clusters", "prior", "latent_dim", "optimizer", "seed",
 )  # fmt: skip
 LIMITS = ("steps", "images", "minutes")
+
+
+def reading_of(settings: Mapping[str, Any]) -> "Reading":
+    """How the data are read, by a recipe's fields."""
+    from sparring.data.containers import Reading
+
+    return Reading(**{each.name: settings[each.name] for each in fields(Reading) if each.name in settings})
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from sparring.data import MAX_CLASSES
-from sparring.data.containers import Reading
 from sparring.distributed.collectives import without_peers, world_size
 from sparring.errors import UnknownNameError, UsageError
 from sparring.game.objectives import OBJECTIVES
@@ -19,7 +18,7 @@ from sparring.modalities.modality import Dataset, Modality, Preset, Survey
 from sparring.networks import NETWORKS
 from sparring.training.build import build_game, choose_device
 from sparring.training.meter import check_goal
-from sparring.training.recipe import OPEN, Recipe, Request
+from sparring.training.recipe import OPEN, Recipe, Request, reading_of
 from sparring.training.stopping import Limits
 from sparring.types import OnProgress
 
@@ -36,7 +35,7 @@ def resolve(
     for kind, known in (("objective", OBJECTIVES), ("penalty", PENALTIES), ("network", NETWORKS)):
         if request.settings.get(kind) not in (None, *known):
             raise UnknownNameError(kind, request.settings[kind], known)
-    found = look_at(request.data, Reading(request.settings.get("column")), on_progress)
+    found = look_at(request.data, reading_of(request.settings), on_progress)
     modality = found.choices[0] if isinstance(found, Survey) else found.modality
     preset = RECIPES[request.preset] if request.preset else modality.presets[0]
     settings = {**preset.settings, **request.settings}
@@ -57,7 +56,7 @@ def resolve(
 
 def open_data(recipe: Recipe, on_progress: OnProgress = lambda what, share: None) -> Dataset:
     """The data set of a complete recipe."""
-    found = look_at(recipe.data, Reading(recipe.column), on_progress)
+    found = look_at(recipe.data, recipe.reading, on_progress)
     return prepare(found, recipe.size, recipe.mirror, on_progress)
 
 
