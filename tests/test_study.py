@@ -1,6 +1,7 @@
 """Studies: what a file may say, what comparisons are worth, and that nothing is lost or repeated."""
 
 import contextlib
+import csv
 import itertools
 import json
 import math
@@ -25,6 +26,7 @@ from PIL import Image
 from warm import Process
 
 import sparring
+from sparring.evaluation.figures import FIGURES
 from sparring.study.comparison import compare, holm, mean_over_seeds
 from sparring.study.engines import Cluster, Local
 from sparring.study.plan import read_plan
@@ -188,6 +190,20 @@ def test_students_own_example() -> None:
     assert pair.p_value == pytest.approx(0.00283289, abs=1e-7)
     assert pair.effect == pytest.approx(-4.0621277 / math.sqrt(10), abs=1e-6)
     assert pair.probability == pytest.approx(0.00283289 / 2, abs=1e-7)
+
+
+def test_ratios_are_compared_by_their_logarithms() -> None:
+    """A in the same ratio to B at every size is better for certain; by differences, the large seeds hide it."""
+    second = {0: 2.0, 1: 20.0, 2: 200.0, 3: 30.0, 4: 3.0}
+    values = {"A": {seed: value / 3 * 1.01**seed for seed, value in second.items()}, "B": second}
+    (by_ratio,) = compare(values, less_is_better=True, by_ratio=True)
+    (by_difference,) = compare(values, less_is_better=True)
+    assert by_ratio.difference.value == pytest.approx(1.01**2 / 3)
+    assert by_ratio.difference.low < by_ratio.difference.value < by_ratio.difference.high < 1
+    assert by_ratio.p_value < 1e-5 < 0.05 < by_difference.p_value
+    assert by_ratio.probability > 0.99
+    assert mean_over_seeds([1.0, 10.0, 100.0], by_ratio=True).value == pytest.approx(10.0)
+    assert {name for name, figure in FIGURES.items() if figure.has_scale} == {"frechet_distance", "fid"}
 
 
 def test_holms_correction() -> None:
@@ -416,7 +432,7 @@ def test_a_report_of_two_data_sets_and_a_figure_to_maximise(tmp_path: Path) -> N
     assert ring.index("| width=24 |") < ring.index("| width=16 |") < ring.index("| width=8 |")
     assert "width=24 has the best mean, but is not shown to be better" in ring  # signs alone: p = 2/2⁴, times 3
     assert "no winner" in grid
-    assert len(made.plots) == 2
+    assert len(made.plots) == 4
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in made.plots)
 
 
@@ -504,15 +520,13 @@ def test_a_fault_of_the_machine_is_none_of_the_trial(
 
 
 class Warm:
-    """An engine for what does not depend on how trials start: it forks, and its cards measure a short divergence."""
+    """An engine for what does not depend on how trials start: it forks."""
 
     num_slots, num_threads, description = 2, 1, "forks"
     code = """
 import sys
 from pathlib import Path
-from sparring.evaluation import figures
 from sparring.study.trial import run_trial
-figures.DIVERGENCE_STEPS = 20
 sys.exit(run_trial(Path(sys.argv[1])))
 """
 
@@ -550,6 +564,12 @@ def test_a_study_is_played_once_and_grows(tmp_path: Path) -> None:
         (2, {"hinge", "minimax"})
     ]
     assert "| hinge | 2 |" in made.text
+    assert "| A | B | seeds | A / B, 95 % interval |" in made.text
+    rows = list(csv.DictReader((grown.folder / "trials.csv").read_text().splitlines()))
+    assert sorted((row["setting"], row["seed"]) for row in rows) == [(s, n) for s in ("hinge", "minimax") for n in "05"]
+    cards = [json.loads(path.read_text()) for path in grown.folder.glob("trials/*/run/card.json")]
+    assert [list(card["figures"]) for card in cards] == [["frechet_distance"]] * 4
+    assert not any(card["classes"] for card in cards)
     assert made.path.read_text() == made.text
 
 

@@ -66,9 +66,13 @@ def measure(
     seed: int = 0,
     *,
     fid: bool = False,
+    only: str | None = None,
     on_progress: OnProgress = lambda what, share: None,
 ) -> Card:
-    """The metric card of a generator, by n of its samples and at most n of the data it was trained on."""
+    """The metric card of a generator, by n of its samples and at most n of the data it was trained on.
+
+    `only` is the one figure to measure; None for all.
+    """
     if n < MIN_SAMPLES:
         raise UsageError(f"an evaluation takes at least {MIN_SAMPLES} samples, better thousands, not {n}")
     if not generator.is_finite():
@@ -87,6 +91,8 @@ def measure(
             f"and {n:,} are to be generated"
         )
     extractors = {"features": dataset.extractor(), "neutral": dataset.modality.neutral_extractor()}
+    if only is not None and FIGURES[only].extractor == "features":
+        del extractors["neutral"]
     if fid:
         extractors["paper"] = dataset.modality.paper_extractor()
     on_progress("generating", 0.0)
@@ -106,18 +112,20 @@ def measure(
             view["classes"] = nearest_labels(train["features"], train["labels"], view["features"])
     _check_number(dataset.name, train["features"].shape[1], num_real, num_heldout, n)
     matched = _select(generated, slice(num_heldout))
-    floor = heldout | {"neutral": heldout["neutral"][1::2]}  # copies are looked for in one half, the other is unseen
+    neutral = {name: values for name, values in heldout.items() if name == "neutral"}
+    unseen, looked_at = _select(neutral, slice(0, None, 2)), _select(neutral, slice(1, None, 2))  # for copies
     pairs = {  # the first two are one where there are as many held-out samples
         f"{n:,} generated": (generated, heldout),
         f"{num_heldout:,} generated": (matched, heldout),
-        "held-out": (floor, {"neutral": heldout["neutral"][::2]}),
+        "held-out": (heldout | looked_at, unseen),
     }
     columns = []
     for place, (what, pair) in enumerate(pairs.items(), start=3):
         on_progress(f"measuring {what} samples", place / 6)
-        columns.append(_estimate(Comparison(dataset, train, *pair, seed)))
+        columns.append(_estimate(Comparison(dataset, train, *pair, seed), FIGURES if only is None else [only]))
     classes = {}
-    for label in sorted(set(train["labels"].tolist())) if all("labels" in view for view in views.values()) else ():
+    has_classes = only is None and all("labels" in view for view in views.values())
+    for label in sorted(set(train["labels"].tolist())) if has_classes else ():
         in_class = [_estimate_class(dataset, train, view, label) for view in (generated, matched, heldout)]
         if in_class[0]:
             name = generator.config.class_names[label] if generator.config.class_names else str(label)

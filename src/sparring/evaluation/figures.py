@@ -102,6 +102,7 @@ class Figure:
     in_card: bool = False  # whether it is on the metric card
     in_monitor: bool = False  # whether the monitor measures it during a training
     extractor: Literal["features", "neutral", "paper"] = "features"  # whose features it compares, as in `SampleView`
+    has_scale: bool = False  # whether it is above 0 and spreads in proportion to its size, so that ratios are compared
 
 
 def draw(source: Source, n: int, stream: Stream) -> SampleView:
@@ -180,7 +181,7 @@ FIGURES: dict[str, Figure] = {
         Figure("distance_error", "standard error of the distance", "",
             lambda pair: pair.distance[1], in_monitor=True),
         Figure("frechet_distance", "squared distance between two Gaussians fitted to the features", "lower",
-            lambda pair: metrics.frechet_distance(*pair.features, seed=pair.seed), in_card=True),
+            lambda pair: metrics.frechet_distance(*pair.features, seed=pair.seed), in_card=True, has_scale=True),
         Figure("kernel_distance", "squared distance between mean features of a cubic kernel", "lower",
             lambda pair: metrics.kernel_distance(*pair.features, seed=pair.seed), in_card=True),
         Figure("precision", "share of the samples that lie among the data", "higher",
@@ -221,7 +222,7 @@ FIGURES: dict[str, Figure] = {
             lambda pair: metrics.frechet_distance(
                 pair.real["paper"], pair.fake["paper"], num_resamples=NUM_FID_RESAMPLES, seed=pair.seed
             ),
-            "paper", in_card=True, extractor="paper"),
+            "paper", in_card=True, extractor="paper", has_scale=True),
         Figure("separation", "probability that a training item gets a higher logit than a sample", "",
             _separation, "logits", in_monitor=True),
         Figure("overfitting", "how far logits of held-out items fall from those of training items to those of samples",

@@ -1,8 +1,9 @@
 """Compare settings that were trained with the same seeds.
 
 Trainings with the same seed share what the seed decides, such as the order of the data, so settings are compared seed
-by seed: d_i = a_i − b_i. The differences are assumed to be normally distributed. A few seeds can neither support nor
-refute that; where a training collapses now and then, its values say more than any test.
+by seed: d_i = a_i − b_i, or, for a positive figure that spreads in proportion to its size, d_i = log a_i − log b_i.
+The d_i are assumed to be normally distributed. A few seeds can neither support nor refute that; where a training
+collapses now and then, its values say more than any test. `benchmarks/paired_tests.py` has the error rates of both.
 """
 
 import math
@@ -28,23 +29,30 @@ class PairedComparison:
     first: str  # the name of A
     second: str  # the name of B
     num_seeds: int  # that both were trained with
-    difference: Estimate  # the mean of A − B with its 95 % interval
+    difference: Estimate  # the mean of A − B, or the geometric mean of A/B, with its 95 % interval
     probability: float  # that A is better on average, given these differences
-    effect: float  # the mean difference in standard deviations of the differences (Cohen's d for pairs)
+    effect: float  # the mean of the d_i in their standard deviations (Cohen's d for pairs)
     p_value: float  # of the two-sided paired t-test, after Holm's correction for all pairs compared
 
 
-def mean_over_seeds(values: Sequence[float]) -> Estimate:
-    """The mean with its 95 % interval by Student's t; the interval of a single value is infinite."""
+def mean_over_seeds(values: Sequence[float], *, by_ratio: bool = False) -> Estimate:
+    """The mean (by ratio, the geometric mean) with its 95 % interval by Student's t, infinite for a single value."""
     from scipy.stats import t
 
+    if by_ratio:
+        return _exponential(mean_over_seeds([math.log(value) for value in values]))
     n, mean = len(values), fmean(values)
     half = float(t.ppf(0.975, n - 1)) * stdev(values) / math.sqrt(n) if n > 1 else math.inf
     return Estimate(mean, mean - half, mean + half)
 
 
-def compare(values: Values, *, less_is_better: bool) -> list[PairedComparison]:
-    """Compare each pair of settings.
+def _exponential(estimate: Estimate) -> Estimate:
+    ends = (math.exp(min(end, 700.0)) for end in (estimate.value, estimate.low, estimate.high))
+    return Estimate(*ends)
+
+
+def compare(values: Values, *, less_is_better: bool, by_ratio: bool = False) -> list[PairedComparison]:
+    """Compare each pair of settings, by differences or by ratios; ratios need values above 0.
 
     If A and B are equally good, then n differences with mean d and standard deviation s have a t = d / (s/√n) that
     follows Student's distribution with n − 1 degrees of freedom. With a flat prior for the mean and one ∝ 1/σ for the
@@ -68,9 +76,9 @@ def compare(values: Values, *, less_is_better: bool) -> list[PairedComparison]:
         pairs = [(values[first][seed], values[second][seed]) for seed in values[first] if seed in values[second]]
         if (n := len(pairs)) < 2:
             continue
-        differences = [one - other for one, other in pairs]
+        differences = [math.log(one / other) if by_ratio else one - other for one, other in pairs]
         mean, deviation = fmean(differences), stdev(differences)
-        rounding = ROUNDING * max(abs(value) for pair in pairs for value in pair)
+        rounding = ROUNDING * (1 if by_ratio else max(abs(value) for pair in pairs for value in pair))
         if deviation > rounding:
             statistic = mean / (deviation / math.sqrt(n))
             difference, effect = mean_over_seeds(differences), mean / deviation
@@ -80,6 +88,7 @@ def compare(values: Values, *, less_is_better: bool) -> list[PairedComparison]:
             less, p_value = 1 - 0.5**n if mean < 0 else 0.5**n, 2 * 0.5**n
         else:
             difference, effect, less, p_value = Estimate(0.0, 0.0, 0.0), 0.0, 0.5, 1.0
+        difference = _exponential(difference) if by_ratio else difference
         probability = less if less_is_better else 1 - less
         found.append(PairedComparison(first, second, n, difference, probability, effect, p_value))
     corrected = holm([pair.p_value for pair in found])

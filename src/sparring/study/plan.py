@@ -17,8 +17,8 @@ from sparring.evaluation.card import MIN_SAMPLES
 from sparring.evaluation.figures import FIGURES
 from sparring.training.recipe import Request, check_setting, make_request
 
-METRICS = {name: each.better for name, each in FIGURES.items() if each.in_card and each.needs != "paper"}
-"""The figures that a study can be about, and which way is better."""
+METRICS = {name: each for name, each in FIGURES.items() if each.in_card and each.needs != "paper"}
+"""The figures that a study can be about."""
 
 STRICT = ConfigDict(extra="forbid", strict=True)
 Settings = dict[str, Any]  # fields of a recipe by name, and perhaps `data` and `recipe`
@@ -94,6 +94,7 @@ class Plan:
     seeds: Annotated[int, Ge(1)] | Seeds = 5  # per setting: 0 to 4; or a list
     metric: str = "frechet_distance"  # a figure of the metric card
     num_samples: Annotated[int, Ge(MIN_SAMPLES)] = 5000  # for the card
+    full_card: bool = False  # measure all figures of the card in each trial, not the metric alone
     storage: str | None = None  # a database that Optuna supports; None for study.sqlite3 in the study's folder
     settings: Settings = field(default_factory=dict)  # shared by all trainings
     grid: dict[str, Values] = field(default_factory=dict)  # every combination of these
@@ -124,7 +125,7 @@ class Plan:
     @property
     def less_is_better(self) -> bool:
         """Whether smaller values of the metric are better."""
-        return METRICS[self.metric] == "lower"
+        return METRICS[self.metric].better == "lower"
 
     @cached_property
     def cells(self) -> list[Cell]:

@@ -1,5 +1,6 @@
-"""A study's results: tables as Markdown, and plots of quality against training time."""
+"""A study's results: tables as Markdown and CSV, and plots."""
 
+import csv
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,17 +9,19 @@ from statistics import fmean, median
 
 from sparring.errors import UsageError
 from sparring.files import write_atomically
+from sparring.metrics import Estimate
 from sparring.study.comparison import PairedComparison, Values, compare, mean_over_seeds
+from sparring.study.plan import METRICS
 from sparring.study.study import Study
 from sparring.study.trial import Trial, seconds_spent
-from sparring.training.plots import races, save
+from sparring.training.plots import races, save, strips
 from sparring.training.run_folder import Run
 
 NUM_BEST = 10  # how many trials of a search are listed
 SIGNIFICANCE = 0.05  # corrected p-values below this are called a difference
 
-SETTINGS_HEAD = "setting | seeds | mean, 95 % interval | median | least–largest | failed | training, s | with card, s"
-PAIRS_HEAD = "A | B | seeds | A − B, 95 % interval | P(A is better) | effect size d | p (paired t, Holm)"
+SETTINGS_HEAD = "setting | seeds | {}, 95 % interval | median | least–largest | failed | training, s | with card, s"
+PAIRS_HEAD = "A | B | seeds | {}, 95 % interval | P(A is better) | effect size d | p (paired t{}, Holm)"
 SEARCH_NOTE = """
 Each setting was trained once, and the best of many is partly luck: this is no winner yet. To find out how good these
 are, train them with several seeds:
@@ -32,7 +35,7 @@ class StudyReport:
     text: str  # tables and sentences in Markdown
     comparisons: dict[str, list[PairedComparison]]  # the pairs of settings by data
     path: Path  # of report.md, which holds the text
-    plots: list[Path]  # quality against training time, one picture per data set
+    plots: list[Path]  # for each data set: a point for each seed, and quality against training time
 
 
 def report(study: Study) -> StudyReport:
@@ -62,10 +65,15 @@ def report(study: Study) -> StudyReport:
         if plan.search:
             lines += _describe_search(study, among)
         else:
-            ranked = sorted(values, key=lambda name: fmean(values[name].values()), reverse=not plan.less_is_better)
+            by_ratio = METRICS[plan.metric].has_scale and all(v > 0 for each in values.values() for v in each.values())
+            means = {name: mean_over_seeds([*each.values()], by_ratio=by_ratio) for name, each in values.items()}
+            ranked = sorted(values, key=lambda name: means[name].value, reverse=not plan.less_is_better)
             values = {name: values[name] for name in ranked}
-            comparisons[data] = compare(values, less_is_better=plan.less_is_better)
-            lines += _describe_grid(among, values, comparisons[data])
+            comparisons[data] = compare(values, less_is_better=plan.less_is_better, by_ratio=by_ratio)
+            lines += _describe_grid(among, values, means, comparisons[data], by_ratio)
+            plots.append(study.folder / f"{len(plots) + 1}-{Path(data).stem}-seeds.png")
+            save(strips({name: [*each.values()] for name, each in values.items()}, plan.metric), plots[-1])
+            lines += ["", f"![a point for each seed]({plots[-1].name})"]
         curves: dict[str, list[tuple[list[float], list[float]]]] = {}
         for trial in among:
             log = Run(study.trial_folder(trial.number) / "run").log()
@@ -84,7 +92,19 @@ def report(study: Study) -> StudyReport:
     text = "\n".join(lines).strip() + "\n"
     path = study.folder / "report.md"
     write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_atomically(study.folder / "trials.csv", lambda beside: _write_csv(trials, plan.metric, beside))
     return StudyReport(text, comparisons, path, plots)
+
+
+def _write_csv(trials: list[Trial], metric: str, path: Path) -> None:
+    """A row for each trial that has ended."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["trial", "setting", "data", "seed", metric, "training_seconds", "total_seconds", "state"])
+        for trial in trials:
+            if (result := trial.result) is not None:
+                numbers = result.value, result.seconds, result.total_seconds
+                writer.writerow([trial.number, trial.cell.name, trial.cell.data, trial.seed, *numbers, trial.state])
 
 
 def _table(head: str, rows: Iterable[Iterable[object]]) -> list[str]:
@@ -93,7 +113,9 @@ def _table(head: str, rows: Iterable[Iterable[object]]) -> list[str]:
     return [f"| {head} |", "|---" * (head.count("|") + 1) + "|", *(f"| {text} |" for text in texts)]
 
 
-def _describe_grid(trials: list[Trial], values: Values, pairs: list[PairedComparison]) -> list[str]:
+def _describe_grid(
+    trials: list[Trial], values: Values, means: dict[str, Estimate], pairs: list[PairedComparison], by_ratio: bool
+) -> list[str]:
     """The settings, best first; their differences; and the winner, if there is one."""
     rows, failed = [], set[str]()
     for name in dict.fromkeys([*values, *(trial.cell.name for trial in trials if trial.result)]):
@@ -101,7 +123,7 @@ def _describe_grid(trials: list[Trial], values: Values, pairs: list[PairedCompar
         measured, own = [each for each in results if each.value is not None], [*values.get(name, {}).values()]
         figures, times = ["–"] * 3, ["–"] * 2
         if own:
-            mean = mean_over_seeds(own)
+            mean = means[name]
             interval = f"{mean.low:.4g} to {mean.high:.4g}" if len(own) > 1 else "one seed"
             figures = [f"{mean.value:.4g} ({interval})", f"{median(own):.4g}", f"{min(own):.4g}–{max(own):.4g}"]
             columns = [each.seconds for each in measured], [each.total_seconds for each in measured]
@@ -109,9 +131,9 @@ def _describe_grid(trials: list[Trial], values: Values, pairs: list[PairedCompar
         if num_failed := len(results) - len(measured):
             failed.add(name)
         rows.append([name, len(own), *figures, num_failed, *times])
-    lines = _table(SETTINGS_HEAD, rows)
+    lines = _table(SETTINGS_HEAD.format("geometric mean" if by_ratio else "mean"), rows)
     if pairs:
-        lines += ["", *_table(PAIRS_HEAD, (
+        lines += ["", *_table(PAIRS_HEAD.format(*(("A / B", " of log A/B") if by_ratio else ("A − B", ""))), (
             (pair.first, pair.second, pair.num_seeds,
              f"{pair.difference.value:.4g} ({pair.difference.low:.4g} to {pair.difference.high:.4g})",
              f"{pair.probability:.3f}", f"{pair.effect:+.2f}", f"{pair.p_value:.2g}")

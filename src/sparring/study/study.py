@@ -288,7 +288,7 @@ class _Session:
             _describe(trial, cell, seed=sum(each.user_attrs.get("settings") == cell.settings for each in before))
         settings, seed = trial.user_attrs["settings"], trial.user_attrs["seed"]
         data = request_training(settings, seed).data  # its path, wherever the trial runs
-        task = TrialTask(settings | {"data": data}, seed, self.plan.metric, self.plan.num_samples)
+        task = TrialTask(settings | {"data": data}, seed, self.plan.metric, self.plan.num_samples, self.plan.full_card)
         folder = self.study.trial_folder(trial.number)
         path = folder / "task.json"
         if path.exists() and read_json(path, TrialTask) != task:

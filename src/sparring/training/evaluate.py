@@ -17,6 +17,7 @@ def evaluate(
     seed: int = 0,
     *,
     fid: bool = False,
+    only: str | None = None,
     on_progress: OnProgress = lambda what, share: None,
 ) -> Card:
     """Measure a run's generator, and write the card into the run's folder and its summary.
@@ -27,6 +28,7 @@ def evaluate(
         seed: random seed; the same seed gives the same card, byte for byte.
         fid: also compute the Fréchet distance of Inception's features, for images; it takes minutes, more than 2,048
             samples, and the extra `fid`.
+        only: the one figure to measure; None for all that the data allow, of all samples and of each class.
         on_progress: called with what is being done.
 
     Raises:
@@ -43,7 +45,7 @@ def evaluate(
     is_best = folder.name == "best" and not (folder / "recipe.json").exists()
     run = open_run(folder.parent if is_best else folder)
     generator, dataset = load(folder), open_data(run.recipe())
-    card = measure(generator, dataset, n, seed, fid=fid, on_progress=on_progress)
+    card = measure(generator, dataset, n, seed, fid=fid, only=only, on_progress=on_progress)
     write_json(folder / "card.json", asdict(card))
     if not is_best:
         metrics = {name: row.generated.value for name, row in card.figures.items()}

@@ -59,6 +59,17 @@ def races(lines: dict[str, list[tuple[list[float], list[float]]]], ylabel: str) 
     return _render(figure)
 
 
+def strips(values: dict[str, list[float]], xlabel: str) -> Image.Image:
+    """Plot a row of points for each setting, the first one on top."""
+    figure, axes = _figure(8, 1 + 0.4 * len(values))
+    for row, points in enumerate(values.values()):
+        axes.scatter(points, [-row] * len(points), color=f"C{row % 10}", alpha=0.7)
+    axes.set_yticks(range(0, -len(values), -1), list(values))
+    every = [point for points in values.values() for point in points]
+    axes.set(xlabel=xlabel.replace("_", " "), xscale="log" if max(every) > 10 * min(every) > 0 else "linear")
+    return _render(figure)
+
+
 def save(picture: Image.Image, path: Path) -> None:
     """Write a picture as a PNG, atomically."""
     write_atomically(path, lambda beside: picture.save(beside, format="PNG"))
