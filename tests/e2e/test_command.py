@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,12 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(name: str, code:
 
 
 BAD_USE = {
+    "unknown command": (["trian"], "did you mean 'train'"),
+    "unknown option": (["train", "--objektive", "hinge"], "did you mean --objective?"),
+    "a field as an option": (["train", "--learning-rat", "1"], "did you mean --set learning_rate=VALUE?"),
+    "initials": (["train", "--lr=1"], "unknown option '--lr': did you mean --set learning_rate=VALUE?"),
+    "an option of another command": (["sample", "run", "--out", "a.png", "--fid"], "unknown option '--fid': See"),
+    "two data": (["train", "digits", "ring"], "'ring' is one value too many"),
     "unknown objective": (["train", "--objective", "wassertein"], "did you mean 'wasserstein'"),
     "unknown penalty": (["train", "--penalty", "gradient"], "did you mean 'gradient_penalty'"),
     "unknown network": (["train", "--network", "dcgam"], "did you mean 'dcgan'"),
@@ -194,11 +201,26 @@ def test_help(arguments: list[str], tmp_path: Path) -> None:
     assert "usage: sparring" in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [["trian"], ["train", "--objektive", "x"], ["train", "--steps", "x"], ["sample"]])
-def test_options_that_there_are_not(arguments: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [["train", "--steps", "x"], ["sample"]])
+def test_options_without_a_value_or_with_a_wrong_one(arguments: list[str], tmp_path: Path) -> None:
     result = sparring(*arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+
+
+def test_versions_and_help_without_a_command(tmp_path: Path) -> None:
+    assert sparring("--version", cwd=tmp_path).stdout.startswith(f"sparring {version('sparring')}, torch ")
+    assert sparring(cwd=tmp_path).stdout == sparring("--help", cwd=tmp_path).stdout != ""
+
+
+def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
+    """As `sparring list | head -1`, whose pipe closes after the first line."""
+    command = [sys.executable, "-c", "from sparring.cli.main import main; main(['list'])"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (1, b"")
 
 
 def test_list_names_everything(tmp_path: Path) -> None:

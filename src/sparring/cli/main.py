@@ -1,33 +1,36 @@
 """The command `sparring`: a thin layer over the library."""
 
+import difflib
 import os
 import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from dataclasses import fields
+from functools import partial, reduce
+from operator import or_
 from typing import Annotated, Any
 
 import tyro
 from tyro.conf import subcommand
 
 from sparring.cli import commands
-from sparring.errors import ProcessError, SparringError, SparringWarning
+from sparring.errors import ProcessError, SparringError, SparringWarning, UnknownNameError, UsageError
 
 RANK = int(os.environ["RANK"]) if {"RANK", "WORLD_SIZE"} <= os.environ.keys() else 0
 """This process's rank, if `torchrun` started several."""
 
-Command = (
-    Annotated[commands.TrainCommand, subcommand("train")]
-    | Annotated[commands.ResumeCommand, subcommand("resume")]
-    | Annotated[commands.SampleCommand, subcommand("sample")]
-    | Annotated[commands.EvaluateCommand, subcommand("evaluate")]
-    | Annotated[commands.DiagnoseCommand, subcommand("diagnose")]
-    | Annotated[commands.ListCommand, subcommand("list")]
-    | Annotated[commands.DataCommand, subcommand("data")]
-    | Annotated[commands.BenchCommand, subcommand("bench")]
-    | Annotated[commands.StudyCommand, subcommand("study")]
-)
+COMMANDS = {
+    "train": commands.TrainCommand,
+    "resume": commands.ResumeCommand,
+    "sample": commands.SampleCommand,
+    "evaluate": commands.EvaluateCommand,
+    "diagnose": commands.DiagnoseCommand,
+    "list": commands.ListCommand,
+    "data": commands.DataCommand,
+    "bench": commands.BenchCommand,
+    "study": commands.StudyCommand,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,18 +38,16 @@ def main(arguments: list[str] | None = None) -> None:
 
     SIGUSR1 saves and ends with 0.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    command: Any = tyro.cli(
-        Command,
-        prog="sparring",
-        description="Train Generative Adversarial Networks. Start with: sparring train",
-        args=_with_values(arguments),
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
+    arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
+        command = _parse(_with_values(arguments))
         with warnings.catch_warnings():
             warnings.showwarning = partial(_show_warning, warnings.showwarning)
             code = command.run(arguments)
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it ends
+        code = 1
     except SparringError as error:
         if not (RANK and isinstance(error, ProcessError)):  # the process that failed explains why
             print(f"sparring: {f'process {RANK}: ' if RANK else ''}{error}", file=sys.stderr)
@@ -57,6 +58,45 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
+
+
+def _parse(arguments: list[str]) -> Any:
+    """The command with its options; errors name what was probably meant."""
+    if "--version" in arguments[:1]:
+        from importlib.metadata import version
+
+        print(f"sparring {version('sparring')}, torch {version('torch')}, Python {sys.version.split()[0]}")
+        sys.exit(0)
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        raise UnknownNameError("command", arguments[0], COMMANDS)
+    every: Any = reduce(or_, (Annotated[each, subcommand(name)] for name, each in COMMANDS.items()))
+    command, unknown = tyro.cli(
+        every,
+        prog="sparring",
+        description="Train Generative Adversarial Networks. Start with: sparring train",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes,),
+        return_unknown_args=True,
+    )
+    if unknown:
+        raise UsageError(_describe_unknown(unknown[0], arguments[0], [each.name for each in fields(command)]))
+    return command
+
+
+def _describe_unknown(word: str, command: str, options: list[str]) -> str:
+    """What is wrong with a word that no option takes, and what was probably meant."""
+    if not word.startswith("-"):
+        return f"{word!r} is one value too many: see sparring {command} --help"
+    meant = {name: f"--{name.replace('_', '-')}" for name in options}
+    if command == "train":
+        from sparring.training.recipe import Recipe
+
+        meant = {each.name: f"--set {each.name}=VALUE" for each in fields(Recipe)} | meant
+    name = word.lstrip("-").partition("=")[0].replace("-", "_")
+    initials = [each for each in meant if name == "".join(part[0] for part in each.split("_"))]  # lr: learning_rate
+    near = initials or difflib.get_close_matches(name, meant, n=1, cutoff=0.5)
+    hint = f"did you mean {meant[near[0]]}? " if near else ""
+    return f"unknown option {word.partition('=')[0]!r}: {hint}See sparring {command} --help"
 
 
 def _with_values(arguments: list[str]) -> list[str]:
