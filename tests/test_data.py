@@ -198,5 +198,5 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
 def test_unknown_names_and_sizes() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'digits'"):
         open_dataset("digit")
-    with pytest.raises(UsageError, match="ring holds points, which have no size"):
+    with pytest.raises(UsageError, match="points have no size"):
         open_dataset("ring", size=8)
