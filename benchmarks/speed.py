@@ -26,7 +26,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.utils.flop_counter import FlopCounterMode
 
 import sparring
-from sparring.cli.terminal import Terminal
+from sparring.training.progress import Terminal
 from sparring.game.game import Report
 from sparring.game.penalties import R1R2, GradientPenalty
 from sparring.generator.config import Config

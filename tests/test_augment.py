@@ -204,7 +204,9 @@ def test_points_have_nothing_to_adapt() -> None:
 def test_few_images_are_augmented_unless_told_otherwise(
     num_images: int, settings: dict[str, float], expected: tuple[float, float | None], tmp_path: Path
 ) -> None:
-    np.save(tmp_path / "images.npy", np.zeros((num_images, 28, 28), np.uint8))
+    images = np.zeros((num_images, 28, 28), np.uint8)
+    images[0] = 255
+    np.save(tmp_path / "images.npy", images)
     recipe, _ = resolve(make_request(str(tmp_path / "images.npy"), None, num_clusters=1, **settings))
     assert (recipe.augment, recipe.augment_target) == expected
 

@@ -85,6 +85,17 @@ def test_layers_compute_in_bfloat16_and_weights_stay(settings: dict[str, object]
     assert (exact - rounded).norm() / exact.norm() < 0.05
 
 
+@pytest.mark.parametrize(
+    "settings", [LABELS, SIMULTANEOUS | {"smoothing": 0.0}, {"penalty": "r1r2", "augment": 0.5}, {"smoothing": 0.1}]
+)
+def test_a_batch_in_parts_trains_to_the_same(settings: dict[str, object]) -> None:
+    """Without batch normalisation, which would take the statistics of each part."""
+    settings = {"network": "resnet", "normalization": "none", "width": 2, "size": 16, **settings}
+    whole, parts = (train_to_the_end(build_training(**settings, accumulate=number)) for number in (1, 4))
+    for mine, other in zip(parts, whole, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-10)
+
+
 def test_the_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     assert choose_precision("auto", "cpu") is None

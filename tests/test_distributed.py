@@ -75,6 +75,13 @@ def trainings() -> list[Tensor]:
     return [value for request in requests for value in train_to_the_end(build(*resolve(request)))]
 
 
+def training_in_parts(accumulate: int) -> list[Tensor]:
+    """What a training without batch normalisation ends with, each process's share of a batch in parts."""
+    settings = {"width": 8, "steps": 5, "evaluation_share": 0.0, "network": "mlp", "penalty": "r1", "augment": 0.5}
+    request = make_request("digits", None, **settings, accumulate=accumulate, conditional=True)
+    return train_to_the_end(build(*resolve(request)))
+
+
 def operations() -> list[object]:
     """What the collective operations give."""
     rank, count = distributed.rank(), distributed.world_size()
@@ -153,6 +160,14 @@ def test_a_training_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
     for mine, other, alone in zip(first, second, expected, strict=True):
         assert torch.equal(mine, other)
         torch.testing.assert_close(mine, alone, rtol=0, atol=1e-10)
+
+
+def test_two_processes_that_play_parts_of_a_batch_are_one_that_plays_all(tmp_path: Path) -> None:
+    expected = training_in_parts(1)
+    for made in play("training_in_parts(4)", 2, tmp_path):
+        assert isinstance(made, list)
+        for mine, alone in zip(made, expected, strict=True):
+            torch.testing.assert_close(mine, alone, rtol=0, atol=1e-10)
 
 
 def test_the_collective_operations(tmp_path: Path) -> None:

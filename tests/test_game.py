@@ -89,6 +89,41 @@ def test_steps_equal_the_plain_loop(objective: str, simultaneous: bool, penalty:
     torch.testing.assert_close(weights(*ours), weights(*plain), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("simultaneous", [False, True])
+@pytest.mark.parametrize("penalty", ["none", "gradient_penalty", "r1r2"])
+@pytest.mark.parametrize("objective", ["non_saturating", "relativistic"])
+def test_a_batch_in_parts_is_the_whole_batch(objective: str, penalty: str, simultaneous: bool) -> None:
+    """Also what is reported; sums are rounded in another order."""
+    results = []
+    for accumulate in (1, 4):
+        pair = players()
+        match = game(
+            *pair, objective=objective, penalties=[PENALTIES[penalty]()], simultaneous=simultaneous,
+            accumulate=accumulate, discriminator_steps=2, generator_steps=2,
+        )  # fmt: skip
+        reports = [match.step([real_batch(2 * step), real_batch(2 * step + 1)]) for step in range(3)]
+        numbers = torch.tensor([list(vars(report).values()) for report in reports], dtype=torch.float64)
+        results.append(torch.cat([weights(*pair), numbers.flatten()]))
+    torch.testing.assert_close(*results, rtol=0, atol=1e-12)
+
+
+def test_parts_of_a_batch_hold_fewer_samples_at_a_time() -> None:
+    """Red where all parts are played at once, or the generator's graph of all of them is kept."""
+    sizes: list[int] = []
+    generator, discriminator = players()
+    for player in (generator, discriminator):
+        player.register_forward_hook(lambda module, given, made: sizes.append(len(given[0])))
+    game(generator, discriminator, accumulate=4).step(real_batch(0))
+    assert set(sizes) == {BATCH // 4}
+
+
+def test_parts_that_cannot_be_are_refused() -> None:
+    with pytest.raises(UsageError, match="'dragan' needs the whole batch"):
+        game(*players(), accumulate=2, penalties=[sparring.Dragan()])
+    with pytest.raises(UsageError, match="accumulate=3 must divide the batch: it leaves 1"):
+        game(*players(), accumulate=3).step(real_batch(0))
+
+
 class Counting(nn.Module):
     """Another discriminator, and how often it was asked."""
 

@@ -104,7 +104,7 @@ def test_with_and_without_labels(tmp_path: Path) -> None:
     with_labels = sparring.train("digits", steps=2, out=tmp_path / "with", **SMALL)
     assert sparring.load(with_labels.path).config.class_shares == pytest.approx((0.1,) * 10, abs=0.02)
     without = sparring.train("digits", steps=2, conditional=False, out=tmp_path / "without", **SMALL)
-    assert sparring.load(without.path).config.num_labels == 0
+    assert sparring.load(without.path).config.known_labels == {}
     assert len(sparring.load(without.path).config.class_shares) == 50  # clusters
     options = SMALL | {"conditional": False, "num_clusters": 1}
     told_nothing = sparring.train("digits", steps=2, out=tmp_path / "nothing", **options)
@@ -182,8 +182,8 @@ class Poisoned(Source):
 
 
 def poison(steps: Collection[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    def build_poisoned(recipe: Recipe, dataset: Dataset, folder: Path | None = None) -> Training:
-        training = build(recipe, dataset, folder)
+    def build_poisoned(recipe: Recipe, dataset: Dataset, *others: Any, **named: Any) -> Training:
+        training = build(recipe, dataset, *others, **named)
         training.data = Poisoned(training.data, steps)
         return training
 
@@ -390,7 +390,7 @@ def test_pictures_have_a_row_for_each_class(tmp_path: Path, monkeypatch: pytest.
     sparring.train(
         images, labels=[number % 3 for number in range(60)], steps=1, evaluation_share=0.0, out=tmp_path, **SMALL
     )
-    assert asked[-1] == [0] * 10 + [1] * 10 + [2] * 10
+    assert asked[-1] == ["0"] * 10 + ["1"] * 10 + ["2"] * 10
     assert drawn[-1] == 10
 
 

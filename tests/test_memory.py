@@ -1,13 +1,14 @@
 """Arrays, and whatever else has items: what is trained on is what was given, and a run of it can be resumed."""
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import sparring
 from sparring.data import Items
@@ -32,6 +33,13 @@ class Numbered:
         return self.item(number)
 
 
+class Stream(IterableDataset):
+    """A data set without a length."""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(IMAGES)
+
+
 GIVEN: dict[str, tuple[Indexable, Indexable | None]] = {
     "an array and labels": (IMAGES, LABELS),
     "a tensor, channels first": (torch.from_numpy(IMAGES).permute(0, 3, 1, 2), LABELS.tolist()),
@@ -40,6 +48,16 @@ GIVEN: dict[str, tuple[Indexable, Indexable | None]] = {
     "a data set of torch": (TensorDataset(torch.from_numpy(IMAGES), torch.from_numpy(LABELS)), None),
     "pairs": (Numbered(lambda number: (IMAGES[number], int(LABELS[number]))), None),
     "mappings": (Numbered(lambda number: {"image": Image.fromarray(IMAGES[number]), "label": LABELS[number]}), None),
+    "mappings, other names": ([{"pixel_values": x, "target": y} for x, y in zip(IMAGES, LABELS, strict=True)], None),
+    "negative strides": (IMAGES[::-1, :, ::-1, ::-1].copy()[::-1, :, ::-1, ::-1], LABELS[::-1].copy()[::-1]),
+    "lists of two": ([[image, label] for image, label in zip(IMAGES, LABELS, strict=True)], None),
+    "more than pairs": ([(image, label, "name") for image, label in zip(IMAGES, LABELS, strict=True)], None),
+    "tuples of one": ([(image,) for image in IMAGES], LABELS),
+    "a data set of torch without labels": (TensorDataset(torch.from_numpy(IMAGES).permute(0, 3, 1, 2)), LABELS),
+    "one-hot": (IMAGES, np.eye(3)[LABELS]),
+    "whole numbers of other types": (IMAGES.astype(np.int64), LABELS[:, None].astype(np.uint8)),
+    "float64, rounded": (torch.from_numpy(IMAGES / 255.0 * 1.0000002), LABELS),
+    "from -1 to 1": (torch.from_numpy(IMAGES / np.float32(127.5) - 1).half().double(), LABELS),
 }
 
 
@@ -73,12 +91,49 @@ def test_a_training_of_an_array_goes_on_and_says_where_its_data_went(tmp_path: P
 
 
 def test_pillows_images_are_converted_as_files_are() -> None:
-    """16 bits are scaled down and not clipped; hidden colours go."""
-    deep = Image.fromarray(np.full((8, 8), 128 * 257, np.uint16))
-    (kept_image,) = np.unique(np.load(keep([deep] * 2))["images"])
-    assert kept_image == 128
+    """16 bits are scaled down and not clipped; hidden colours go; they are turned upright."""
+    deep = [Image.fromarray(np.full((8, 8), level * 257, np.uint16)) for level in (0, 128, 255)]
+    assert np.load(keep(deep))["images"][:, 0, 0].tolist() == [0, 128, 255]
     hidden = Image.new("LA", (8, 8), (200, 0))
-    assert not np.load(keep([hidden] * 2))["images"].any()
+    shown = Image.new("LA", (8, 8), (200, 255))
+    assert np.load(keep([hidden, shown]))["images"][:, 0, 0].tolist() == [[0] * 4, [200, 200, 200, 255]]
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    turned = Image.fromarray(IMAGES[0])
+    turned.info["exif"] = exif.tobytes()
+    assert np.array_equal(np.load(keep([turned, Image.fromarray(IMAGES[1])]))["images"][0], IMAGES[0][::-1, ::-1])
+
+
+@pytest.mark.parametrize("labels", [LABELS, [("a,b", "ü", "9")[label] for label in LABELS], None], ids=str)
+def test_images_of_several_sizes_are_data_like_a_folder_of_them(labels: Indexable | None, tmp_path: Path) -> None:
+    """The same pixels and classes as of the files; grey images may be among them."""
+    pixels = [np.resize(image, (40 + number % 3, 40, 3)) for number, image in enumerate(IMAGES)]
+    pixels[5] = pixels[5][..., 0]
+    names = ["none"] * 30 if labels is None else [str(label) for label in labels]
+    for number, image in enumerate(pixels):
+        (tmp_path / names[number]).mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / names[number] / f"{number:02}.png")
+    for given in (pixels, [Image.fromarray(image) for image in pixels]):
+        path = keep(given, labels)
+        assert kept_files() == [path]
+        kept, folder = open_dataset(str(path)), open_dataset(str(tmp_path))
+        assert kept.class_names == folder.class_names
+        found, expected = (
+            {
+                (image.numpy().tobytes(), dataset.class_names[label] if dataset.class_names else "")
+                for part in (dataset.train, dataset.heldout)
+                for image, label in zip(part.items, [0] * 99 if labels is None else part.item_labels, strict=False)
+            }
+            for dataset in (kept, folder)
+        )
+        assert found == expected
+    run = sparring.train(pixels, labels=labels, steps=1, width=4, batch_size=4, out=tmp_path / "run")
+    assert sparring.resume(run.path, steps=2).summary().steps == 2
+
+
+def test_bfloat16() -> None:
+    images = torch.linspace(0, 1, 30 * 64).reshape(30, 8, 8)
+    assert np.abs(np.load(keep(images.bfloat16()))["images"] / 255.0 - images.numpy()).max() < 0.004
 
 
 def test_points_in_memory(tmp_path: Path) -> None:
@@ -88,9 +143,24 @@ def test_points_in_memory(tmp_path: Path) -> None:
     assert sparring.load(run.path).sample(2).shape == (2, 2)
 
 
+with io.BytesIO() as file:
+    Image.effect_noise((64, 64), 50).save(file, format="PNG")
+    DAMAGED = file.getvalue()[:1000]
+
 BAD: dict[str, tuple[Indexable, Indexable | None, str]] = {
     "nothing": ([], None, "0 items"),
-    "two shapes": ([np.zeros((8, 8), np.uint8), np.zeros((8, 9), np.uint8)], None, "item 1 .* is .8, 9. and the first"),
+    "points of two shapes": ([[1.0, 2.0], [1.0, 2.0, 3.0]], None, "item 1 .* is float64 .3. and the first one float64"),
+    "two types": ([IMAGES[0], IMAGES[1, :4] / 255], None, "item 1 .* is float64 .4, 8, 3. and the first one uint8"),
+    "NaN in one of two shapes": ([np.ones((8, 8)), np.full((9, 9), np.nan)], None, "item 1 of .* is not finite"),
+    "all the same": (IMAGES[:1].repeat(5, 0), None, "all 5 images in 'the data given' are the same"),
+    "points all the same": (np.ones((5, 2)), None, "all 5 points in 'the data given' are the same"),
+    "masks as labels": ([(image, image[..., 0]) for image in IMAGES], None, "give one label to each item"),
+    "a damaged image": (
+        [Image.open(io.BytesIO(DAMAGED))],
+        None,
+        "item 0 of the data given cannot be read: .*truncated",
+    ),
+    "sparse": (torch.eye(9).to_sparse(), None, "cannot be read: .*to_dense"),
     "NaN": (np.full((20, 8, 8), np.nan), None, "image 0 of 'the data given' is not finite"),
     "an unclear range": (IMAGES.astype(np.float32), None, "not clear what is black"),
     "two channels": (IMAGES[..., :2], None, "of 2 channels"),
@@ -98,9 +168,8 @@ BAD: dict[str, tuple[Indexable, Indexable | None, str]] = {
     "labels of some": ([(IMAGES[0], 1), IMAGES[1]], None, "1 of the 2 items"),
     "mappings without images": ([{"text": "a"}] * 3, None, "have no 'image', but text"),
     "text": (["a", "b"], None, "images are uint8"),
-    "labels of text": ([(IMAGES[0], "cat")], None, "label of item 0 .* is 'cat', and no whole number"),
     "a mapping": ({"images": IMAGES, "labels": LABELS}, None, r"have no item 0 \(dict\): give an array"),
-    "32 bits": ([Image.new("F", (8, 8))], None, "its pixels have 32 bits"),
+    "32 bits": ([Image.new("F", (8, 8), 9.0)], None, "from 9 to 9, and it is not clear"),
 }
 
 
@@ -112,8 +181,22 @@ def test_bad_data_in_memory_are_named(case: str, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((image for image in IMAGES), r"\(generator\): give list\(...\)"),
+        (Stream(), r"\(Stream\): give list\(...\)"),
+        (DataLoader(IMAGES), r"\(DataLoader\): give its .dataset"),
+        (None, r"\(NoneType\): give an array"),
+    ],
+)
+def test_what_cannot_be_read_twice_is_refused(data: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        keep(data)
+
+
 def test_a_single_class_tells_nothing() -> None:
-    with pytest.warns(SparringWarning, match="all labels in .* are 1: they carry no information"):
+    with pytest.warns(SparringWarning, match="all of label are '1': they carry no information"):
         path = keep(IMAGES, np.ones(30, int))
     assert open_dataset(str(path)).train.class_shares == ()
 

@@ -5,11 +5,13 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from sparring.data import Items
+from sparring.errors import SparringWarning
 from sparring.evaluation.figures import FIGURES
 from sparring.evaluation.monitor import Monitor, can_monitor
 from sparring.game.ema import Average
@@ -18,7 +20,7 @@ from sparring.modalities.images import Images
 from sparring.modalities.modality import Dataset
 from sparring.training.build import build
 from sparring.training.loop import Training, play_step
-from sparring.training.meter import does_evaluate
+from sparring.training.meter import Meter, does_evaluate
 from sparring.training.recipe import make_request
 from sparring.training.recorder import Recorder
 from sparring.training.resolve import resolve
@@ -209,7 +211,7 @@ def test_the_best_is_the_least_distance(tmp_path: Path) -> None:
 
 def test_few_items_are_not_monitored(digits: Dataset) -> None:
     assert isinstance(digits.train, Items)
-    few = replace(digits, train=Items(digits.train.items[:10]))
+    few = replace(digits, train=Items(digits.train.items[:5]))
     assert not can_monitor(few)
     assert can_monitor(digits)
     recipe = begin().recipe
@@ -225,6 +227,47 @@ def test_copies_are_found_in_any_number_of_items(num_items: int, digits: Dataset
     training = begin(dataset=replace(digits, train=train), conditional=False)
     training.average = Average(Copies(train.items), 0.0)
     assert measure(training)["memorization"] == 1.0
+
+
+@pytest.mark.parametrize("num_train", [17, 6])
+def test_copies_of_very_few_items_are_found_beside_a_single_held_out_one(num_train: int, digits: Dataset) -> None:
+    """With 17 and 1 digits, other digits are taken for copies in 11 % of the cases (200 random choices)."""
+    assert isinstance(digits.train, Items)
+    assert isinstance(digits.heldout, Items)
+    few = replace(digits, train=Items(digits.train.items[:num_train]), heldout=Items(digits.heldout.items[:1]))
+    training = begin(dataset=few, conditional=False)
+    training.average = Average(Copies(few.train.items), 0.0)
+    figures = measure(training)
+    assert figures["memorization"] == 1.0
+    assert figures["diversity"] > 0.5
+    training.average = Average(Copies(few.heldout.items.repeat(2, 1, 1, 1)), 0.0)
+    assert measure(training)["memorization"] < 0
+
+
+def test_a_run_of_eighteen_images_says_so_and_raises_the_alarm_of_copies(digits: Dataset, tmp_path: Path) -> None:
+    assert isinstance(digits.train, Items)
+    np.save(tmp_path / "a.npy", digits.train.items[:18, 0].numpy())
+    training = begin(str(tmp_path / "a.npy"), batch_size=8)
+    assert isinstance(training.dataset.train, Items)
+    training.average = Average(Copies(training.dataset.train.items), 0.0)
+    with pytest.warns(
+        SparringWarning, match="has 17 items to train on and 1 held out: the samples .* measured roughly"
+    ):
+        meter = Meter(training)
+    assert meter.monitor is not None
+    losses = {"discriminator_loss": 1.0, "generator_loss": 1.0, "penalty": 0.0}
+    for step in (2000, 4000, 6000):
+        line = {"step": step, "progress": step / 6000, "evaluation": meter.monitor.measure(training.generator())}
+        alarms = meter.doctor.see(line | losses | {"real_probability": 0.6, "fake_probability": 0.4})
+    assert "memorization" in {alarm.name for alarm in alarms}
+
+
+def test_what_is_too_little_to_be_measured_is_said(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(6 * 64, dtype=np.uint8).reshape(6, 8, 8))
+    with pytest.warns(
+        SparringWarning, match="has 5 items to train on and 1 held out: the samples .* not measured at all"
+    ):
+        assert Meter(begin(str(tmp_path / "a.npy"), batch_size=4)).monitor is None
 
 
 def test_a_class_that_only_held_out_items_have(digits: Dataset) -> None:

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+import sparring
 from sparring import OBJECTIVES
 
 LOG2, A, B = math.log(2), 2.0, -1.0
@@ -31,6 +32,27 @@ def test_values_worked_out_by_hand(name: str) -> None:
     discriminator, generator = BY_HAND[name]
     assert OBJECTIVES[name].discriminator(real, fake).item() == pytest.approx(discriminator, rel=1e-12)
     assert OBJECTIVES[name].generator(real, fake).item() == pytest.approx(generator, rel=1e-12)
+
+
+SMOOTHED = {
+    "minimax": 0.75 * log1p_exp(-2) + 0.25 * log1p_exp(2) + log1p_exp(-1),
+    "non_saturating": 0.75 * log1p_exp(-2) + 0.25 * log1p_exp(2) + log1p_exp(-1),
+    "least_squares": 0.5 * 1.25**2 + 0.5 * 1,
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_smoothed_labels(name: str) -> None:
+    """A quarter of the target for real samples goes to the other side; generated ones and the generator stay."""
+    if name not in SMOOTHED:
+        with pytest.raises(sparring.UsageError, match=r"no labels to smooth.*minimax, non_saturating, least_squares"):
+            OBJECTIVES[name].smooth(0.25)
+        assert OBJECTIVES[name].smooth(0.0) is OBJECTIVES[name]
+        return
+    real, fake = torch.tensor([A], dtype=torch.float64), torch.tensor([B], dtype=torch.float64)
+    smoothed = OBJECTIVES[name].smooth(0.25)
+    assert smoothed.discriminator(real, fake).item() == pytest.approx(SMOOTHED[name], rel=1e-12)
+    assert smoothed.generator(real, fake).item() == pytest.approx(BY_HAND[name][1], rel=1e-12)
 
 
 def test_value_at_equilibrium_is_minus_log_four() -> None:

@@ -74,7 +74,7 @@ def test_what_is_seen_of_a_folder(tmp_path: Path) -> None:
     assert found.num_items == 20
     told = "\n".join(found.description)
     assert "20 images (PNG 20; RGB 20), shorter side 64 to 70 px, median 70" in told
-    assert "1 other files were not opened" in told
+    assert "1 other files (.txt 1) were not opened" in told
     assert "1 of the 21 images" in told
     assert "bad.jpg: it is none of" in told
     assert "2 classes from sub-folders; the smallest, cats, has 8 images" in told
@@ -163,7 +163,8 @@ def test_arrays_keep_their_shape_unless_a_size_is_asked_for(tmp_path: Path) -> N
     dataset = open_dataset(str(tmp_path / "a.npy"))
     assert dataset.modality.item_shape == (1, 12, 20)
     assert np.array_equal(dataset.train.items[:, 0].numpy(), array[np.arange(20) % 10 != 9])
-    smaller = open_dataset(str(tmp_path / "a.npy"), size=(6, 8))
+    with pytest.warns(SparringWarning, match="12×20 px are cropped to the middle 12×16, and resized to 6×8"):
+        smaller = open_dataset(str(tmp_path / "a.npy"), size=(6, 8))
     assert smaller.train.item_shape == smaller.modality.item_shape == (1, 6, 8)
     whole = Image.fromarray(array[0]).crop((2, 0, 18, 12)).resize((8, 6), Image.Resampling.BILINEAR)
     assert np.abs(smaller.train.items[0, 0].numpy().astype(int) - np.asarray(whole)).max() <= 1
@@ -188,7 +189,7 @@ def test_what_is_no_file_or_is_hidden_is_passed_over(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "cats" / "pipe.png")  # which would be waited for
     found = look(tmp_path)
     assert found.class_counts == {"cats": 2, "dogs": 2}
-    assert "1 other files were not opened" in str(found.description)
+    assert "1 other files (.png 1) were not opened" in str(found.description)
 
 
 def test_permissions_that_change_are_a_change(tmp_path: Path) -> None:
@@ -234,17 +235,6 @@ def test_what_its_folders_say_is_held_out(archived: bool, tmp_path: Path) -> Non
         assert sorted(numbers(open_dataset(str(path), size=28).train)) == [0, 1, 2]
 
 
-def test_folders_called_like_parts_among_others_are_classes(tmp_path: Path) -> None:
-    """Of pictures of trains, say; nor does a name alone say what to learn from."""
-    for place in ("train", "test", "bus"):
-        for number in range(2):
-            make(tmp_path / "a" / place / f"{number}.png", number)
-            make(tmp_path / "b" / place / f"{number}.png", number)
-    (tmp_path / "a" / "train").rename(tmp_path / "a" / "tram")
-    assert open_dataset(str(tmp_path / "a"), size=28).class_names == ("bus", "test", "tram")
-    assert open_dataset(str(tmp_path / "b"), size=28).class_names == ("bus", "test", "train")
-
-
 def test_a_class_that_is_all_held_out(tmp_path: Path) -> None:
     for number, name in enumerate([*IN_PARTS, "test/birds/4.png", "test/birds/5.png"]):
         make(tmp_path / name, number)
@@ -255,7 +245,7 @@ def test_a_class_that_is_all_held_out(tmp_path: Path) -> None:
 
 CLASSES = {
     "none": ([f"{n}.png" for n in range(4)], (), "no sub-folders"),
-    "a single one": ([f"a/{n}.png" for n in range(4)], (), "only one of the sub-folders, 'a'"),
+    "a single one": ([f"a/{n}.png" for n in range(4)], (), "no sub-folders"),
     "some outside": (["1.png", "a/2.png", "b/3.png"], (), "1 images are outside"),
     "numbers": ([f"{n}/1.png" for n in (10, 9, 2)], ("2", "9", "10"), ""),
 }
@@ -487,7 +477,7 @@ def test_archives(ending: str, tmp_path: Path) -> None:
     dataset = open_dataset(str(path), size=8)
     assert sorted(numbers(dataset.train) + numbers(dataset.heldout)) == list(range(12))
     assert dataset.class_names == ("a", "b")
-    assert "1 other files were not opened" in str(dataset.survey.description)
+    assert "1 other files (.txt 1) were not opened" in str(dataset.survey.description)
     assert sorted(os.listdir(tmp_path)) == [path.name]  # nothing was unpacked beside it
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match=f"cannot read .*images.{ending}"):
@@ -502,8 +492,8 @@ def test_the_folder_around_an_archive_is_no_class(tmp_path: Path) -> None:
 
 
 def test_columns_and_splits_of_tables(tmp_path: Path) -> None:
-    """Each column has a pack of its own; of files that are called by their splits, those of train are read."""
-    for split, start in (("train", 0), ("test", 100)):
+    """Each column has a pack of its own; files that are called by their splits say what is held out."""
+    for split, start in (("train", 0), ("test", 100), ("extra", 200)):
         columns = {
             name: [{"bytes": encoded(start + 12 * place + number)} for number in range(12)]
             for place, name in enumerate(("image", "other"))
@@ -514,8 +504,30 @@ def test_columns_and_splits_of_tables(tmp_path: Path) -> None:
         for _ in range(2):
             for column, start in ((None, 0), ("other", 12)):
                 dataset = open_dataset(str(tmp_path), size=8, column=column)
-                assert sorted(numbers(dataset.train) + numbers(dataset.heldout)) == list(range(start, start + 12))
+                assert numbers(dataset.train) == list(range(start, start + 12))
+                assert numbers(dataset.heldout) == list(range(100 + start, 112 + start))
+    assert "left out beside test and train: 1 files in extra" in str(dataset.survey.description)
     assert len(find_packs()) == 2
+    (tmp_path / "test-00000-of-00001.parquet").unlink()
+    with pytest.warns(SparringWarning, match="has changed"):
+        dataset = open_dataset(str(tmp_path), size=8)
+    assert sorted(numbers(dataset.train) + numbers(dataset.heldout)) == list(range(12))
+    assert "left out beside train: 1 files" in str(dataset.survey.description)
+
+
+@pytest.mark.parametrize("given", [None, -1, "no column"])
+def test_a_held_out_table_without_labels_is_left_out(given: int | str | None, tmp_path: Path) -> None:
+    """As tests of competitions are: the classes are worth more."""
+    for split, labels in (("train", [number % 2 for number in range(12)]), ("test", [given] * 12)):
+        columns = {"image": [{"bytes": encoded(number)} for number in range(12)], "label": labels}
+        features = b'{"info": {"features": {"label": {"names": ["zebra", "ant"], "_type": "ClassLabel"}}}}'
+        table = pa.table(columns if "no column" not in labels else {"image": columns["image"]})
+        table = table.replace_schema_metadata({b"huggingface": features})
+        pyarrow.parquet.write_table(table, tmp_path / f"{split}.parquet")
+    dataset = open_dataset(str(tmp_path), size=8)
+    assert dataset.class_names == ("zebra", "ant")
+    assert dataset.train.num_items + dataset.heldout.num_items == 12
+    assert "left out, since it has no labels: test.parquet" in str(dataset.survey.description)
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -551,7 +563,7 @@ def test_a_data_set_of_hugging_face_on_disk(tmp_path: Path) -> None:
     (tmp_path / "train" / "cache-1.arrow").write_bytes(b"what its library cached")
     assert dataset.class_names == ("zebra", "ant")
     assert dataset.train.item_labels.tolist()[:4] == [0, 1, 0, 1]
-    assert dataset.train.num_items + dataset.heldout.num_items == 12
+    assert (dataset.train.num_items, dataset.heldout.num_items) == (12, 12)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,10 @@ from sparring.training.recipe import Recipe, check_setting, make_request
 from sparring.training.resolve import open_data, resolve
 
 
+def noise(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 28, 28), np.uint8)
+
+
 def choose(data: str, preset: str | None = None, **settings: object) -> Recipe:
     return resolve(make_request(data, preset, **settings))[0]
 
@@ -32,7 +36,7 @@ def test_a_limit_replaces_the_recipes() -> None:
 def test_points_get_the_recipe_for_points(tmp_path: Path) -> None:
     points = RECIPES["points"].settings
     assert {name: getattr(choose("ring"), name) for name in points} == points
-    np.save(tmp_path / "points.npy", np.ones((2000, 2)))
+    np.save(tmp_path / "points.npy", np.eye(2000, 2))
     assert choose(str(tmp_path / "points.npy")).network == points["network"]
     assert choose("digits").network == "conv"
 
@@ -140,7 +144,7 @@ def test_clusters_stand_in_for_labels(tmp_path: Path) -> None:
     assert choose("digits", "dcgan").num_clusters == 1
     assert choose("ring").num_clusters == 1
     assert choose("stacked-digits").num_clusters == 1
-    np.save(tmp_path / "few.npy", np.zeros((200, 28, 28), np.uint8))
+    np.save(tmp_path / "few.npy", np.arange(200 * 28 * 28, dtype=np.uint8).reshape(200, 28, 28))
     assert choose(str(tmp_path / "few.npy")).num_clusters == 3
     for num_clusters in (1001, 201):
         with pytest.raises(UsageError, match="at most"):
@@ -175,6 +179,6 @@ def test_settings_from_text() -> None:
 
 
 def test_too_few_items_for_a_batch(tmp_path: Path) -> None:
-    np.save(tmp_path / "few.npy", np.zeros((20, 28, 28), np.uint8))
+    np.save(tmp_path / "few.npy", np.eye(28, dtype=np.uint8)[None] * np.arange(200, 220, dtype=np.uint8)[:, None, None])
     with pytest.raises(UsageError, match="18 items to train on, fewer than a batch of 32"):
         resolve(make_request(str(tmp_path / "few.npy")))

@@ -35,6 +35,25 @@ def test_one_picture(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("grid.PNG", "PNG"), ("a.NPZ", "npz"), ("truncated-0.5", "folder"), ("v1.0.2", "folder"), ("there.jpg", "folder")],
+)
+def test_the_ending_decides_what_is_written(name: str, kind: str, tmp_path: Path) -> None:
+    """In capitals too; a number is no ending, and a folder that is there may have any name."""
+    (tmp_path / "there.jpg").mkdir()
+    path = tmp_path / name
+    write(IMAGES, path)
+    if kind == "PNG":
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+    elif kind == "npz":
+        assert np.array_equal(np.load(path)["images"], IMAGES)
+    else:
+        assert len(list(path.glob("*.png"))) == 5
+    assert {each.name for each in tmp_path.iterdir()} == {"there.jpg", name}
+
+
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot write \.jpg"):
         write(IMAGES, tmp_path / "a.jpg")

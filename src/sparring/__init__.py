@@ -72,6 +72,10 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("sparring")
     if name not in _HOME:
         raise AttributeError(f"module 'sparring' has no attribute {name!r}")
     home = _HOME[name]

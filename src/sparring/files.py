@@ -93,7 +93,7 @@ def check_within(path: Path, folder: Path) -> None:
     """Raise a DataError for a link that leads out of a folder."""
     target = os.path.realpath(path)  # unlike resolve(), it accepts links in a loop
     if not Path(target).is_relative_to(os.path.realpath(folder)):
-        advice = "copy the file into it, or give the folder that holds it"
+        advice = "copy the file into it, or add --follow-links (in Python follow_links=True)"
         raise DataError(f"{str(path)!r} is a link to {target!r}, outside the folder: {advice}")
 
 

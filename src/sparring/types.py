@@ -18,8 +18,8 @@ Logits = Float[Tensor, "batch"]
 AnyLogits = Float[Tensor, " _"]
 """Logits of sets of different sizes."""
 
-Labels = Int[Tensor, "batch"]
-"""The class of each sample, int64, from 0."""
+Labels = Int[Tensor, "batch"] | Float[Tensor, "batch _"]
+"""The class of each sample, int64 [batch] from 0; or its attributes, float32 [batch, d]."""
 
 PerSample = Float[Tensor, "batch"]
 """A loss or a penalty, one value for each sample of the batch."""

@@ -141,6 +141,7 @@ def test_it_survives_a_file_that_may_hold_any_modality(dataset: Dataset) -> None
         parse_json(json.dumps(asdict(dataset.modality) | {"module": "os"}).encode(), type(dataset.modality), "a")
 
 
+@pytest.mark.filterwarnings("ignore:.*cropped to the middle")
 def test_a_size_and_mirroring_work_or_are_refused(dataset: Dataset) -> None:
     for change in (lambda: dataset.modality.resize(dataset, (16, 24)), lambda: dataset.modality.mirror(dataset)):
         try:

@@ -90,8 +90,8 @@ def test_a_sick_training_says_so_and_is_explained(tmp_path: Path) -> None:
     assert trained.returncode == 0, trained.stderr
     during, _, after = trained.stdout.partition("finished after 320 steps")
     for part in (during, after):
-        assert "collapse since step 160: all samples are nearly alike" in part
-        assert "learning_rate_ratio=0.25" in part
+        assert part.count("collapse since step 160: all samples are nearly alike") == 1
+    assert (during + after).count("learning_rate_ratio=0.25") == 1  # said in full once
     diagnosed = sparring("diagnose", "run", cwd=tmp_path)
     assert (diagnosed.returncode, diagnosed.stderr) == (0, "")
     assert "all samples are nearly alike" in (tmp_path / "run" / "report.html").read_text()
@@ -181,7 +181,7 @@ def test_bad_use_exits_with_2_a_message_and_nothing_made(
     """In this process: another exception than that of an exit would end the test."""
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "empty.npy", np.zeros((0, 28, 28), np.uint8))
-    np.save(tmp_path / "few.npy", np.zeros((20, 28, 28), np.uint8))
+    np.save(tmp_path / "few.npy", np.arange(20 * 784, dtype=np.uint16).astype(np.uint8).reshape(20, 28, 28))
     (tmp_path / "broken.npz").write_bytes(b"PK")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "recipe.json").write_text("{}")
@@ -266,13 +266,13 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "54 to train on" in done.stdout
-    for label, folder_out in (("b", "b"), ("1", "c"), ("0", "d")):
+    for label, folder_out in (("b", "b"), ("a", "d")):
         sampled = sparring("sample", str(out), "-n", "2", "--label", label, "--out", folder_out, cwd=tmp_path)
         assert sampled.returncode == 0, sampled.stderr
-    assert (tmp_path / "b" / "000001.png").read_bytes() == (tmp_path / "c" / "000001.png").read_bytes()
     assert (tmp_path / "b" / "000001.png").read_bytes() != (tmp_path / "d" / "000001.png").read_bytes()
-    refused = sparring("sample", str(out), "--label", "bb", "--out", "e", cwd=tmp_path)
-    assert (refused.returncode, "did you mean 'b'" in refused.stderr) == (2, True)
+    for label, message in (("bb", "did you mean 'b'"), ("1", "unknown label '1'")):  # the classes have names
+        refused = sparring("sample", str(out), "--label", label, "--out", "e", cwd=tmp_path)
+        assert (refused.returncode, message in refused.stderr) == (2, True)
     with Image.open(tmp_path / "b" / "000001.png") as sample:
         assert sample.mode == "RGBA"
     assert "28×28 px, RGBA" in sparring("data", cwd=tmp_path).stdout

@@ -111,7 +111,7 @@ def arrays(folder: Path) -> tuple[list[Path], Load]:
     """Array files."""
     images, labels = np.arange(20 * 16, dtype=np.uint8).reshape(20, 4, 4), np.arange(20)
     np.save(folder / "a.npy", images)
-    np.save(folder / "b.npy", np.ones((20, 2)))
+    np.save(folder / "b.npy", np.eye(20, 2))
     np.savez(folder / "c.npz", images=images, labels=labels)
     np.savez_compressed(folder / "d.npz", images=images, labels=labels)
     files = sorted(folder.iterdir())
@@ -132,7 +132,7 @@ def images(folder: Path) -> tuple[list[Path], Load]:
     """Image files."""
     random, exif = np.random.default_rng(0), Image.Exif()
     exif[0x0112] = 6  # turned
-    for number, ending in enumerate(("png", "jpg", "gif", "webp", "bmp", "tif")):
+    for number, ending in enumerate(("png", "jpg", "gif", "webp", "bmp", "tif", "ppm", "avif")):
         picture = Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8))
         picture.save(folder / f"{number}.{ending}", exif=exif)
     files = sorted(folder.iterdir())

@@ -161,7 +161,7 @@ def run(tasks: Sequence[str], seeds: int | None, quick: bool, as_json: bool) -> 
 
 def _train_and_count(benchmark: Benchmark, target: Target, seed: int) -> ModeResult:
     with tempfile.TemporaryDirectory() as folder:
-        run = train(benchmark.data, steps=target.steps, seed=seed, out=folder, **benchmark.settings)
+        run = train(benchmark.data, steps=target.steps, seed=seed, out=folder, progress=False, **benchmark.settings)
         generator, seconds = load(run.path), run.summary().seconds
     items = generator.sample(benchmark.num_samples, seed=seed)
     count = benchmark.count(generator.config.modality.encode(items))

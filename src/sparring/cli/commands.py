@@ -6,7 +6,7 @@ Each imports its modules when it runs, so `--help` answers at once.
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
@@ -44,9 +44,12 @@ class TrainCommand:
     until: Annotated[str | None, option("plateau|TARGET")] = None
     """Also stop when the samples no longer improve, or at a target such as "coverage>0.9"."""
     batch_size: Number = None  # Real samples per update.
+    start_from: Annotated[str | None, option("RUN")] = None
+    """Begin with the networks of another run, or of one of its checkpoints; classes are matched by name."""
     size: Annotated[str | None, option("PIXELS")] = None
     """Resize images to a square (64) or to HEIGHTxWIDTH (64x96). By default, a folder's images and --minutes decide."""
     mirror: Flag = False  # Add the mirror image of each image.
+    follow_links: Flag = False  # Also read the files outside the folder that links in it lead to.
     width: Number = None  # Features of the generator's last layer; the cost grows with the square.
     conditional: Annotated[bool | None, option("{True,False}")] = None
     """Whether both networks use labels; yes if the data have any."""
@@ -68,14 +71,16 @@ class TrainCommand:
             if not equals:
                 raise UsageError(f"--set takes KEY=VALUE, such as learning_rate=2e-4, not {pair!r}")
             settings[name] = check_setting(name, text, strict=False)
-        others = ("data", "recipe", "processes", "out", "dry_run", "set", *(() if self.mirror else ("mirror",)))
+        not_given = (name for name in ("mirror", "follow_links") if not getattr(self, name))
+        others = ("data", "recipe", "processes", "out", "dry_run", "set", *not_given)
         options = {name: value for name, value in vars(self).items() if name not in others and value is not None}
         if twice := sorted(options.keys() & settings.keys()):
             raise UsageError(f"{twice[0]} is given twice, as an option and by --set: omit one")
         request = make_request(self.data, self.recipe, **options, **settings)
         if not self.dry_run and (code := launch(self.processes, arguments)) is not None:
             return code
-        from sparring.cli.terminal import Terminal, show_dry_run
+        from sparring.cli.terminal import show_dry_run
+        from sparring.training.progress import Terminal
         from sparring.training.train import start
 
         if self.dry_run:
@@ -94,6 +99,9 @@ class ResumeCommand:
     minutes: Minutes = None  # Stop at this training time in minutes, counted from the start of the run.
     steps: Number = None  # Stop at this iteration.
     images: Number = None  # Stop at this number of real samples.
+    data: Annotated[str | None, option("DATA")] = None  # Other data with items of the same shape and the same classes.
+    batch_size: Number = None  # Real samples per update from now on.
+    learning_rate: Annotated[float | None, option("R")] = None  # The generator's learning rate from now on.
     processes: Processes = 1  # Processes that share each batch; a different number than before rounds differently.
     exact: Flag = False  # Refuse a different number of processes, so the result equals an uninterrupted run bit by bit.
 
@@ -101,13 +109,12 @@ class ResumeCommand:
         """Continue, and show the progress."""
         if (code := launch(self.processes, arguments)) is not None:
             return code
-        from sparring.cli.terminal import Terminal
-        from sparring.training.stopping import Limits
+        from sparring.training.progress import Terminal
         from sparring.training.train import go_on
 
-        limits = Limits(self.steps, self.images, self.minutes)
+        settings = {name: value for name, value in vars(self).items() if name not in ("path", "processes", "exact")}
         with Terminal() as show:
-            _, outcome = go_on(self.path, limits, exact=self.exact, listeners=[show], on_progress=show.on_progress)
+            _, outcome = go_on(self.path, settings, exact=self.exact, listeners=[show], on_progress=show.on_progress)
         return outcome.exit_code
 
 
@@ -115,12 +122,13 @@ class ResumeCommand:
 class SampleCommand:
     """Draw samples from a trained generator."""
 
-    path: RunFolder  # The run's folder, or a generator's.
+    path: RunFolder  # The run's folder, a generator's, or that of a checkpoint.
     out: Annotated[Path, arg(metavar="PATH")]
     """A .png for one picture, a .npz for arrays, or a folder for one file per sample."""
     num: Count = 64  # The number of samples.
     seed: Seed = 0  # The same seed gives the same samples.
-    label: Annotated[str | None, option("K")] = None  # The class of all samples, by name or number.
+    label: Annotated[str | None, option("NAME")] = None
+    """The class of all samples, or attributes such as hair=red,age=30; by default, labels as in the data."""
     truncation: Annotated[float | None, option("T")] = None
     """The largest latent number: smaller is more typical, less varied."""
 
@@ -138,6 +146,52 @@ class SampleCommand:
 
 
 @dataclass(frozen=True)
+class ProjectCommand:
+    """Find the latents of given pictures or other items: of what the generator makes that is nearest to them."""
+
+    path: RunFolder  # The run's folder, or a generator's.
+    files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE...", help_behavior_hint="")]
+    """Pictures, which are cropped and resized as in training, or .npz files as `sparring sample` writes them."""
+    out: Annotated[Path, arg(metavar="PATH.png")] = Path("projection.png")
+    """Each item beside what was found; the latents are in a .npz file beside it, with the labels if there are some."""
+    num: Count = 16  # The number of starts of the search for each item; the best result counts.
+    seed: Seed = 0  # The same seed gives the same latents.
+    label: Annotated[str | None, option("K")] = None  # The label of all items, by its name; searched for by default.
+
+    def run(self, arguments: list[str]) -> int:
+        """Search, write both files, and print the distances."""
+        import numpy as np
+
+        from sparring.files import write_atomically
+        from sparring.generator.generator import load
+        from sparring.modalities.modality import check_ending
+        from sparring.training.progress import Terminal
+
+        if check_ending(self.out) != ".png":
+            raise UsageError(f"the result is a picture, not {self.out}: give --out a .png")
+        if not self.files or (missing := [file for file in self.files if not file.is_file()]):
+            raise UsageError(f"there is no file {str(missing[0])!r}" if self.files else "give at least one file")
+        generator = load(self.path)
+        items = np.concatenate([generator.modality.read_file(file) for file in self.files])
+        with Terminal() as show:
+            found = generator.project(
+                items, labels=self.label, num_starts=self.num, seed=self.seed, on_progress=show.on_progress
+            )
+        pairs = np.stack([items.astype(found.items.dtype), found.items], axis=1)
+        picture = generator.modality.picture(pairs.reshape(-1, *items.shape[1:]), columns=2)
+        arrays: dict[str, Any] = {"latents": found.latents.numpy(), "distances": found.distances.numpy()}
+        arrays[generator.modality.array_name] = found.items
+        if found.labels is not None:
+            arrays["labels"] = found.labels.numpy()
+        write_atomically(self.out, lambda beside: picture.save(beside, format="PNG"))
+        write_atomically(self.out.with_suffix(".npz"), lambda beside: np.savez_compressed(beside, **arrays))
+        for number, distance in enumerate(found.distances.tolist(), start=1):
+            print(f"item {number}: distance {distance:.2g} (0 is the same, 1 the average random sample)")
+        print(f"saved as {self.out} and {self.out.with_suffix('.npz')}")
+        return 0
+
+
+@dataclass(frozen=True)
 class EvaluateCommand:
     """Measure a trained generator, and show each figure beside that of held-out real samples."""
 
@@ -148,12 +202,10 @@ class EvaluateCommand:
 
     def run(self, arguments: list[str]) -> int:
         """Measure the generator, and print the card."""
-        from sparring.cli.terminal import Terminal, show_card
+        from sparring.cli.terminal import show_card
         from sparring.training.evaluate import evaluate
 
-        with Terminal() as terminal:
-            card = evaluate(self.path, self.num, self.seed, fid=self.fid, on_progress=terminal.on_progress)
-        show_card(card)
+        show_card(evaluate(self.path, self.num, self.seed, fid=self.fid))
         print(f"saved as {self.path / 'card.json'}")
         return 0
 

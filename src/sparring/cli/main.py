@@ -24,6 +24,7 @@ COMMANDS = {
     "train": commands.TrainCommand,
     "resume": commands.ResumeCommand,
     "sample": commands.SampleCommand,
+    "project": commands.ProjectCommand,
     "evaluate": commands.EvaluateCommand,
     "diagnose": commands.DiagnoseCommand,
     "list": commands.ListCommand,

@@ -1,19 +1,24 @@
-"""Files of arrays, and arrays of images and labels."""
+"""Files of arrays, and arrays of images."""
 
+import math
 import warnings
 import zipfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from sparring.data.labels import LABEL_COLUMNS, NPZ
+from sparring.data.pixels import BYTES, Levels, choose_levels, describe_levels, is_dark, to_bytes
 from sparring.errors import DataError, SparringWarning
 from sparring.files import check_unpacked
-from sparring.types import Labels
 
 LARGE = 2**28  # a .npy file of more bytes stays on the disk
 CHANNELS = (1, 3, 4)
-CLEARLY_BELOW_0 = 0.5  # floats that are less below 0 may be a little outside a range from 0 to 1
+MIN_SIDE, MAX_RATIO = 4, 8  # of images; of bytes, which are hardly ever signals, any ratio
+TRAINING, HELD_OUT = {"train", "training"}, {"test", "testing", "val", "valid", "validation"}  # in names of arrays
+ITEM_NAMES = {"image", "images", "img", "imgs", "x", "data", "arr_0"}  # of arrays in a .npz file
+AT_ONCE = 1000
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -34,32 +39,113 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"cannot read {str(path)!r}: {error}") from error
 
 
+def find_arrays(arrays: Mapping[str, np.ndarray], usual: Collection[str], name: str) -> dict[str, np.ndarray]:
+    """The items of a file of arrays and what belongs to them, by fixed names.
+
+    Args:
+        arrays: by their names in the file, such as `images`, `x_train`, `y_train` and `test_images`.
+        usual: names of items that are kept; items of other names get the name "".
+        name: of the file, for messages.
+
+    Returns:
+        The items; `labels`, if there are any; `heldout`, bool [n], if some of the names say so.
+
+    Raises:
+        DataError: if it is not clear which arrays are meant, or they do not fit together.
+    """
+    if "" in arrays:  # a .npy file
+        return dict(arrays)
+    found: dict[str, dict[str, list[str]]] = {"train": {"items": [], "labels": []}}
+    stems = dict[str, str]()
+    for key in arrays:
+        words = key.lower().split("_")
+        split = next((word for word in words if word in TRAINING | HELD_OUT), "train")
+        stems[key] = "_".join(word for word in words if word not in TRAINING | HELD_OUT)
+        kind = "items" if stems[key] in (*usual, *ITEM_NAMES) else "labels" if stems[key] in LABEL_COLUMNS else ""
+        if kind:
+            parts = found.setdefault("train" if split in TRAINING else split, {"items": [], "labels": []})
+            parts[kind].append(key)
+    seen = ", ".join(sorted(arrays))
+    for kinds in found.values():
+        for kind, keys in kinds.items():
+            if len(keys) > 1:
+                raise DataError(f"{name!r} has several arrays of {kind}, {', '.join(keys)}: keep one of them")
+    if not found["train"]["items"]:
+        raise DataError(f"{name!r} has no array {' or '.join(map(repr, usual))}, but {seen}")
+    used = [kinds for kinds in found.values() if kinds["items"]]
+    items, labels = [kinds["items"][0] for kinds in used], [key for kinds in used for key in kinds["labels"]]
+    if len(labels) not in (0, len(items)):
+        raise DataError(f"{name!r} has labels for some of the arrays {', '.join(items)}: give all labels, or none")
+    unused = [key for key in arrays if key not in (*items, *labels) and not key.startswith(NPZ)]
+    if unused:
+        known = "items are called images, x or data, their labels labels or y, and what is held out x_test and y_test"
+        warnings.warn(SparringWarning(f"{name!r}: not used: {', '.join(unused)} ({known})"), stacklevel=2)
+    stem = stems[items[0]]
+    result = {key: values for key, values in arrays.items() if key.startswith(NPZ)}
+    try:
+        result[stem if stem in usual else ""] = np.concatenate([arrays[key] for key in items])
+        if labels:
+            result["labels"] = np.concatenate([arrays[key] for key in labels])
+    except ValueError as error:
+        raise DataError(f"{name!r}: the arrays {', '.join((*items, *labels))} do not fit together: {error}") from error
+    if len(items) > 1:
+        result["heldout"] = np.repeat(np.arange(len(items)) > 0, [len(arrays[key]) for key in items])
+    return result
+
+
 def as_images(array: np.ndarray, name: str) -> np.ndarray | None:
-    """Images uint8 [n, height, width] or [n, height, width, 3 or 4] from bytes or floats; None for other arrays."""
-    is_float = np.issubdtype(array.dtype, np.floating)
-    if array.ndim not in (3, 4) or not (is_float or array.dtype == np.uint8):
+    """Images uint8 [n, height, width] or [n, height, width, 3 or 4] from an array of numbers; None for other arrays."""
+    if array.ndim not in (3, 4) or array.dtype.kind not in "biuf":
         return None
-    images = _to_bytes(array, name) if is_float else array
-    if images.ndim == 4 and images.shape[3] not in CHANNELS:
-        if images.shape[1] not in CHANNELS:
-            channels = f"{list(images.shape)}, of {images.shape[3]} channels"
-            raise DataError(f"{name!r} holds images {channels}: give 1 (grey), 3 (RGB) or 4 (RGBA)")
-        images = images.transpose(0, 2, 3, 1)
-    return images[..., 0] if images.shape[3:] == (1,) else images
+    images, is_large = arrange(array, name), isinstance(array, np.memmap)
+    if is_large and (array.dtype != np.uint8 or is_dark(_parts(array))):
+        raise DataError(f"{name!r} holds {array.dtype} images: a file of this size must hold uint8 from 0 to 255")
+    if array.dtype.kind == "f":
+        check_finite(array, name, "image")
+    levels = BYTES if is_large else find_levels([array], name)
+    if array.dtype != np.uint8 or levels != BYTES:
+        images = np.concatenate([to_bytes(part, levels) for part in _parts(images)])
+    check_different(images, name, "images")
+    return images
 
 
-def _to_bytes(array: np.ndarray, name: str) -> np.ndarray:
-    if isinstance(array, np.memmap):
-        raise DataError(f"{name!r} holds {array.dtype} images: a file of this size must hold uint8")
-    check_finite(array, name, "image")
-    low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
-    if low < -1 or high > 1 or low == high or -CLEARLY_BELOW_0 < low < 0:
-        raise DataError(
-            f"{name!r} holds {array.dtype} images from {low:g} to {high:g}, and it is not clear what is black and what "
-            "is white: give uint8 from 0 to 255, or floats from 0 to 1 or from -1 to 1"
-        )
-    unit = array if low >= 0 else (array + 1) / 2
-    return (unit * 255).round().astype(np.uint8)
+def arrange(array: np.ndarray, name: str) -> np.ndarray:
+    """Images [n, height, width(, channels)] with the channels last, or without any if they are grey."""
+    last = [array] if array.ndim == 3 else [array, array.transpose(0, 2, 3, 1)]
+    found = [images for images in last if images.ndim == 3 or images.shape[3] in CHANNELS]
+    if not found:
+        channels = f"{list(array.shape)}, of {min(array.shape[1], array.shape[3])} channels"
+        raise DataError(f"{name!r} holds images {channels}: give 1 (grey), 3 (RGB) or 4 (RGBA)")
+    for images in found:
+        shorter, longer = sorted(images.shape[1:3])
+        if shorter >= MIN_SIDE and (longer <= MAX_RATIO * shorter or array.dtype == np.uint8):
+            return images[..., 0] if images.shape[3:] == (1,) else images
+    height, width = found[-1].shape[1:3]
+    raise DataError(
+        f"{name!r} holds {array.dtype} {list(array.shape)}, which look like signals: images would be {height} px high "
+        f"and {width} px wide. Reshape signals to points {[len(array), math.prod(array.shape[1:])]}; give images with "
+        f"sides of at least {MIN_SIDE} px, and as uint8 if one side is more than {MAX_RATIO} times the other"
+    )
+
+
+def find_levels(arrays: Sequence[np.ndarray], name: str) -> Levels:
+    """What is black and what is white in images of one type; a warning says if that is unusual."""
+    kind = arrays[0].dtype
+    if kind == np.uint8 and not is_dark(part for array in arrays for part in _parts(array)):
+        return BYTES
+    filled = [array for array in arrays if array.size]
+    low = min((float(array.min()) for array in filled), default=0.0)
+    high = max((float(array.max()) for array in filled), default=0.0)
+    levels = choose_levels(low, high, kind.kind == "f", f"{name!r} holds {kind} images")
+    if kind.kind in "iu" and high > 0 and (told := describe_levels(levels, high)):
+        warnings.warn(SparringWarning(f"{name!r} holds {kind} images: {told}"), stacklevel=2)
+    return levels
+
+
+def check_different(items: np.ndarray, name: str, what: str) -> None:
+    """Refuse items [n, ...] that are all the same."""
+    if len(items) > 1 and all((part == items[:1]).all() for part in _parts(items)):
+        raise DataError(f"all {len(items)} {what} in {name!r} are the same: there is nothing to learn")
 
 
 def check_finite(array: np.ndarray, name: str, what: str) -> None:
@@ -69,17 +155,6 @@ def check_finite(array: np.ndarray, name: str, what: str) -> None:
         raise DataError(f"{what} {bad[0]} of {name!r} is not finite ({len(bad)} such {what}s)")
 
 
-def check_labels(labels: np.ndarray | None, num_items: int, name: str) -> Labels | None:
-    """Labels as int64 [n]; None if there are none, or all are equal."""
-    if labels is None:
-        return None
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (num_items,):
-        raise DataError(
-            f"{name!r} has {num_items} items and labels {labels.dtype} {list(labels.shape)}: "
-            "labels are whole numbers, one for each item"
-        )
-    if len(labels) and (labels == labels[0]).all():
-        message = f"all labels in {name!r} are {labels[0]}: they carry no information, and are left out"
-        warnings.warn(SparringWarning(message), stacklevel=2)
-        return None
-    return torch.from_numpy(labels.astype(np.int64))
+def _parts(items: np.ndarray) -> Iterator[np.ndarray]:
+    """Parts of an array that may be larger than memory."""
+    return (items[start : start + AT_ONCE] for start in range(0, max(1, len(items)), AT_ONCE))

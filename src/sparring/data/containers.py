@@ -3,29 +3,36 @@
 import hashlib
 import io
 import os
+import re
 import stat
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, takewhile
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
+import numpy as np
+
+from sparring.data.labels import Attribute
+from sparring.data.layout import arrange, find_outputs, is_hidden
 from sparring.errors import DataError
 from sparring.files import check_unpacked, check_within
 from sparring.types import OnProgress
 
 T = TypeVar("T")
 File = io.BytesIO | io.BufferedReader
-Member = tuple[str, int, Callable[[], File]]  # the path within a container, the size in bytes, and what opens it
+Member = tuple[str, Callable[[], File]]  # the path within a container, and what opens it
 
-TRAINING, HELD_OUT = {"train", "training"}, {"test", "testing", "val", "valid", "validation"}  # names of folders
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 AT_ONCE = 128  # files that are read in parallel, and from an archive are in memory
+HEAD = 32  # bytes by which a file is known
+NEVER = {".txt", ".json", ".xml", ".csv"}  # endings of files that are not opened to know them
 MAX_FAULTS = 0.1  # fail if a larger share of the files cannot be read
 NUM_LISTED = 10
 
@@ -46,7 +53,18 @@ class Kind:
 
     name: str  # of the items in such files
     endings: frozenset[str] = frozenset()
-    columns: tuple[str, ...] = ()  # usual names of a table's column with such files
+    columns: tuple[str, ...] = ()  # usual names of a table's column or a folder with such files
+    signature: re.Pattern[bytes] | None = None  # of the first bytes of such files, whatever their endings
+
+    def holds(self, name: str, head: Callable[[], bytes]) -> bool:
+        """Whether a file is of this kind, by its ending, or else by its first bytes."""
+        ending = ending_of(name)
+        if ending in self.endings or self.signature is None or ending in NEVER:
+            return ending in self.endings
+        try:
+            return self.signature.match(head()) is not None
+        except Exception:  # on damaged archives, decoders raise anything
+            return False
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,7 @@ class Entry:
     label: str  # the name of its class, or ""
     open: Callable[[], File]
     is_heldout: bool | None = None
+    vector: np.ndarray | None = None  # of attributes, float32 [d]
 
 
 @dataclass(frozen=True)
@@ -67,11 +86,18 @@ class Container:
     kind: Kind
     fingerprint: str  # changes if any file is added, removed, or changed
     num_files: int
-    num_others: int  # files of other kinds
+    others: Mapping[str, int]  # how many files of other kinds, by their endings
     entries: Callable[[], Iterator[Entry]]  # of all files, always in the same order
     class_names: tuple[str, ...] = ()  # in the order of the classes' numbers, unless that is alphabetical
     classes_are: str = "sub-folders"
-    column: str = ""  # of a table
+    insides: Sequence[str] = ()  # paths within it, in the order of the entries
+    attributes: tuple[Attribute, ...] = ()  # in the entries' vectors
+    notes: tuple[str, ...] = ()  # lines of text for the user, about labels, what is held out and what is left out
+
+    def list_others(self) -> str:
+        """How many files of other kinds there are, and their endings."""
+        kinds = [f"{ending} {number:,}" for ending, number in Counter(self.others).most_common(NUM_LISTED)]
+        return f"{sum(self.others.values()):,} other files" + (f" ({', '.join(kinds)})" if kinds else "")
 
     def read(
         self, read: Callable[[File, Entry, int], T], faults: list[str], doing: str, on_progress: OnProgress
@@ -111,102 +137,152 @@ class Container:
         return "\n  ".join([first, *faults[:NUM_LISTED], *more])
 
 
-def open_folder(path: Path, kind: Kind) -> Container:
-    """The files in a folder and below it, in the order of their paths, without linked folders."""
+def list_folder(path: Path, reading: Reading = Reading()) -> Iterator[str]:
+    """The paths of what is in a folder and below it, in order, those of folders with a slash at the end.
+
+    Hidden ones are left out. A linked folder is read only if links are followed and it lies outside, and only once.
+    """
+    root, seen = os.path.realpath(path), set[tuple[int, int]]()
 
     def refuse(error: OSError) -> None:
         raise DataError(f"cannot read the folder {error.filename!r}: {error.strerror}") from error
 
-    found: list[str] = []  # paths within the folder
-    stamps, num_others = hashlib.sha256(), 0
-    for parent, names, files in os.walk(path, onerror=refuse):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        for name in names + files:
-            at = os.path.join(parent, name)
-            if os.path.islink(at):
-                check_within(Path(at), path)
-        for name in sorted(files):
-            at = os.path.join(parent, name)
-            mark = stamp(at) if _is_of(kind, name) else b""
-            if mark:
-                found.append(os.path.relpath(at, path))
-                stamps.update(os.fsencode(found[-1]) + mark)
-            else:
-                num_others += 1
+    def is_new(at: str) -> bool:
+        status, known = os.stat(at), len(seen)
+        leads_within = os.path.islink(at) and Path(os.path.realpath(at)).is_relative_to(root)
+        if not leads_within:
+            seen.add((status.st_dev, status.st_ino))
+        return len(seen) > known
+
+    is_new(root)
+    for parent, names, files in os.walk(path, onerror=refuse, followlinks=reading.follow_links):
+        names[:] = sorted(name for name in names if not is_hidden(name))
+        shown = sorted(name for name in files if not is_hidden(name))
+        if reading.follow_links:
+            names[:] = [name for name in names if is_new(os.path.join(parent, name))]
+        else:
+            for name in names + shown:
+                if os.path.islink(at := os.path.join(parent, name)):
+                    check_within(Path(at), path)
+        inside = os.path.relpath(parent, path) + "/" if parent != str(path) else ""
+        yield from (inside + name for name in shown)
+        yield from (inside + name + "/" for name in names)
+
+
+def open_folder(path: Path, kind: Kind, reading: Reading = Reading()) -> Container:
+    """The files in a folder and below it, in the order of their paths; hidden ones are left out."""
 
     def read(inside: str) -> File:
         return (path / inside).open("rb")
 
-    def members() -> Iterator[Member]:
-        return ((inside, 0, partial(read, inside)) for inside in found)
+    listed, stamps = list[tuple[str, bool]](), dict[str, bytes]()
+    for inside in list_folder(path, reading):
+        at = os.path.join(path, inside)
+        stamps[inside] = b"" if inside.endswith("/") else stamp(at)
+        listed.append((inside, stamps[inside] != b"" and kind.holds(inside, partial(read_head, at))))
 
-    entries = _as_entries(members, found, lambda inside: str(path / inside))
-    return Container(path, kind, stamps.hexdigest(), len(found), num_others, entries)
+    def members(chosen: Collection[str]) -> Iterator[Member]:
+        return ((inside, partial(read, inside)) for inside in chosen)
+
+    return _contain(path, kind, listed, stamps, members, lambda inside: str(path / inside))
 
 
 def open_archive(path: Path, kind: Kind) -> Container:
-    """The files in a zip or tar archive in its order; nothing is unpacked to disk."""
+    """The files in a zip or tar archive in its order, without hidden ones; nothing is unpacked to disk."""
+    listed, unpacked = list[tuple[str, bool]](), 0
+    for inside, size, read in _unpack(path):
+        listed.append((inside, inside[-1] != "/" and kind.holds(inside, partial(read, HEAD))))
+        unpacked += size
+    check_unpacked(path, unpacked)
 
-    def members(kind: Kind | None = kind) -> Iterator[Member]:
-        try:
-            if path.suffix.lower() == ".zip":
-                archive = zipfile.ZipFile(path)  # stays open while the members are used
-                for info in archive.infolist():
-                    if not info.is_dir() and (kind is None or _is_of(kind, info.filename)):
-                        unpack = partial(lambda info: io.BytesIO(archive.read(info)), info)
-                        yield info.filename, info.file_size, unpack
-                return
-            with tarfile.open(path) as file:
-                for member in file:  # one after the other: a compressed file has no random access
-                    is_wanted = member.isfile() and (kind is None or _is_of(kind, member.name))  # links are not files
-                    reader = file.extractfile(member) if is_wanted and kind is not None else None
-                    if is_wanted:
-                        yield member.name, member.size, partial(io.BytesIO, reader.read() if reader else b"")
-        except Exception as error:  # on damaged files, decoders raise anything
-            raise DataError(f"cannot read {str(path)!r}: {error}") from error
+    def members(chosen: Collection[str]) -> Iterator[Member]:
+        for inside, _, read in _unpack(path):
+            if inside in chosen:  # a compressed tar file has no random access
+                data = None if _is_zip(path) else read(-1)
+                yield inside, partial(lambda data, read: io.BytesIO(read(-1) if data is None else data), data, read)
 
-    everything = list(members(None))
-    check_unpacked(path, sum(size for _, size, _ in everything))
-    files = [name for name, _, _ in everything if _is_of(kind, name)]
-    entries = _as_entries(members, files, lambda inside: f"{path}: {inside}", is_archive=True)
-    fingerprint = hashlib.sha256(stamp(str(path))).hexdigest()
-    return Container(path, kind, fingerprint, len(files), len(everything) - len(files), entries)
+    stamps = {"": stamp(str(path))}
+    return _contain(path, kind, listed, stamps, members, lambda inside: f"{path}: {inside}")
 
 
-def _is_of(kind: Kind, name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in kind.endings and not os.path.basename(name).startswith("._")
+def read_members(path: Path, wanted: Collection[str]) -> dict[str, bytes]:
+    """The contents of those files that an archive has."""
+    return {inside: read(-1) for inside, _, read in _unpack(path) if inside in wanted}
 
 
-def _as_entries(
-    members: Callable[[], Iterator[Member]],
-    insides: Sequence[str],
+def _is_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
+
+
+def _unpack(path: Path) -> Iterator[tuple[str, int, Callable[[int], bytes]]]:
+    """The members of an archive: the path within it, the size, and what reads the first bytes, or all for -1."""
+
+    def within(name: str, is_folder: bool) -> str:
+        return str(PurePosixPath(name.replace("\\", "/"))) + ("/" if is_folder else "")  # some zips are from Windows
+
+    try:
+        if _is_zip(path):
+            archive = zipfile.ZipFile(path)  # stays open while its members are used
+            for info in archive.infolist():
+                yield within(info.filename, info.is_dir()), info.file_size, partial(_read_zipped, archive, info)
+            return
+        with tarfile.open(path) as file:
+            for member in file:  # one after the other: a compressed file has no random access
+                if (reader := file.extractfile(member) if member.isfile() else None) or member.isdir():
+                    yield within(member.name, member.isdir()), member.size, reader.read if reader else bytes
+    except Exception as error:  # on damaged files, decoders raise anything
+        raise DataError(f"cannot read {str(path)!r}: {error}") from error
+
+
+def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, count: int) -> bytes:
+    with archive.open(info) as file:
+        return file.read(count)
+
+
+def _contain(
+    path: Path,
+    kind: Kind,
+    listed: Sequence[tuple[str, bool]],
+    stamps: Mapping[str, bytes],
+    members: Callable[[Collection[str]], Iterator[Member]],
     name: Callable[[str], str],
-    is_archive: bool = False,
-) -> Callable[[], Iterator[Entry]]:
-    """Members as entries.
-
-    The class is the first folder of the path, after the folders around a whole archive, and after `train`, `test` and
-    the like if all files are in such folders.
-    """
-    folders = [PurePosixPath(inside).parts[:-1] for inside in insides]
-    levels = zip(*folders, strict=False) if is_archive else ()
-    around = len(list(takewhile(lambda level: len(set(level)) == 1, levels)))
-    first = {(parts[around].lower() if parts[around:] else "") for parts in folders}
-    in_parts = bool(first & TRAINING and first & HELD_OUT) and first <= TRAINING | HELD_OUT
+) -> Container:
+    """A container of the listed paths, of which some are of the kind."""
+    outputs = tuple(f"{folder}/" for folder in find_outputs(path, [inside for inside, _ in listed]))
+    parts_of = {inside: tuple(inside.split("/")) for inside, _ in listed if not inside.startswith(outputs)}
+    shown = [each for each in listed if each[0] in parts_of and not any(map(is_hidden, parts_of[each[0]]))]
+    found = [inside for inside, is_of_kind in shown if is_of_kind]
+    others = Counter(ending_of(inside) or "no ending" for inside, is_of in shown if not is_of and inside[-1] != "/")
+    places, notes = arrange(path, (kind.name, *kind.columns), [parts_of[inside][:-1] for inside in found])
+    place_of = {inside: place for inside, place in zip(found, places, strict=True) if place is not None}
+    insides = [inside for inside in found if inside in place_of]
+    if outputs:
+        notes.append(f"left out, since sparring wrote them: {', '.join(outputs)}")
 
     def entries() -> Iterator[Entry]:
-        for inside, _, opener in members():
-            parts = PurePosixPath(inside).parts[around:-1]
-            label = next(iter(parts[1:] if in_parts else parts), "")
-            is_heldout = parts[0].lower() in HELD_OUT if in_parts else None
-            yield Entry(one_line(name(inside)), one_line(label), opener, is_heldout)
+        for inside, opener in members(place_of):
+            place = place_of[inside]
+            yield Entry(one_line(name(inside)), one_line(place.label), opener, place.is_heldout)
 
-    return entries
+    marks = b"".join(os.fsencode(inside) + stamps.get(inside, b"") for inside in insides)
+    fingerprint = hashlib.sha256(stamps.get("", b"") + marks).hexdigest()
+    return Container(path, kind, fingerprint, len(insides), others, entries, insides=insides, notes=tuple(notes))
+
+
+def ending_of(name: str) -> str:
+    """The ending of a file's name in lower case."""
+    return os.path.splitext(name)[1].lower()
 
 
 def one_line(name: str | Path) -> str:
     """A name on one line in UTF-8: file names may contain any bytes."""
     return str(name).encode("utf-8", "backslashreplace").decode().replace("\n", "\\n").replace("\r", "\\r")
+
+
+def read_head(path: str | Path) -> bytes:
+    """The first bytes of a file."""
+    with open(path, "rb") as file:
+        return file.read(HEAD)
 
 
 def stamp(at: str) -> bytes:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from sparring.data.containers import ARCHIVES, Container, Kind, Reading, one_line, open_archive, open_folder
+from sparring.data.containers import ARCHIVES, Container, Kind, Reading, one_line, open_archive, open_folder, read_head
+from sparring.data.label_files import add_labels
 from sparring.data.memory import kept_folder
 from sparring.data.tables import open_table, table_files
 from sparring.errors import DataError
@@ -17,21 +18,21 @@ def check_exists(path: Path) -> None:
     if not path.exists():
         if path.is_relative_to(kept_folder()):
             raise DataError(f"data from memory are no longer kept in {str(path)!r}: train with the same data again")
-        raise DataError(
-            f"there is no file or folder {str(path)!r}, and no data set with that name: see `sparring list`"
-        )
+        moved = "; if the data of a run have moved, give their new place: sparring resume RUN --data NEW"
+        advice = moved if path.is_absolute() else ", and no data set with that name: see `sparring list`"
+        raise DataError(f"there is no file or folder {str(path)!r}{advice}")
 
 
 def find_container(path: Path, kind: Kind, reading: Reading = Reading()) -> Container | None:
     """The files of a kind in a folder, an archive or a table; None for other paths."""
     if path.is_dir():
-        folder = open_folder(path, kind)
-        files = [] if folder.num_files else table_files(path)
-        return open_table(path, files, kind, reading) if files else folder
+        folder = open_folder(path, kind, reading)
+        parts, notes = ([], []) if folder.num_files else table_files(path, reading)
+        return open_table(path, parts, kind, reading, notes) if parts else add_labels(folder, reading.labels)
     if path.name.lower().endswith(ARCHIVES):
-        return open_archive(path, kind)
-    if path.suffix == ".parquet":
-        return open_table(path, [path], kind, reading)
-    if path.suffix.lower() in kind.endings:
+        return add_labels(open_archive(path, kind), reading.labels)
+    if path.suffix.lower() == ".parquet":
+        return open_table(path, [(path, None)], kind, reading)
+    if path.is_file() and kind.holds(path.name, lambda: read_head(path)):
         raise DataError(f"{str(path)!r} is a single {kind.name.removesuffix('s')}: give the folder with many of them")
     return None

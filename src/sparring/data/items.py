@@ -30,7 +30,7 @@ class Items(Source):
     Args:
         items: float32 [n, ...], or uint8 [n, ...], whose batches are scaled from 0..255 to [−1, 1]. On the device
             "meta" they have no content, for dry runs.
-        item_labels: the class of each, int64 [n] from 0, or None without classes.
+        item_labels: the class of each, int64 [n] from 0; or vectors, float32 [n, d]; or None without labels.
         chosen: the numbers of the items in the set, int64 [k]; None for all.
         num_classes: the number of classes; 0 to take it from the labels.
 
@@ -91,7 +91,7 @@ class Items(Source):
         """The same set, followed by a changed copy of each item."""
         other = copy.copy(self)
         other.num_items, other._second, other._order = 2 * self._count, change, None
-        other.item_labels = None if self.item_labels is None else self.item_labels[: self._count].repeat(2)
+        other.item_labels = None if self.item_labels is None else torch.cat([self.item_labels[: self._count]] * 2)
         return other
 
     def mapped(self, change: Change, item_shape: tuple[int, ...]) -> "Items":
@@ -152,6 +152,55 @@ class Items(Source):
 
 
 @final
+class Balanced(Source):
+    """The items of a set, each class equally often.
+
+    The sequence goes through the classes in rounds, each in a new random order, and through the items of each class in
+    epochs: every item of a class comes once before any comes twice.
+
+    Raises:
+        DataError: if the items have no classes.
+
+    Example:
+        >>> items = Items(torch.arange(4.0).reshape(4, 1), torch.tensor([0, 0, 0, 1]))
+        >>> sorted(Balanced(items).labels(6, Stream(0, "data")).tolist())
+        [0, 0, 0, 1, 1, 1]
+    """
+
+    def __init__(self, items: Source) -> None:
+        labels = items.item_labels if isinstance(items, Items) else None
+        if not isinstance(items, Items) or labels is None or labels.is_floating_point():
+            raise DataError("balance draws each class equally often, and these data have no classes: leave it away")
+        self._items, self._labels = items, labels
+        self.item_shape, self.num_items, self.class_shares = items.item_shape, items.num_items, items.class_shares
+        self._members = [(labels == number).nonzero().flatten() for number in sorted(set(labels.tolist()))]
+        self._orders: dict[str, tuple[int, Tensor]] = {}  # a cache of the latest order by its purpose
+
+    def batch(self, size: int, stream: Stream) -> Samples:
+        """The next `size` items of the sequence of rounds."""
+        return to_float(self._items.take(self._numbers(size, stream)))
+
+    def labels(self, size: int, stream: Stream) -> Labels:
+        """The labels of these items."""
+        return self._labels[self._numbers(size, stream)]
+
+    def _numbers(self, size: int, stream: Stream) -> Tensor:
+        start, numbers = (stream.step * stream.world_size + stream.rank) * size, []
+        for position in range(start, start + size):
+            turn, place = divmod(position, len(self._members))
+            number = int(self._order(stream.part("classes"), turn, len(self._members))[place])
+            members = self._members[number]
+            epoch, place = divmod(turn, len(members))
+            numbers.append(members[self._order(stream.part(f"class/{number}"), epoch, len(members))[place]])
+        return torch.stack(numbers)
+
+    def _order(self, stream: Stream, step: int, n: int) -> Tensor:
+        if stream.purpose not in self._orders or self._orders[stream.purpose][0] != step:
+            self._orders[stream.purpose] = step, stream.at(step).permutation(n)
+        return self._orders[stream.purpose][1]
+
+
+@final
 class Scaled(Source):
     """Another source's items multiplied by a number."""
 
@@ -191,12 +240,13 @@ def split(
     places, counts = torch.arange(count), torch.zeros(0)
     if labels is not None:
         _check_range(f"{name!r}: ", labels)
+    if labels is not None and not labels.is_floating_point():
         places[torch.argsort(labels, stable=True)] = torch.arange(count)
         counts = torch.bincount(labels, minlength=len(class_names))
     says_itself = is_heldout is not None and bool(is_heldout.any()) and not bool(is_heldout.all())
     if is_heldout is None or not says_itself:
         is_heldout = places % HELDOUT_EVERY == HELDOUT_EVERY - 1
-        if labels is not None:
+        if labels is not None and not labels.is_floating_point():
             is_heldout &= counts[labels] > 1
         if not is_heldout.any():
             is_heldout[-1] = True
@@ -215,6 +265,8 @@ def split(
 
 
 def _check_range(prefix: str, labels: Labels) -> None:
+    if labels.is_floating_point():
+        return
     wrong = ((labels < 0) | (labels >= MAX_CLASSES)).nonzero().flatten().tolist()
     if wrong:
         raise DataError(
@@ -224,4 +276,7 @@ def _check_range(prefix: str, labels: Labels) -> None:
 
 
 def _shares(labels: Labels, num_classes: int = 0) -> tuple[float, ...]:
+    """The share of each class; empty for vectors."""
+    if labels.is_floating_point():
+        return ()
     return tuple((torch.bincount(labels, minlength=num_classes) / len(labels)).tolist())

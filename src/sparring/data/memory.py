@@ -1,22 +1,27 @@
 """Data in memory: arrays, and anything with a length and items by number.
 
-They are saved in a file of the cache, named by its contents. So a run with them can be resumed, evaluated, and trained
-by several processes like any other.
+They are saved in a file of the cache, named by its contents: as arrays, or as an archive if images have several sizes.
+So a run with them can be resumed, evaluated, and trained by several processes like any other.
 """
 
+import csv
 import hashlib
-import operator
+import io
 import shutil
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image
+import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from sparring.data.images import GREY, IMAGES, convert
-from sparring.data.tables import LABEL_COLUMNS
+from sparring.data.arrays import arrange, find_levels
+from sparring.data.images import GREY, IMAGES, convert, depth
+from sparring.data.labels import LABEL_COLUMNS, NPZ
+from sparring.data.pixels import to_bytes
 from sparring.errors import DataError
 from sparring.files import cache_folder, write_atomically
 
@@ -39,7 +44,7 @@ def kept_folder() -> Path:
 
 def kept_files() -> list[Path]:
     """The files in this folder."""
-    return sorted(kept_folder().glob("*/data.npz"))
+    return sorted(kept_folder().glob("*/data.*"))
 
 
 def clear_memory_files() -> int:
@@ -51,63 +56,122 @@ def clear_memory_files() -> int:
 
 def write_memory_file(arrays: Mapping[str, np.ndarray]) -> Path:
     """Write arrays into a .npz file of the cache, named by their contents, unless it exists already."""
-    digest = hashlib.sha256()
-    for name, array in arrays.items():
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    path = kept_folder() / digest.hexdigest()[:16] / "data.npz"
 
     def save(beside: Path) -> None:
         with beside.open("wb") as file:  # by a name alone, numpy would add an ending
             np.savez(file, **dict[str, Any](arrays))
 
+    return _write(arrays, "data.npz", save)
+
+
+def write_memory_images(images: Sequence[np.ndarray], labels: Mapping[str, np.ndarray]) -> Path:
+    """Write images of several sizes into an archive of the cache, like `write_memory_file`.
+
+    Args:
+        images: all of one type, in one of the layouts of `sparring.data.arrays.as_images`.
+        labels: arrays as `sparring.data.labels.label_arrays` gives them.
+    """
+    kinds = [f"{image.dtype} {list(image.shape)}" for image in images]
+    for number, image in enumerate(images):
+        if image.ndim not in (2, 3) or image.dtype.kind not in "biuf" or image.dtype != images[0].dtype:
+            other = next(number for number, kind in enumerate(kinds) if kind != kinds[0])
+            raise DataError(
+                f"item {other} of {NAME} is {kinds[other]} and the first one {kinds[0]}: give all one type and, unless "
+                "they are images, one shape"
+            )
+        if not np.isfinite(image).all():
+            raise DataError(f"item {number} of {NAME} is not finite")
+    arranged = [arrange(image[None], NAME)[0] for image in images]
+    levels = find_levels(images, NAME)
+    columns = {name.removeprefix(NPZ).replace("labels", "label"): values.tolist() for name, values in labels.items()}
+    rows = zip(map(_file_name, range(len(images))), *columns.values(), strict=True)
+    text = io.StringIO()
+    csv.writer(text).writerows([("file_name", *columns), *rows])
+
+    def save(beside: Path) -> None:
+        with zipfile.ZipFile(beside, "w") as archive:
+            for number, image in enumerate(arranged):
+                data = io.BytesIO()
+                Image.fromarray(to_bytes(image, levels)).save(data, format="PNG", compress_level=1)
+                archive.writestr(zipfile.ZipInfo(_file_name(number)), data.getvalue())
+            if columns:
+                archive.writestr(zipfile.ZipInfo("labels.csv"), text.getvalue())
+
+    contents = {_file_name(number): image for number, image in enumerate(images)}
+    return _write(contents | {"labels": np.frombuffer(text.getvalue().encode(), np.uint8)}, "data.zip", save)
+
+
+def _file_name(number: int) -> str:
+    return f"{number:08d}.png"
+
+
+def _write(arrays: Mapping[str, np.ndarray], name: str, save: Callable[[Path], None]) -> Path:
+    digest = hashlib.sha256()
+    for key, array in arrays.items():
+        digest.update(f"{key} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    path = kept_folder() / digest.hexdigest()[:16] / name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, save)
     return path
 
 
-def gather(data: Indexable) -> tuple[np.ndarray, np.ndarray | None]:
-    """All items as one array, and their labels if they have any: see `sparring.train`."""
+def gather(data: object) -> tuple[np.ndarray | list[np.ndarray], list[Any] | None]:
+    """All items, as one array unless their shapes differ, and their labels if they have any: see `sparring.train`."""
     if isinstance(data, np.ndarray | Tensor):
-        return _as_array(data), None
-    items, labels = [], []
+        return _as_array(data, NAME), None
+    if not isinstance(data, Indexable):
+        mend = "list(...)" if isinstance(data, Iterable) else "an array, or a list of images"
+        mend = "its .dataset" if hasattr(data, "dataset") else mend
+        raise DataError(f"{NAME} have no length or no items by number ({type(data).__name__}): give {mend}")
+    items, labels = list[np.ndarray](), list[Any]()
     for number in range(len(data)):
         try:
             item, label = _item_and_label(data[number])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, NotImplementedError) as error:
             what = f"{NAME} have no item {number} ({type(data).__name__})"
             raise DataError(f"{what}: give an array or a list of images, and labels=") from error
-        items.append(_as_array(item))
-        if items[-1].shape != items[0].shape:
-            raise DataError(
-                f"item {number} of {NAME} is {list(items[-1].shape)} and the first one {list(items[0].shape)}: give "
-                "them one shape, or give a folder of image files"
-            )
-        try:
-            labels += [] if label is None else [operator.index(label)]
-        except TypeError as error:
-            raise DataError(f"the label of item {number} of {NAME} is {label!r}, and no whole number") from error
+        items.append(_as_array(item, f"item {number} of {NAME}"))
+        if label is not None:
+            labels.append(label.tolist() if isinstance(label, np.ndarray | Tensor) else label)
+    if not items:
+        raise DataError(f"{NAME} hold 0 items, but a training needs at least a few hundred")
     if labels and len(labels) != len(items):
         raise DataError(f"{len(labels)} of the {len(items)} items of {NAME} have a label: give one to each, or none")
-    return np.stack(items) if items else np.zeros((0, 1, 1), np.uint8), np.array(labels) if labels else None
+    are_alike = len({(item.shape, item.dtype) for item in items}) <= 1
+    return (np.array(items) if are_alike else items), labels or None
 
 
 def _item_and_label(given: Any) -> tuple[Any, Any]:
-    if not isinstance(given, Mapping):
-        return given if isinstance(given, tuple) and len(given) == 2 else (given, None)
-    item, label = (
-        next((given[name] for name in names if name in given), None) for names in (IMAGES.columns, LABEL_COLUMNS)
-    )
-    if item is None:
-        raise DataError(f"the items of {NAME} have no {IMAGES.columns[0]!r}, but {', '.join(map(str, given))}")
-    return item, label
+    if isinstance(given, Mapping):
+        item, label = (
+            next((given[name] for name in names if name in given), None) for names in (IMAGES.columns, LABEL_COLUMNS)
+        )
+        if item is None:
+            raise DataError(f"the items of {NAME} have no {IMAGES.columns[0]!r}, but {', '.join(map(str, given))}")
+        return item, label
+    kinds = np.ndarray, Tensor, Image.Image
+    if not isinstance(given, tuple | list) or not given or not isinstance(given[0], (*kinds, list)):
+        return given, None
+    first, second = given[0], given[1] if len(given) > 1 else None
+    is_array = isinstance(given, list) and (isinstance(first, list) or _shape(first) == _shape(second))  # of rows
+    return (given, None) if is_array else (first, second)  # with a name or the like behind them
 
 
-def _as_array(item: Any) -> np.ndarray:
-    if isinstance(item, Image.Image) and item.mode not in {"L", "RGB", "RGBA"}:
-        try:
-            item = convert(item, 4 if item.has_transparency_data else 1 if item.mode in GREY else 3)
-        except ValueError as error:
-            raise DataError(f"an image of {NAME} cannot be converted: {error}") from error
-    return item.detach().cpu().numpy() if isinstance(item, Tensor) else np.asarray(item)
+def _shape(item: Any) -> Any:
+    return getattr(item, "shape", None)
+
+
+def _as_array(item: Any, name: str) -> np.ndarray:
+    try:
+        if isinstance(item, Image.Image):
+            item = ImageOps.exif_transpose(item)
+            if item.mode not in {"L", "RGB"} and not depth(item):
+                item = convert(item, 4 if item.has_transparency_data else 1 if item.mode in GREY else 3)
+        if isinstance(item, Tensor):
+            item = item.detach().cpu()
+            item = (item.float() if item.dtype == torch.bfloat16 else item).numpy()
+        return np.asarray(item)
+    except Exception as error:  # on damaged images, decoders raise anything
+        raise DataError(f"{name} cannot be read: {error}") from error

@@ -1,6 +1,6 @@
 """Packing: the files of a container become one file of items, from which batches are read.
 
-A pack is a folder in the cache: `items.npy` [n, ...], `labels.npy` if there are classes, `heldout.npy` if the container
+A pack is a folder in the cache: `items.npy` [n, ...], `labels.npy` if there are any, `heldout.npy` if the container
 says what is held out, and `pack.json` with its origin and checksums. One process makes it while others wait. It is
 complete or does not exist, and it is made again if the files change.
 """
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparring.data.containers import Container, Entry, File, one_line
+from sparring.data.containers import Container, Entry, File, Reading, one_line
 from sparring.data.packed import Packed
 from sparring.errors import DataError, SparringWarning, UsageError
 from sparring.files import cache_folder, clear_leftovers, read_json, write_atomically, write_json
@@ -28,7 +28,7 @@ from sparring.types import OnProgress
 
 T = TypeVar("T")
 
-VERSION = 3  # of the way that files are read and described; packs of other versions are not used
+VERSION = 4  # of the way that files are read and described; packs of other versions are not used
 ITEMS, LABELS, HELD_OUT = "items.npy", "labels.npy", "heldout.npy"
 BLOCK = 2**26
 MAX_CHECKED = 16  # blocks of a large pack that are checked before it is used
@@ -40,7 +40,7 @@ class Format:
 
     item_shape: tuple[int, ...]
     description: str  # of the shape, in words
-    read: Callable[[File, str], np.ndarray]  # from a file and its name
+    read: Callable[[File, str], np.ndarray]  # uint8 [k, *item_shape] from a file and its name
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def packs_folder() -> Path:
     return cache_folder() / "packs"
 
 
-def remember(container: Container, look: Callable[[], T], kind: type[T]) -> T:
+def remember(container: Container, reading: Reading, look: Callable[[], T], kind: type[T]) -> T:
     """The result of `look`, a dataclass with `fingerprint` and `num_items`; saved while the container is unchanged."""
-    place = _place(container)
+    place = _place(container, reading)
     with _lock(place):
         before: Any = _read(place / "survey.json", kind)
         if before is not None and before.fingerprint == container.fingerprint:
@@ -77,10 +77,10 @@ def remember(container: Container, look: Callable[[], T], kind: type[T]) -> T:
 
 
 def pack(
-    container: Container, class_names: Sequence[str], form: Format, on_progress: OnProgress
+    container: Container, reading: Reading, class_names: Sequence[str], form: Format, on_progress: OnProgress
 ) -> tuple[Packed, Tensor | None, Tensor | None]:
     """The items of a container, their labels, and which are held out, from an earlier pack or a new one."""
-    place = _place(container)
+    place = _place(container, reading)
     folder = place / "x".join(map(str, form.item_shape))
     with _lock(place):
         info = _read(folder / "pack.json", PackInfo)
@@ -117,33 +117,34 @@ def _make(
 ) -> None:
     number_of = {name: number for number, name in enumerate(class_names)}
     faults: list[str] = []
-    labels: list[int] = []
+    labels: list[int | np.ndarray] = []
     is_heldout: list[bool | None] = []
     different: set[int] = set()  # checksums of items, until there are two
 
-    def read(file: File, entry: Entry, number: int) -> bytes:
+    def read(file: File, entry: Entry, number: int) -> list[bytes]:
         if class_names and entry.label not in number_of:
             raise DataError(f"{entry.name}: no file of its class could be read before")
-        return form.read(file, entry.name).tobytes()
+        return [item.tobytes() for item in form.read(file, entry.name)]
 
     folder.mkdir(parents=True)
     with (folder / ITEMS).open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (0, *form.item_shape)}
         np.lib.format.write_array_header_1_0(file, header)
-        for entry, data in container.read(read, faults, f"packing as {form.description}", on_progress):
-            file.write(data)
-            labels.append(number_of.get(entry.label, 0))  # 0 without classes
-            is_heldout.append(entry.is_heldout)
-            if len(different) < 2:
-                different.add(zlib.crc32(data))
+        for entry, items in container.read(read, faults, f"packing as {form.description}", on_progress):
+            for data in items:
+                file.write(data)
+                labels.append(number_of.get(entry.label, 0) if entry.vector is None else entry.vector)  # 0 without
+                is_heldout.append(entry.is_heldout)
+                if len(different) < 2:
+                    different.add(zlib.crc32(data))
         file.seek(0)
         header["shape"] = (len(labels), *form.item_shape)  # numpy pads headers: it takes no more room
         np.lib.format.write_array_header_1_0(file, header)
     if len(different) < 2 <= len(labels):
         what = f"all {len(labels)} {container.kind.name} in {str(container.path)!r}"
         raise DataError(f"{what} are the same: there is nothing to learn")
-    if class_names:
-        np.save(folder / LABELS, np.array(labels, np.int64))
+    if class_names or container.attributes:
+        np.save(folder / LABELS, np.array(labels, np.float32 if container.attributes else np.int64))
     if None not in is_heldout:
         np.save(folder / HELD_OUT, np.array(is_heldout, np.bool_))
     origin = one_line(container.path), container.fingerprint, form.description, len(labels)
@@ -151,8 +152,8 @@ def _make(
     write_json(folder / "pack.json", asdict(PackInfo(*origin, container.list_faults(faults), checksums)))
 
 
-def _place(container: Container) -> Path:
-    path = os.fsencode(os.path.realpath(container.path)) + f"\0{container.column}\0{VERSION}".encode()
+def _place(container: Container, reading: Reading) -> Path:
+    path = os.fsencode(os.path.realpath(container.path)) + f"\0{reading}\0{VERSION}".encode()
     return packs_folder() / hashlib.sha256(path).hexdigest()[:16]
 
 

@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from sparring.data.containers import Container, Entry, File, one_line
-from sparring.data.images import GREY, convert, open_image
+from sparring.data.images import FULL, GREY, convert, count_frames, depth, open_image, read_deep
 from sparring.data.items import MAX_CLASSES
+from sparring.data.pixels import BYTES, DARK, Levels, choose_levels, describe_levels
 from sparring.types import OnProgress
 
 SIDES, MAX_SIDE = (28, 32, 64, 128, 256), 1024  # pixels: choices for the shorter side, and the limit of the longer one
@@ -35,13 +36,16 @@ class Findings:
     channels: int  # 1 if all images are grey, 4 if most have transparent parts, else 3
     sizes: list[tuple[int, int]]  # heights and widths that the images fill, and always the smallest choice
     class_counts: dict[str, int]  # images of each class, in the order of the classes' numbers
+    levels: dict[str, Levels]  # what is black and what is white in images of each depth
     num_heldout: int | None  # images in folders of held-out images; None without such folders
     description: list[str]  # lines of text for the user
 
-    def count(self, item_shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def count(self, item_shape: tuple[int, ...], label_size: int = 0) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Like `pack`, but items without content."""
         counts = torch.tensor(list(self.class_counts.values()), dtype=torch.int64)
         labels = torch.repeat_interleave(torch.arange(len(counts)), counts) if len(counts) else None
+        if label_size:
+            labels = torch.zeros(self.num_items, label_size)
         spread = torch.arange(self.num_items + 1) * (self.num_heldout or 0) // self.num_items  # spread evenly
         return torch.empty(self.num_items, *item_shape, device="meta"), labels, spread[1:] > spread[:-1]
 
@@ -50,31 +54,47 @@ class _Look(NamedTuple):
     format: str
     mode: str
     size: tuple[int, int]  # height and width
+    depth: str  # see `sparring.data.images.depth`
+    num_frames: int
     is_colourful: bool | None = None  # None if only the header was read; likewise the next one
     is_transparent: bool | None = None
+    extremes: tuple[float, float] | None = None  # the least and the largest of the values; likewise
 
 
-def find_out(container: Container, on_progress: OnProgress) -> Findings:
-    """Read every header in a container of images, and open some of the images."""
-    stride, faults = math.ceil(container.num_files / NUM_OPENED), list[str]()
+def find_out(container: Container, on_progress: OnProgress, frames: str = "first") -> Findings:
+    """Read every header in a container of images, and open some of the images, or all where all values count."""
+    stride, faults, is_quick = math.ceil(container.num_files / NUM_OPENED), list[str](), True
 
     def look(file: File, entry: Entry, number: int) -> _Look:
         with open_image(file, entry.name) as image:
-            known = image.format or "?", image.mode, _upright_size(image)
+            known = image.format or "?", image.mode, _upright_size(image), depth(image), count_frames(image)
             if number % stride:
                 return _Look(*known)
-            image.draft(None, (256, 256))  # a JPEG gives a smaller image faster
+            if is_quick:
+                image.draft(None, (256, 256))  # a JPEG gives a smaller image faster
+            if depth(image):
+                values = read_deep(image)
+                return _Look(*known, False, False, (float(values.min()), float(values.max())))
             pixels = np.asarray(convert(image, 4))
-            is_colourful = bool((pixels[..., :3] != pixels[..., :1]).any())
-            return _Look(*known, is_colourful, bool((pixels[..., 3] < 255).any()))
+            is_colourful, is_transparent = (pixels[..., :3] != pixels[..., :1]).any(), (pixels[..., 3] < 255).any()
+            extremes = BYTES if is_transparent else (0.0, float(pixels[..., :3].max()))
+            return _Look(*known, bool(is_colourful), bool(is_transparent), extremes)
 
     found = list(container.read(look, faults, "looking at", on_progress))
-    looks, heldout = [look for _, look in found], [entry.is_heldout for entry, _ in found]
+    if any(each.depth for _, each in found) or _are_dark([each for _, each in found]):
+        stride, is_quick = 1, False
+        faults.clear()
+        found = list(container.read(look, faults, "looking at all values of", on_progress))
+    levels, about_levels = _choose_levels(container, [each for _, each in found])
+    about_frames = _describe_frames([each.num_frames for _, each in found], frames)
+    if frames == "all":
+        found = [(entry, each) for entry, each in found for _ in range(each.num_frames)]
+    looks, heldout = [each for _, each in found], [entry.is_heldout for entry, _ in found]
     sizes = np.array([look.size for look in looks])
     ratio, num_cropped = _usual_ratio(sizes[:, 0] / sizes[:, 1])
     candidates = [_size(side, ratio) for side in SIDES]
     filled = [size for size in candidates if (sizes >= size).all(axis=1).mean() >= ENOUGH]
-    classes, about_classes = _count_classes(container, [entry.label for entry, _ in found])
+    classes, about_classes = count_classes(container, [entry.label for entry, _ in found])
     formats, modes = (
         ", ".join(f"{name} {count:,}" for name, count in Counter(each).most_common())
         for each in ([look.format for look in looks], [look.mode for look in looks])
@@ -86,8 +106,12 @@ def find_out(container: Container, on_progress: OnProgress) -> Findings:
     description = [
         f"{one_line(container.path)}: {len(looks):,} images ({formats}; {modes}), shorter side {sides[0]} to "
         f"{sides[-1]} px, median {sides[len(sides) // 2]}",
-        f"cropped to {shape}; {num_cropped:,} images lose more than a tenth of their pixels",
-        *([f"{container.num_others:,} other files were not opened"] if container.num_others else []),
+        f"cropped to {shape}; {num_cropped:,} images lose more than a tenth of their pixels (for another "
+        "shape, give --size HEIGHTxWIDTH)",
+        *about_frames,
+        *about_levels,
+        *([f"{container.list_others()} were not opened"] if container.others else []),
+        *container.notes,
         *container.list_faults(faults).splitlines(),
         about_classes,
     ]
@@ -97,9 +121,43 @@ def find_out(container: Container, on_progress: OnProgress) -> Findings:
         channels=_channels(looks),
         sizes=[size for size in candidates if size in (candidates[0], *filled)],
         class_counts=classes,
+        levels=levels,
         num_heldout=None if None in heldout else sum(map(bool, heldout)),
         description=[description[0], *(f"  {line}" for line in description[1:])],
     )
+
+
+def _are_dark(looks: Sequence[_Look]) -> bool:
+    """Whether all bytes that were seen are those of masks."""
+    seen = [look.extremes[1] for look in looks if look.extremes and not look.depth]
+    return bool(seen) and max(seen) < DARK
+
+
+def _choose_levels(container: Container, looks: Sequence[_Look]) -> tuple[dict[str, Levels], list[str]]:
+    """What is black and what is white in images of each depth, and lines of text about it."""
+    levels, told = dict(FULL), []
+    for kind, bits in (("", "8"), ("I", "16"), ("F", "32")):
+        seen = [look.extremes for look in looks if look.extremes and look.depth == kind]
+        if not seen:
+            continue
+        low, high = min(low for low, _ in seen), max(high for _, high in seen)
+        what = f"{str(container.path)!r} holds {bits}-bit images"
+        levels[kind] = choose_levels(low, high, kind == "F", what)
+        if high > 0 and (text := describe_levels(levels[kind], high)):
+            told.append(f"{bits}-bit images: {text}")
+    return levels, told
+
+
+def _describe_frames(counts: Sequence[int], frames: str) -> list[str]:
+    several = [count for count in counts if count > 1]
+    if not several:
+        return []
+    what = f"{len(several):,} files hold {sum(several):,} frames"
+    return [
+        f"{what}: all are taken"
+        if frames == "all"
+        else f"{what}: the first of each is taken, --set frames=all takes all"
+    ]
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
@@ -132,13 +190,15 @@ def _channels(looks: Sequence[_Look]) -> int:
     return 1 if is_grey else 3
 
 
-def _count_classes(container: Container, labels: Sequence[str]) -> tuple[dict[str, int], str]:
-    """The number of images of each class, and a line of text about them."""
-    counts, are = Counter(labels), container.classes_are
+def count_classes(container: Container, labels: Sequence[str]) -> tuple[dict[str, int], str]:
+    """The number of items of each class, and a line of text about them."""
+    counts, are, what = Counter(labels), container.classes_are, container.kind.name
+    if container.attributes:
+        return {}, f"{are}: {', '.join(attribute.describe() for attribute in container.attributes)}"
     if set(counts) == {""}:
         return {}, f"no classes: no {are}"
     if "" in counts:
-        return {}, f"no classes: {counts['']} images are outside the {are}"
+        return {}, f"no classes: {counts['']} {what} are outside the {are}"
     if len(counts) == 1:
         return {}, f"no classes: only one of the {are}, {next(iter(counts))!r}"
     if len(counts) > MAX_CLASSES:
@@ -146,5 +206,5 @@ def _count_classes(container: Container, labels: Sequence[str]) -> tuple[dict[st
     are_numbers = all(name.isdecimal() for name in counts)
     in_order = container.class_names or sorted(counts, key=lambda name: (int(name) if are_numbers else 0, name))
     least = min(in_order, key=lambda name: counts[name] or math.inf)
-    text = f"{len(counts)} classes from {are}; the smallest, {least}, has {counts[least]:,} images"
+    text = f"{len(counts)} classes from {are}; the smallest, {least}, has {counts[least]:,} {what}"
     return {name: counts[name] for name in in_order if name in counts}, text

@@ -3,28 +3,42 @@
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sparring.data.containers import Container, Entry, Kind, Reading, stamp
-from sparring.errors import DataError, UsageError
+from sparring.data.containers import Container, Entry, Kind, Reading, ending_of, list_folder, stamp
+from sparring.data.label_files import label_entries, parse_setting
+from sparring.data.labels import LABEL_COLUMNS
+from sparring.data.layout import Parts, arrange, is_training
+from sparring.errors import DataError, UnknownNameError, UsageError
 from sparring.files import check_within
 
-LABEL_COLUMNS = ("label", "labels", "class")
 ROWS_AT_ONCE = 200
+SHARD = re.compile(r"[-_.]?\d+([-_.]?of[-_.]?\d+)?([-_.]\w+)?$")  # what follows a split in the name of one of its files
+Part = tuple[Path, bool | None]  # a file of a table, and whether it is held out; None if no name says so
 
 
-def table_files(path: Path) -> list[Path]:
-    """The files of a table in a folder, or of its training split."""
-    for split in ("train", *sorted(each.name for each in path.iterdir() if each.is_dir())):
-        if (path / "dataset_dict.json").exists() and (path / split / "dataset_info.json").exists():
-            return _arrow_files(path / split)
-    found = _arrow_files(path) if (path / "dataset_info.json").exists() else sorted(path.rglob("*.parquet"))
-    to_train_on = [file for file in found if file.name.startswith("train") or file.parent.name == "train"]
-    return to_train_on or found
+def table_files(path: Path, reading: Reading = Reading()) -> tuple[list[Part], list[str]]:
+    """The files of a table in a folder, and lines of text about its splits."""
+    if (path / "dataset_dict.json").exists():
+        splits = sorted(each.parent for each in path.glob("*/dataset_info.json"))
+        found: list[tuple[Path, Parts]] = [(file, (split.name,)) for split in splits for file in _arrow_files(split)]
+    elif (path / "dataset_info.json").exists():
+        found = [(file, ()) for file in _arrow_files(path)]
+    else:
+        listed = sorted(Path(inside) for inside in list_folder(path, reading) if ending_of(inside) == ".parquet")
+        found = [(path / inside, (*inside.parts[:-1], SHARD.sub("", inside.stem))) for inside in listed]
+    places, lines = arrange(path, ("files",), [names for _, names in found])
+    if any(place is None or place.is_heldout is not None for place in places):
+        pairs = zip(found, places, strict=True)
+        return [(file, place.is_heldout) for (file, _), place in pairs if place is not None], lines
+    parts: list[Part] = [(file, None) for file, names in found if any(map(is_training, names))]
+    left_out = [f"left out beside train: {len(found) - len(parts)} files"] if 0 < len(parts) < len(found) else []
+    return parts or [(file, None) for file, _ in found], left_out
 
 
 def _arrow_files(folder: Path) -> list[Path]:
@@ -36,43 +50,85 @@ def _arrow_files(folder: Path) -> list[Path]:
         return sorted(file for file in folder.glob("*.arrow") if not file.name.startswith("cache-"))
 
 
-def open_table(path: Path, files: list[Path], kind: Kind, reading: Reading = Reading()) -> Container:
+def open_table(
+    path: Path, parts: Sequence[Part], kind: Kind, reading: Reading = Reading(), notes: Sequence[str] = ()
+) -> Container:
     """The files of a kind in a column of tables, in the order of the rows; without a name, in one with a usual name."""
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise UsageError(f"{path} takes pyarrow to read: pip install 'sparring[data]'") from error
-    schema, num_rows = None, 0
-    for file in files:
-        if path.is_dir():
+    schema, counts = None, dict[Path, int]()
+    for file, _ in sorted(parts, key=lambda part: part[1] is True):  # held-out files may lack columns
+        if path.is_dir() and not reading.follow_links:
             check_within(file, path)
         try:
             with _open(file) as (found, count, _):
-                schema, num_rows = schema or found, num_rows + count()
+                schema, counts[file] = schema or found, count()
         except Exception as error:  # on damaged files, pyarrow raises anything
             raise DataError(f"cannot read {str(path)!r}: {error}") from error
     columns = {field.name: field.type for field in schema or ()}
     column = _choose_column(path, columns, kind, reading.column)
-    label = next((name for name in LABEL_COLUMNS if name in columns), None)
-    try:  # Hugging Face's library writes names beside the columns
-        features = json.loads(getattr(schema, "metadata", {})[b"huggingface"])["info"]["features"]
-        class_names = tuple(str(name) for name in features[label]["names"])
-    except (KeyError, TypeError, ValueError):
-        class_names = ()
+    source, wanted = parse_setting(reading.labels) if reading.labels else ("", [])
+    if source:
+        raise DataError(
+            f"the labels of {str(path)!r} are columns of it: give --set labels=COLUMN,... instead of a file"
+        )
+    label = next((name for name in LABEL_COLUMNS if name in columns and not wanted), None)
+
+    def names_of(column: str | None) -> tuple[str, ...]:
+        try:  # Hugging Face's library writes names beside the columns
+            features = json.loads(getattr(schema, "metadata", {})[b"huggingface"])["info"]["features"]
+            return tuple(str(name) for name in features[column]["names"])
+        except (KeyError, TypeError, ValueError):
+            return ()
+
+    def name_class(value: object, names: Sequence[str]) -> object:
+        if names and isinstance(value, int):  # -1 has none
+            return names[value] if 0 <= value < len(names) else None
+        return value
 
     def class_name(value: object) -> str:
-        if class_names and isinstance(value, int):  # -1 has none
-            return class_names[value] if 0 <= value < len(class_names) else ""
-        return "" if value is None else str(value)
+        name = name_class(value, class_names)
+        return "" if name is None else str(name)
+
+    class_names = names_of(label)
+
+    bare = [
+        file
+        for file, is_heldout in parts
+        if label and is_heldout and not any(class_name(v) for (v,) in _rows(file, label))
+    ]
+    parts = [part for part in parts if part[0] not in bare]
+    notes = [*notes, *(f"left out, since it has no labels: {file.relative_to(path)}" for file in bare)]
 
     def entries() -> Iterator[Entry]:
-        rows = (row for file in files for row in _rows(file, column, label))
-        for number, (cell, value) in enumerate(rows):
+        rows = ((is_heldout, *row) for file, is_heldout in parts for row in _rows(file, column, label or ""))
+        for number, (is_heldout, cell, value) in enumerate(rows):
             data = cell["bytes"] if isinstance(cell, dict) else cell
-            yield Entry(f"{path}: row {number}", class_name(value), partial(io.BytesIO, data or b""))
+            yield Entry(f"{path}: row {number}", class_name(value), partial(io.BytesIO, data or b""), is_heldout)
 
-    stamps = hashlib.sha256(b"".join(stamp(str(file)) for file in files) + f"{column} {label}".encode())
-    return Container(path, kind, stamps.hexdigest(), num_rows, 0, entries, class_names, "labels", column)
+    stamps = b"".join(stamp(str(file)) + str(is_heldout).encode() for file, is_heldout in parts)
+    container = Container(
+        path=path,
+        kind=kind,
+        fingerprint=hashlib.sha256(stamps + f"{column} {label}".encode()).hexdigest(),
+        num_files=sum(counts[file] for file, _ in parts),
+        others={},
+        entries=entries,
+        class_names=class_names,
+        classes_are="labels",
+        notes=tuple(notes),
+    )
+    if not wanted:
+        return container
+    table: dict[str, list[object]] = {}
+    for title in wanted:
+        if title not in columns:
+            raise UnknownNameError("column", title, columns)
+        names = names_of(title)
+        table[title] = [name_class(value, names) for file, _ in parts for (value,) in _rows(file, title)]
+    return label_entries(container, table, wanted, "the table")
 
 
 def _choose_column(path: Path, columns: dict[str, Any], kind: Kind, column: str | None) -> str:
@@ -102,7 +158,7 @@ def _open(file: Path) -> Iterator[tuple[Any, Callable[[], int], Callable[[list[s
     """The schema of a file, a function that counts its rows, and one that reads columns in parts."""
     import pyarrow.parquet
 
-    if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
         with pyarrow.parquet.ParquetFile(file) as table:
             yield table.schema_arrow, lambda: table.metadata.num_rows, partial(table.iter_batches, ROWS_AT_ONCE, None)
         return
@@ -111,12 +167,13 @@ def _open(file: Path) -> Iterator[tuple[Any, Callable[[], int], Callable[[list[s
         yield parts.schema, lambda: sum(map(len, parts)), lambda columns: (part.select(columns) for part in parts)
 
 
-def _rows(file: Path, column: str, label: str | None) -> Iterator[tuple[Any, Any]]:
-    """The encoded file and the label of each row."""
+def _rows(file: Path, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """Some columns of each row; None for a column that the file does not have."""
     try:
-        with _open(file) as (_, _, read):
-            for part in read([column, *([label] if label else [])]):
-                labels = part[label].to_pylist() if label else [None] * len(part)
-                yield from zip(part[column].to_pylist(), labels, strict=True)
+        with _open(file) as (schema, _, read):
+            present = [column for column in columns if column in schema.names]
+            for part in read(present):
+                cells = {column: part[column].to_pylist() for column in present}
+                yield from zip(*(cells.get(column, [None] * len(part)) for column in columns), strict=True)
     except Exception as error:  # on damaged files, pyarrow raises anything
         raise DataError(f"cannot read {str(file)!r}: {error}") from error

@@ -58,6 +58,11 @@ class Card:
     figures: dict[str, Row]  # by their names in `FIGURES`
     classes: dict[str, dict[str, Row]]  # figures of each label's samples alone; no classes of fewer than 50 samples
 
+    def __repr__(self) -> str:
+        """The figures of the generated samples."""
+        figures = ", ".join(f"{name} {row.generated.value:.3g}" for name, row in self.figures.items())
+        return f"Card of {self.num_generated:,} samples against {self.data}: {figures}"
+
 
 def measure(
     generator: Generator,
@@ -97,7 +102,7 @@ def measure(
         extractors["paper"] = dataset.modality.paper_extractor()
     on_progress("generating", 0.0)
     generated: SampleView = {"samples": generator.modality.encode(generator.sample(n, seed))}
-    if generator.config.num_labels and (labels := generator.random_labels(n, seed)) is not None:
+    if generator.config.known_labels and (labels := generator.random_labels(n, seed)) is not None:
         generated["labels"] = labels
 
     views = {"real": train, "generated": generated, "held-out": heldout}
@@ -148,7 +153,7 @@ def measure(
 def check_figure(name: str, n: int, conditional: bool, dataset: Dataset) -> None:
     """Refuse, before a training, a figure that its card of n samples will not have."""
     needs = FIGURES[name].needs
-    if needs == "labels" and not conditional:
+    if needs == "labels" and not (conditional and dataset.train.class_shares):
         raise UsageError(f"{name} needs labels, and a training on {dataset.name} is given none")
     if needs == "classifier" and dataset.trained_classifier is None:
         raise UsageError(f"{name} needs a trained classifier, and {dataset.name} comes with none")

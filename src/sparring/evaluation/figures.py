@@ -36,6 +36,7 @@ SampleView = dict[str, Tensor]
 - `neutral`: features by an extractor that was not trained on the data, to look for copies;
 - `paper`: features by the network behind the figure that papers print;
 - `labels`: the data's, or those that the generator was given, [n];
+- `vectors`: the same of attributes, [n, d], of which no figure is a function;
 - `classes`: what class each sample looks like, to a classifier or by the nearest training sample, [n];
 - `logits`: the discriminator's, while it is being trained, [n].
 """
@@ -109,7 +110,9 @@ def draw(source: Source, n: int, stream: Stream) -> SampleView:
     """At most n samples, none of a finite source twice, and their labels."""
     size = min(n, source.num_items or n)
     samples, labels = source.batch(size, stream), source.labels(size, stream)
-    return {"samples": samples} if labels is None else {"samples": samples, "labels": labels}
+    if labels is None:
+        return {"samples": samples}
+    return {"samples": samples, "vectors" if labels.is_floating_point() else "labels": labels}
 
 
 def find_mixture(dataset: Dataset) -> Mixture | None:

@@ -6,10 +6,12 @@ comparable within one run only.
 
 import math
 import time
+import warnings
 from typing import Literal, final
 
 import torch
 
+from sparring.errors import SparringWarning
 from sparring.evaluation.figures import FIGURES, Comparison, SampleView, draw
 from sparring.game.game import Game
 from sparring.generator.generator import Generator
@@ -19,16 +21,30 @@ from sparring.seeding import Stream
 from sparring.types import AnyLogits, Labels, Latents
 
 NUM_SAMPLES = 500
-MIN_TRAIN, MIN_HELDOUT = 20, 2  # data with fewer items are not monitored
+MIN_TRAIN = 6  # data with fewer items are not monitored: coverage looks at five neighbours
+FEW_TRAIN, FEW_HELDOUT = 20, 2  # figures of fewer items are rough
 MAX_TRAIN = 100_000  # with more training items, copies are not looked for
 FIRST_SECONDS = 0.25  # what the first evaluation is expected to cost
+LEAST_EVALUATIONS, MOST_SHARE = 3, 0.5  # a training is evaluated so often, unless that takes longer than this share
 LEAST_GAP = 0.02  # the least time between two evaluations, as a share of the training time so far
 
 
 def can_monitor(dataset: Dataset) -> bool:
     """Whether there are enough items to measure anything."""
-    limits = (dataset.train, MIN_TRAIN), (dataset.heldout, MIN_HELDOUT)
-    return all(source.num_items is None or source.num_items >= least for source, least in limits)
+    return dataset.train.num_items is None or dataset.train.num_items >= MIN_TRAIN
+
+
+def warn_if_few(dataset: Dataset) -> None:
+    """Say that so few items cannot be measured, or not well."""
+    num_train, num_heldout = dataset.train.num_items, dataset.heldout.num_items
+    if num_train is None or num_heldout is None or (num_train >= FEW_TRAIN and num_heldout >= FEW_HELDOUT):
+        return
+    measured = "measured roughly" if can_monitor(dataset) else "not measured at all"
+    message = (
+        f"{dataset.name} has {num_train} items to train on and {num_heldout} held out: the samples will be {measured}, "
+        "and will probably be copies. Give more items"
+    )
+    warnings.warn(SparringWarning(message), stacklevel=2)
 
 
 @final
@@ -42,25 +58,31 @@ class Monitor:
     def __init__(self, game: Game, dataset: Dataset, *, share: float = 0.05, interval_steps: int | None = None) -> None:
         self.game, self.dataset, self.share, self.interval_steps = game, dataset, share, interval_steps
         self._last_step, self._last_seconds = 0, 0.0
-        self._cost, self._spent = FIRST_SECONDS, 0.0
+        self._cost, self._spent, self._count = FIRST_SECONDS, 0.0, 0
         self._first_norms = _norms(game)
         self._extractor, self._thumbnails = dataset.extractor(), dataset.modality.thumbnails()
         self._real, self._heldout = self._view("train"), self._view("heldout")
         self._real["features"] = self._extractor(self._real["samples"])
 
     def is_due(self, step: int, seconds: float, progress: float) -> bool:
-        """Whether to evaluate now; the second half of a training saves time for the evaluation at its end."""
+        """Whether to evaluate now; the second half of a training saves time for the evaluation at its end.
+
+        A short training is evaluated at each third of it as well, even if that takes more than its share.
+        """
         at_end = progress >= 1
         if self.interval_steps is not None:
             return at_end or step // self.interval_steps > self._last_step // self.interval_steps
+        if at_end or self._count < int(LEAST_EVALUATIONS * progress):
+            return self.share > 0 and self._spent + self._cost <= MOST_SHARE * seconds
         is_spaced = seconds - self._last_seconds >= LEAST_GAP * seconds
-        reserve = self._cost if 0.5 < progress < 1 else 0.0
-        return (at_end or is_spaced) and self._spent + self._cost + reserve <= self.share * seconds
+        reserve = self._cost if progress > 0.5 else 0.0
+        return is_spaced and self._spent + self._cost + reserve <= self.share * seconds
 
     def note(self, step: int, seconds: float, figures: dict[str, float]) -> None:
         """Count an evaluation, of now or of a log that is resumed."""
         self._last_step, self._last_seconds, self._cost = step, seconds, figures["seconds"]
         self._spent += self._cost
+        self._count += 1
 
     def measure(self, generator: Generator) -> dict[str, float]:
         """The figures of the averaged generator that have a meaning now, and `seconds`, the time that they took."""
@@ -105,7 +127,8 @@ class Monitor:
             player.eval()
         try:
             with torch.inference_mode():
-                sets = [(view["samples"] / scale, view.get("labels")) for view in (self._real, self._heldout)]
+                views = self._real, self._heldout
+                sets = [(view["samples"] / scale, view.get("labels", view.get("vectors"))) for view in views]
                 sets.append((self.game.generator(*inputs), labels))
                 return [
                     self.game.logits(*(each.to(device) for each in pair[: len(inputs)] if each is not None)).cpu()

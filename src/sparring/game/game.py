@@ -32,7 +32,7 @@ from sparring.errors import DivergenceError, UnknownNameError, UsageError
 from sparring.game.augment import Adaptive
 from sparring.game.logit_cache import LogitCache
 from sparring.game.objectives import OBJECTIVES, Objective
-from sparring.game.optimizers import default_optimizer, load_state_tensors, state_tensors, with_strides_of
+from sparring.game.optimizers import default_optimizer, load_state_tensors, state_tensors, trained_by, with_strides_of
 from sparring.game.penalties import Penalty
 from sparring.game.sources import Source, prior_for
 from sparring.seeding import Stream
@@ -83,6 +83,9 @@ class Game:
         augment: alters the discriminator's input at random, such as `sparring.game.augment.Adaptive`; or None.
         autocast: the dtype in which layers compute if they can, or None; torch.bfloat16 needs no loss scaling. Weights,
             losses, penalties and optimisers keep their own.
+        accumulate: the number of equal parts of each batch that are played one after the other, for batches larger than
+            memory. The gradients are those of the whole batch, up to rounding; only batch normalisation and
+            `SpectralNorm` go by the part.
         seed: of the latents and of the penalties' random points.
 
     Attributes:
@@ -91,7 +94,7 @@ class Game:
 
     Raises:
         UnknownNameError: for an objective that is not in `OBJECTIVES`.
-        UsageError: for a number out of range, or if the shape of the latents is unknown.
+        UsageError: for a number out of range, latents of unknown shape, or a penalty that needs the whole batch.
 
     Example:
         >>> import sparring
@@ -119,12 +122,15 @@ class Game:
         simultaneous: bool = False,
         augment: Callable[[Samples, Stream], Samples] | None = None,
         autocast: torch.dtype | None = None,
+        accumulate: int = 1,
         seed: int = 0,
     ) -> None:
         if isinstance(objective, str) and objective not in OBJECTIVES:
             raise UnknownNameError("objective", objective, OBJECTIVES)
-        if discriminator_steps < 1 or generator_steps < 1:
-            raise UsageError("discriminator_steps and generator_steps must be at least 1")
+        if min(discriminator_steps, generator_steps, accumulate) < 1:
+            raise UsageError("discriminator_steps, generator_steps and accumulate must be at least 1")
+        if accumulate > 1 and (whole := [penalty.name for penalty in penalties if penalty.whole_batch]):
+            raise UsageError(f"the penalty {whole[0]!r} needs the whole batch: leave accumulate={accumulate} away")
         if clip_gradients is not None and not clip_gradients > 0:
             raise UsageError(f"clip_gradients must be greater than 0, not {clip_gradients}")
         self.generator, self.discriminator = generator, discriminator
@@ -133,7 +139,7 @@ class Game:
         self.prior = prior or prior_for(generator)
         self.discriminator_steps, self.generator_steps = discriminator_steps, generator_steps
         self.clip_gradients, self.simultaneous, self.seed = clip_gradients, simultaneous, seed
-        self.augment, self.autocast = augment, autocast
+        self.augment, self.autocast, self.accumulate = augment, autocast, accumulate
         self.steps, self.penalty_factor = 0, 1.0
         with Stream(seed, "penalties").as_default():
             for penalty in self.penalties:
@@ -167,41 +173,50 @@ class Game:
                 f"a step takes {self.discriminator_steps} batches of real samples, not {len(batches)}, and the same "
                 "number of batches of labels, if any: game.step(samples, labels)"
             )
+        if rest := {len(batch) % self.accumulate for batch in batches} - {0}:
+            raise UsageError(f"accumulate={self.accumulate} must divide the batch: it leaves {rest.pop()} samples over")
+        last = self.discriminator_steps - 1
         with self._restore_buffers_on_divergence(), self._stream("modules", self.steps).as_default():
-            for turn, (x, y) in enumerate(zip(batches, classes, strict=True)):
-                last = turn == self.discriminator_steps - 1
-                with torch.set_grad_enabled(last):  # the last samples also serve the generator's update
-                    fake = self.generate(len(x), turn, y)  # 2. sample latents, 3. generate samples from them
-                fixed = fake.detach()
-                x = self._alter(x, "real", turn)  # 4. sample real data
+            for turn, (whole, given) in enumerate(zip(batches, classes, strict=True)):
                 updates = self.steps * self.discriminator_steps + turn  # earlier updates of the discriminator
                 due = {number: each for number, each in enumerate(self.penalties) if updates % each.interval == 0}
-                logits = LogitCache(partial(self.logits, labels=y), differentiable=bool(due))
-                loss = self.objective.discriminator(logits(x), logits(fixed)).mean()  # 5. the discriminator's loss
-                penalty = x.new_zeros(())
-                for number, each in due.items():
-                    stream = self._stream(f"penalty/{number}", updates)
-                    penalty = penalty + each.interval * each(logits, x, fixed, stream).mean()
-                inputs = {"real": x, "fake": fixed, "real_logits": logits(x), "fake_logits": logits(fixed)}
-                discriminator_update = self._gradients(
-                    self.discriminator_optimizer, loss, self.penalty_factor * penalty, inputs
-                )
-                if not (last and self.simultaneous):
+                total, played = list[Tensor](), list[tuple[Samples, Labels | None, Logits, Logits]]()
+                y_parts = [None] * self.accumulate if given is None else given.chunk(self.accumulate)
+                for part, (x, y) in enumerate(zip(whole.chunk(self.accumulate), y_parts, strict=True)):
+                    with torch.set_grad_enabled(turn == last and self.accumulate == 1):  # for the generator's update
+                        fake = self.generate(len(x), turn, y, part)  # 2. sample latents, 3. generate samples from them
+                    fixed = fake.detach()
+                    x = self._alter(x, "real", turn, part)  # 4. sample real data
+                    logits = LogitCache(partial(self.logits, labels=y), differentiable=bool(due))
+                    loss = self.objective.discriminator(logits(x), logits(fixed)).mean()  # 5. the discriminator's loss
+                    penalty = x.new_zeros(())
+                    for number, each in due.items():
+                        stream = self._stream(f"penalty/{number}", updates, part)
+                        penalty = penalty + each.interval * each(logits, x, fixed, stream).mean()
+                    penalty = self.penalty_factor * penalty
+                    total = self._gradients(self.discriminator_optimizer, loss, penalty, total)
+                    played.append((x, y, logits(x).detach(), logits(fixed).detach()))
+                inputs = {"real": x, "fake": fixed, "real_logits": played[-1][2], "fake_logits": played[-1][3]}
+                discriminator_update = self._agree(self.discriminator_optimizer, total, inputs)
+                if not (turn == last and self.simultaneous):
                     self._apply(discriminator_update, self.discriminator_optimizer, due.values())  # 6. its update
 
             for turn in range(self.generator_steps):
-                if turn > 0:
-                    fake = self.generate(len(x), self.discriminator_steps + turn, y)
-                fake_logits = self.logits(fake, y)
-                with torch.no_grad():
-                    real_logits = self.logits(x, y) if self.objective.paired else fake_logits  # else they are ignored
-                loss = self.objective.generator(real_logits, fake_logits).mean()  # 7. the generator's loss
-                generator_update = self._gradients(self.generator_optimizer, loss, fake.new_zeros(()), {"fake": fake})
+                total = []
+                for part, (x, y, *_) in enumerate(played):
+                    if turn > 0 or self.accumulate > 1:
+                        fake = self.generate(len(x), self.discriminator_steps + turn if turn else last, y, part)
+                    fake_logits = self.logits(fake, y)
+                    with torch.no_grad():  # only paired losses need the real logits
+                        real_logits = self.logits(x, y) if self.objective.paired else fake_logits
+                    loss = self.objective.generator(real_logits, fake_logits).mean()  # 7. the generator's loss
+                    total = self._gradients(self.generator_optimizer, loss, fake.new_zeros(()), total)
+                generator_update = self._agree(self.generator_optimizer, total, {"fake": fake})
                 if turn == 0 and self.simultaneous:
                     self._apply(discriminator_update, self.discriminator_optimizer, due.values())
                 self._apply(generator_update, self.generator_optimizer)  # 8. its update
 
-        real_logits, fake_logits = logits(x).detach(), logits(fixed).detach()
+        real_logits, fake_logits = (torch.cat(each) for each in list(zip(*played, strict=True))[2:])
         if isinstance(self.augment, Adaptive):
             self.augment = self.augment.after(real_logits)
         probabilities = [self.objective.probability(each).mean() for each in (real_logits, fake_logits)]
@@ -218,13 +233,13 @@ class Game:
             generator_gradient_norm=generator_update.gradient_norm.item(),
         )
 
-    def generate(self, size: int, turn: int, labels: Labels | None = None) -> Samples:
-        """Samples [size, ...] as the discriminator gets them, from the latents of a turn within this iteration."""
+    def generate(self, size: int, turn: int, labels: Labels | None = None, part: int = 0) -> Samples:
+        """Samples [size, ...] as the discriminator gets them, from the latents of a turn and a part of its batch."""
         parameter = next(self.generator.parameters())
-        latents = self.prior.batch(size, self._stream(f"latents/{turn}", self.steps)).to(parameter)
+        latents = self.prior.batch(size, self._stream(f"latents/{turn}", self.steps, part)).to(parameter)
         with self._autocast(parameter):
             fake: Tensor = self.generator(latents) if labels is None else self.generator(latents, labels)
-        return self._alter(fake.to(parameter.dtype), "fake", turn)
+        return self._alter(fake.to(parameter.dtype), "fake", turn, part)
 
     def logits(self, samples: Samples, labels: Labels | None = None) -> Logits:
         """The discriminator's logits of samples, [batch]; a UsageError if its output is not one number a sample."""
@@ -240,12 +255,14 @@ class Game:
     def _autocast(self, values: Tensor) -> AbstractContextManager[object]:
         return nullcontext() if self.autocast is None else torch.autocast(values.device.type, self.autocast)
 
-    def _alter(self, samples: Samples, kind: str, turn: int) -> Samples:
-        return self.augment(samples, self._stream(f"augment/{kind}/{turn}", self.steps)) if self.augment else samples
+    def _alter(self, samples: Samples, kind: str, turn: int, part: int) -> Samples:
+        stream = self._stream(f"augment/{kind}/{turn}", self.steps, part)
+        return self.augment(samples, stream) if self.augment else samples
 
-    def _stream(self, purpose: str, step: int) -> Stream:
-        """This process's share of the game's random numbers."""
-        return Stream(self.seed, purpose, step).for_rank(collectives.rank(), collectives.world_size())
+    def _stream(self, purpose: str, step: int, part: int = 0) -> Stream:
+        """The game's random numbers for a part of this process's batch."""
+        place, number = collectives.rank() * self.accumulate + part, collectives.world_size() * self.accumulate
+        return Stream(self.seed, purpose, step).for_rank(place, number)
 
     @contextmanager
     def _restore_buffers_on_divergence(self) -> Iterator[None]:
@@ -259,11 +276,17 @@ class Game:
                 buffer.copy_(value)
             raise
 
-    def _gradients(self, optimizer: Optimizer, loss: Tensor, penalty: Tensor, inputs: dict[str, Tensor]) -> _Update:
-        """The gradients of one player; the other player gets none, so nothing needs to be frozen."""
-        parameters = [each for group in optimizer.param_groups for each in group["params"] if each.requires_grad]
-        own = torch.autograd.grad(loss + penalty, parameters, allow_unused=True, materialize_grads=True)
-        *gradients, loss, penalty = collectives.mean([*own, loss, penalty])
+    def _gradients(self, optimizer: Optimizer, loss: Tensor, penalty: Tensor, total: list[Tensor]) -> list[Tensor]:
+        """The total, and one player's gradients, loss and penalty; the other one gets none: nothing needs freezing."""
+        loss, penalty = loss / self.accumulate, penalty / self.accumulate
+        own = torch.autograd.grad(loss + penalty, trained_by(optimizer), allow_unused=True, materialize_grads=True)
+        values = [*own, loss.detach(), penalty.detach()]
+        return list(torch._foreach_add(total, values)) if total else values
+
+    def _agree(self, optimizer: Optimizer, total: list[Tensor], inputs: dict[str, Tensor]) -> _Update:
+        """The average over all processes; a DivergenceError if a number is not finite."""
+        parameters = trained_by(optimizer)
+        *gradients, loss, penalty = collectives.mean(total)
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         if math.isfinite(loss.item() + penalty.item() + norm.item()):
             return _Update(parameters, gradients, norm, loss.item(), penalty.item())

@@ -11,11 +11,12 @@ read it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn.functional import relu, softplus
 
+from sparring.errors import UsageError
 from sparring.types import Logits, PerSample
 
 Loss = Callable[[Logits, Logits], PerSample]
@@ -38,10 +39,40 @@ class Objective:
     # relativistic), a number between 0 and 1 that rises with them.
     probability: Callable[[Logits], PerSample] = torch.sigmoid
     paired: bool = False  # whether the generator's loss depends on the real logits; only then are they computed for it
+    # The discriminator's loss with a third argument s, if it has a target for real samples, which is then 1 − s.
+    smoothed: Callable[[Logits, Logits, float], PerSample] | None = None
+
+    def smooth(self, share: float) -> "Objective":
+        """One-sided label smoothing: the discriminator's target for real samples is 1 − share instead of 1.
+
+        Args:
+            share: from 0 to less than 1; .1 is usual.
+
+        Raises:
+            UsageError: if the losses have no such target, or the share is out of range.
+
+        Source: Salimans et al. 2016, "Improved techniques for training GANs", arXiv:1606.03498, section 3.4.
+
+        Example:
+            >>> OBJECTIVES["least_squares"].smooth(0.25).discriminator(torch.tensor([0.75]), torch.tensor([0.0]))
+            tensor([0.])
+        """
+        if not 0 <= share < 1:
+            raise UsageError(f"smoothing must be from 0 to less than 1, not {share}")
+        if not share:
+            return self
+        if (loss := self.smoothed) is None:
+            able = ", ".join(each.name for each in OBJECTIVES.values() if each.smoothed)
+            raise UsageError(
+                f"the objective {self.name!r} has no labels to smooth: leave smoothing away, or take {able}"
+            )
+        return replace(self, discriminator=lambda real_logits, fake_logits: loss(real_logits, fake_logits, share))
 
 
-def minimax_discriminator(real_logits: Logits, fake_logits: Logits) -> PerSample:
+def minimax_discriminator(real_logits: Logits, fake_logits: Logits, smoothing: float = 0.0) -> PerSample:
     """−[log σ(a) + log(1 − σ(b))]: the negative value function V(D, G).
+
+    With smoothing s, the first term is (1 − s) log σ(a) + s log(1 − σ(a)) = log σ(a) − s a.
 
     Source: Goodfellow et al. 2014, "Generative adversarial nets", arXiv:1406.2661, eq. 1.
 
@@ -49,7 +80,8 @@ def minimax_discriminator(real_logits: Logits, fake_logits: Logits) -> PerSample
         >>> minimax_discriminator(torch.zeros(2), torch.zeros(2))  # the value function at D = 1/2: −log 4
         tensor([1.3863, 1.3863])
     """
-    return softplus(-real_logits) + softplus(fake_logits)
+    loss = softplus(-real_logits) + softplus(fake_logits)
+    return loss + smoothing * real_logits if smoothing else loss
 
 
 def minimax_generator(real_logits: Logits, fake_logits: Logits) -> PerSample:
@@ -104,8 +136,10 @@ def wasserstein_generator(real_logits: Logits, fake_logits: Logits) -> PerSample
     return -fake_logits
 
 
-def least_squares_discriminator(real_logits: Logits, fake_logits: Logits) -> PerSample:
+def least_squares_discriminator(real_logits: Logits, fake_logits: Logits, smoothing: float = 0.0) -> PerSample:
     """½(a − 1)² + ½b²: regression to 1 for real and 0 for generated samples; the logit is the network's plain output.
+
+    With smoothing s, real samples are regressed to 1 − s.
 
     Source: Mao et al. 2017, "Least squares generative adversarial networks", arXiv:1611.04076; labels a = 0, b = c = 1.
 
@@ -113,7 +147,7 @@ def least_squares_discriminator(real_logits: Logits, fake_logits: Logits) -> Per
         >>> least_squares_discriminator(torch.tensor([0.0]), torch.tensor([2.0]))
         tensor([2.5000])
     """
-    return 0.5 * (real_logits - 1).square() + 0.5 * fake_logits.square()
+    return 0.5 * (real_logits - (1 - smoothing)).square() + 0.5 * fake_logits.square()
 
 
 def least_squares_generator(real_logits: Logits, fake_logits: Logits) -> PerSample:
@@ -176,6 +210,7 @@ OBJECTIVES: dict[str, Objective] = {
             summary="the value function itself; the generator's gradient vanishes early",
             divergence="2 JS − log 4",
             source="Goodfellow et al. 2014, arXiv:1406.2661",
+            smoothed=minimax_discriminator,
         ),
         Objective(
             name="non_saturating",
@@ -184,6 +219,7 @@ OBJECTIVES: dict[str, Objective] = {
             summary="the generator maximises log D(G(z)): what most people call a GAN",
             divergence="KL(q‖p) − KL(q‖m) + log 2",
             source="Goodfellow et al. 2014, arXiv:1406.2661",
+            smoothed=minimax_discriminator,
         ),
         Objective(
             name="wasserstein",
@@ -201,6 +237,7 @@ OBJECTIVES: dict[str, Objective] = {
             divergence="½ ∫ q³ / (p + q)²",
             source="Mao et al. 2017, arXiv:1611.04076",
             probability=lambda logits: logits.clamp(0, 1),  # it estimates D* = p / (p + q) without a sigmoid
+            smoothed=least_squares_discriminator,
         ),
         Objective(
             name="hinge",

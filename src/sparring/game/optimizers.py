@@ -23,6 +23,11 @@ def default_optimizer(player: nn.Module) -> Optimizer:
     return Adam(player.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
 
 
+def trained_by(optimizer: Optimizer) -> list[nn.Parameter]:
+    """The parameters that an optimiser changes."""
+    return [each for group in optimizer.param_groups for each in group["params"] if each.requires_grad]
+
+
 def state_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """An optimiser's state, such as moments, by "parameter number.name"; anything but tensors is a UsageError."""
     tensors = {}

@@ -39,6 +39,8 @@ class Penalty:
     source: ClassVar[str]
     per_sample: ClassVar[bool] = False
     """Whether it assumes that samples don't influence each other, as batch normalisation makes them do."""
+    whole_batch: ClassVar[bool] = False
+    """Whether its value for one sample depends on the others of the batch."""
     has_weight: ClassVar[bool] = True
     """Whether it takes a weight and an interval."""
 
@@ -166,6 +168,7 @@ class Dragan(Penalty):
     summary = "DRAGAN: slopes of 1 around the data"
     source = "Kodali et al. 2017, arXiv:1705.07215"
     per_sample = True
+    whole_batch = True
     weight: float = 10.0
 
     def __call__(self, discriminator: Score, real: Samples, fake: Samples, stream: Stream) -> PerSample:

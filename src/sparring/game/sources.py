@@ -29,7 +29,7 @@ class Source(ABC):
         """The batch that belongs to a stream: float32 [size, *item_shape], the same for the same stream."""
 
     def labels(self, size: int, stream: Stream) -> Labels | None:
-        """The labels of the same batch, int64 [size], or None if there are none."""
+        """The labels of the same batch, int64 [size] or vectors float32 [size, d], or None if there are none."""
         return None
 
 

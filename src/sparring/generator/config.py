@@ -1,15 +1,23 @@
 """The description of a saved generator, `config.json`."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sparring.data import MAX_CLASSES
+from sparring.data.labels import Attribute, decode, encode, name_of
 from sparring.errors import UnknownNameError, UsageError
 from sparring.game.sources import PRIORS
 from sparring.modalities.modality import Modality
 from sparring.networks import NETWORKS
+from sparring.types import Labels
+
+MAX_ROWS = 1000  # of attributes that are saved with a generator
 
 
 @dataclass(frozen=True)
@@ -17,7 +25,9 @@ class Config:
     """A saved generator's modality, network and classes; an unknown name or a number out of range is a UsageError.
 
     `width` is the number of features next to the samples. `class_shares` are those of the training data; they are empty
-    without classes. `classes_are_clusters` says that the classes are clusters of the data, not labels.
+    without classes. `classes_are_clusters` says that the classes are clusters of the data, not labels. `attributes`
+    are the parts of labels that are vectors, and `rows` those of some training items, a number for each attribute:
+    attributes that nobody asks for are drawn from them.
     """
 
     modality: Modality
@@ -28,6 +38,8 @@ class Config:
     class_shares: tuple[float, ...] = ()
     classes_are_clusters: bool = False
     class_names: tuple[str, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
+    rows: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         item_shape, scale = self.modality.item_shape, self.modality.scale
@@ -43,25 +55,98 @@ class Config:
             raise UsageError(f"class_shares must be at most {MAX_CLASSES} numbers between 0 and 1")
         if self.class_names and len(self.class_names) != len(self.class_shares):
             raise UsageError(f"there are {len(self.class_shares)} classes and {len(self.class_names)} names of them")
+        if bool(self.attributes) != bool(self.rows) or (self.attributes and self.class_shares):
+            raise UsageError("a generator has either class_shares, or attributes and rows of them")
+        if len(self.rows) > MAX_ROWS or not all(map(self._is_row, self.rows)):
+            raise UsageError(f"rows must be at most {MAX_ROWS}, each with a number for each of the attributes")
         if item_shape != NETWORKS[self.network].fit(item_shape):
             raise UsageError(f"the network {self.network!r} cannot make items of {list(item_shape)}")
 
-    @property
-    def num_labels(self) -> int:
-        """The number of labels that a caller can ask for."""
-        return 0 if self.classes_are_clusters else len(self.class_shares)
+    def _is_row(self, row: tuple[float, ...]) -> bool:
+        """Whether it has a number for each attribute: the place of a value, or a finite one."""
+        return len(row) == len(self.attributes) and all(
+            number in range(len(each.values)) if each.values else math.isfinite(number)
+            for number, each in zip(row, self.attributes, strict=True)
+        )
 
-    def label(self, name: int | str) -> int:
-        """The number of a class, by its name, or by its number if no class has that name."""
-        if not self.num_labels:
-            raise UsageError("this generator was trained without labels: omit them")
-        if isinstance(name, str) and name in self.class_names:
-            return self.class_names.index(name)
-        if not str(name).isdecimal() or int(name) >= self.num_labels:
-            raise UnknownNameError("label", str(name), self.class_names or map(str, range(self.num_labels)))
-        return int(name)
+    @property
+    def known_labels(self) -> dict[str, int]:
+        """The classes that a caller can ask for, those of training items: the number of each by its name."""
+        if self.classes_are_clusters:
+            return {}
+        names = self.class_names or [str(number) for number in range(len(self.class_shares))]
+        return {name: number for number, name in enumerate(names) if self.class_shares[number]}
+
+    @property
+    def label_size(self) -> int:
+        """How many numbers the networks get for a label: classes, or numbers in a vector; 0 without labels."""
+        return len(self.class_shares) or sum(attribute.size for attribute in self.attributes)
+
+    def numbers(self, names: Sequence[object]) -> Labels:
+        """The numbers of classes, int64 [n], by their names; classes without names are called by their numbers."""
+        known = self.known_labels
+        for name in names:
+            if isinstance(name, Mapping):
+                raise UsageError(f"this generator has classes and no attributes: give the name of one, not {name}")
+            if name_of(name) not in known:
+                raise UnknownNameError("label", name_of(name), known)
+        return torch.tensor([known[name_of(name)] for name in names])
+
+    def vectors(self, wanted: Sequence[object], uniform: Tensor) -> Labels:
+        """Labels float32 [n, d] with the wanted attributes of each; the others are drawn from rows that have these.
+
+        Args:
+            wanted: for each label a mapping from names of attributes to values, or text such as "hair=red,age=30".
+            uniform: numbers in [0, 1) that choose a row, [n].
+        """
+        places = {attribute.name: place for place, attribute in enumerate(self.attributes)}
+        rows, chosen = torch.tensor(self.rows, dtype=torch.float64), []
+        fitting: dict[str, tuple[Tensor, dict[int, float]]] = {}  # the rows that fit, and what is asked for
+        for each, share in zip(wanted, uniform.tolist(), strict=True):
+            if repr(each) not in fitting:
+                given: dict[int, float] = {}
+                for name, value in (each if isinstance(each, Mapping) else _parse(each)).items():
+                    if name not in places:
+                        raise UnknownNameError("attribute", name, places)
+                    given[places[name]] = self.attributes[places[name]].number(value)
+                categories = [place for place in given if self.attributes[place].values]
+                is_fit = (rows[:, categories] == torch.tensor([given[place] for place in categories])).all(dim=1)
+                fitting[repr(each)] = (rows[is_fit] if is_fit.any() else rows), given
+            candidates, given = fitting[repr(each)]
+            row = candidates[int(share * len(candidates))].clone()
+            row[list(given)] = torch.tensor(list(given.values()), dtype=torch.float64)
+            chosen.append(row)
+        return encode(self.attributes, torch.stack(chosen))
 
     def build(self) -> nn.Module:
         """A network of this kind with new weights."""
         network = NETWORKS[self.network]
-        return network.generator(self.modality.item_shape, self.latent_dim, self.width, len(self.class_shares))
+        return network.generator(self.modality.item_shape, self.latent_dim, self.width, self.label_size)
+
+    def build_empty(self) -> nn.Module:
+        """A network of this kind on the meta device, to assign weights to."""
+        with torch.device("meta"), _NoDraws():
+            return self.build()
+
+
+class _NoDraws(TorchFunctionMode):
+    """Skips normal draws: on the meta device, they import PyTorch's compiler, which takes seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.normal_, nn.init.normal_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def choose_rows(attributes: Sequence[Attribute], vectors: Labels) -> tuple[tuple[float, ...], ...]:
+    """The numbers of at most `MAX_ROWS` labels, spread evenly over all."""
+    count = min(len(vectors), MAX_ROWS)
+    return tuple(map(tuple, decode(attributes, vectors[torch.arange(count) * len(vectors) // count]).tolist()))
+
+
+def _parse(text: object) -> dict[str, str]:
+    """The attributes in text such as "hair=red,age=30"."""
+    pairs = [pair.partition("=") for pair in text.split(",")] if isinstance(text, str) else []
+    if not pairs or not all(equals for _, equals, _ in pairs):
+        raise UsageError(f'this generator has attributes: give a mapping or text such as "hair=red", not {text!r}')
+    return {name.strip(): value.strip() for name, _, value in pairs}

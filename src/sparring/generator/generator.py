@@ -4,25 +4,26 @@ On disk it is a folder of two files, and neither is ever executed: `config.json`
 and its sizes, and `model.safetensors`, the weights.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import count
+from os import PathLike
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from sparring.errors import UsageError
 from sparring.files import read_json, write_atomically, write_json
 from sparring.game.sources import PRIORS
 from sparring.generator.config import Config
+from sparring.generator.projection import NUM_CANDIDATES, Projection, project
 from sparring.generator.rejection import calibrate
 from sparring.modalities.modality import Modality
 from sparring.seeding import Stream
-from sparring.types import Labels, Latents, Logits, Samples
+from sparring.types import Labels, Latents, Logits, OnProgress, Samples
 
 BATCH = 100
 """All batches have this size, so a sample does not depend on how many others are drawn."""
@@ -30,13 +31,16 @@ BATCH = 100
 NUM_CALIBRATION = 10_000
 """The number of samples that calibrate rejection."""
 
+Label = str | int | float | Mapping[str, Any] | np.generic
+"""What a caller calls a label: the name of a class, or its number if classes have no names; or attributes by name."""
+
 
 @final
 class Generator:
     """A trained generator.
 
     Args:
-        module: the network, from latents [batch, latent_dim], and labels [batch] if it has classes, to samples
+        module: the network, from latents [batch, latent_dim], and labels if it was trained with some, to samples
             [batch, *item_shape]. It is frozen and set to evaluation mode.
         config: its description.
 
@@ -54,6 +58,13 @@ class Generator:
         self.module = module.eval().requires_grad_(False)
         self.config = config
 
+    def __repr__(self) -> str:
+        """Its network, and what it makes of what."""
+        config, known = self.config, list(self.config.known_labels)
+        labels = f" of the classes {', '.join(known[:3])}{', ...' if len(known) > 3 else ''}" if known else ""
+        made = f"{config.modality.name} ({config.modality.describe()}){labels}"
+        return f"Generator({config.network!r}, width {config.width}): {config.latent_dim} latents to {made}"
+
     @property
     def modality(self) -> Modality:
         """The modality of its samples."""
@@ -64,7 +75,7 @@ class Generator:
         n: int,
         seed: int = 0,
         *,
-        labels: int | str | Sequence[int | str] | np.integer | np.ndarray | Tensor | None = None,
+        labels: Label | Sequence[Label] | np.ndarray | Tensor | None = None,
         truncation: float | None = None,
         rejection: Callable[[Samples], Logits] | None = None,
     ) -> np.ndarray:
@@ -73,7 +84,9 @@ class Generator:
         Args:
             n: how many, at least 1.
             seed: 0 to 2**64 - 1.
-            labels: the class of all samples or of each, by number or by name; if None, drawn as in the training data.
+            labels: the class of all samples or of each, by its name, or by its number if classes have no names; or
+                attributes, such as `{"hair": "red", "age": 30}`: those that are left out are drawn from training items
+                that have the others. None draws labels as in the training data.
             truncation: for Gaussian latents, the largest magnitude of each number (Brock et al. 2018, arXiv:1809.11096,
                 section 3.1): smaller gives more typical and less varied samples.
             rejection: an estimate of log p − log q, the densities of the data and of the generator, from samples as
@@ -85,32 +98,25 @@ class Generator:
 
         Raises:
             UsageError: for a number out of range, labels without classes, or a rejection with several labels.
-            UnknownNameError: for a class that does not exist.
+            UnknownNameError: for a class, an attribute or a value that does not occur in the training data.
         """
-        if isinstance(labels, np.integer | np.ndarray | Tensor):
+        if isinstance(labels, np.ndarray | Tensor):
             labels = labels.tolist()
         if rejection is not None:
             return self._sample_with_rejection(n, seed, labels, truncation, rejection)
         latents = self.latents(n, seed, truncation)
-        if labels is None:
-            return self.generate(latents, self.random_labels(n, seed))
-        numbers = [self.config.label(label) for label in ([labels] * n if isinstance(labels, int | str) else labels)]
-        if len(numbers) != n:
-            raise UsageError(f"give one label, or one for each of the {n} samples, not {len(numbers)}")
-        return self.generate(latents, torch.tensor(numbers))
+        return self.generate(latents, self._labels(labels, n, Stream(seed, "sample")))
 
     def _sample_with_rejection(
         self, n: int, seed: int, label: Any, truncation: float | None, log_ratio: Callable[[Samples], Logits]
     ) -> np.ndarray:
         _check_count(n, seed)
-        if label is not None and not isinstance(label, int | str):
+        if label is not None and not _is_label(label):
             raise UsageError("rejection takes one label for all samples, or none")
-        number = None if label is None else self.config.label(label)
 
         def candidates(size: int, step: int) -> np.ndarray:
             stream = Stream(seed, "sample/candidates", step)
-            labels = self._random_labels(size, stream) if number is None else torch.full((size,), number)
-            return self.generate(self._latents(size, stream, truncation), labels)
+            return self.generate(self._latents(size, stream, truncation), self._labels(label, size, stream))
 
         acceptance = calibrate(log_ratio, self.modality.encode(candidates(NUM_CALIBRATION, 0)))
         batches: list[np.ndarray] = []
@@ -139,28 +145,39 @@ class Generator:
         return normal.clamp(-truncation, truncation).float()
 
     def random_labels(self, n: int, seed: int = 0) -> Labels | None:
-        """Labels drawn as often as in the training data, int64 [n]; None for a generator without classes."""
-        return self._random_labels(n, Stream(seed, "sample"))
+        """Labels drawn as often as in the training data, as `generate` takes them; None for a generator without."""
+        return self._labels(None, n, Stream(seed, "sample"))
 
-    def _random_labels(self, n: int, stream: Stream) -> Labels | None:
-        if not self.config.class_shares:
+    def _labels(self, wanted: Any, n: int, stream: Stream) -> Labels | None:
+        """The labels that a caller asks for, one for all or one for each, or random ones."""
+        config = self.config
+        if wanted is not None and not (config.known_labels or config.attributes):
+            raise UsageError("this generator was trained without labels: omit them")
+        each = None if wanted is None else [wanted] * n if _is_label(wanted) else list(wanted)
+        if each is not None and len(each) != n:
+            raise UsageError(f"give one label, or one for each of the {n} samples, not {len(each)}")
+        uniform = stream.part("labels").uniform(n)
+        if config.attributes:
+            return config.vectors([{}] * n if each is None else each, uniform)
+        if each is not None:
+            return config.numbers(each)
+        if not config.class_shares:
             return None
-        edges = torch.tensor(self.config.class_shares).cumsum(0)
-        uniform = stream.part("labels").uniform(n) * edges[-1]
-        return torch.searchsorted(edges, uniform, right=True).clamp(max=len(edges) - 1)
+        edges = torch.tensor(config.class_shares).cumsum(0)
+        return torch.searchsorted(edges, uniform * edges[-1], right=True).clamp(max=len(edges) - 1)
 
     @torch.inference_mode()
-    def generate(self, latents: Latents, labels: Labels | None = None) -> np.ndarray:
-        """Samples, in the form of `sample`, of latents [n, latent_dim], and of labels int64 [n] if it has classes."""
+    def generate(self, latents: Latents, labels: Labels | np.ndarray | Sequence[Any] | None = None) -> np.ndarray:
+        """Samples, in the form of `sample`.
+
+        Args:
+            latents: [n, latent_dim].
+            labels: for a generator with labels, what its network takes: the numbers of classes [n] from 0, or vectors
+                of attributes [n, d], such as `random_labels` draws.
+        """
         if latents.ndim != 2 or latents.shape[1] != self.config.latent_dim:
             raise UsageError(f"latents must be [n, {self.config.latent_dim}], not {list(latents.shape)}")
-        num_classes = len(self.config.class_shares)
-        if labels is None and num_classes:
-            raise UsageError(f"this generator has {num_classes} classes: give a label for each of the latents")
-        if labels is not None and not num_classes:
-            raise UsageError("this generator was trained without labels: omit them")
-        if labels is not None and (len(labels) != len(latents) or labels.min() < 0 or labels.max() >= num_classes):
-            raise UsageError(f"give {len(latents)} labels between 0 and {num_classes - 1}")
+        labels = self._check_labels(labels, len(latents))
         device = next(self.module.parameters()).device
         batches = []
         for start in range(0, len(latents), BATCH):
@@ -171,27 +188,84 @@ class Generator:
             batches.append(self.modality.decode(samples))
         return np.concatenate(batches)
 
+    def _check_labels(self, labels: Any, n: int) -> Labels | None:
+        """Labels as the network takes them, int64 [n] or float32 [n, d]."""
+        size, num_classes = self.config.label_size, len(self.config.class_shares)
+        what = f"{num_classes} classes" if num_classes else f"labels of {size} numbers"
+        if labels is None and size:
+            raise UsageError(f"this generator has {what}: give a label for each of the latents")
+        if labels is None:
+            return None
+        if not size:
+            raise UsageError("this generator was trained without labels: omit them")
+        try:
+            given = torch.as_tensor(labels)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UsageError(f"generate takes labels as numbers ({error}): `sample` takes their names") from error
+        if not num_classes:
+            if given.shape != (n, size):
+                raise UsageError(f"give labels [{n}, {size}], not {list(given.shape)}")
+            return given.float()
+        if given.shape != (n,) or given.is_floating_point() or given.min() < 0 or given.max() >= num_classes:
+            raise UsageError(f"give {n} labels between 0 and {num_classes - 1}")
+        return given.long()
+
     def is_finite(self) -> bool:
         """Whether all weights are finite. Infinite ones would only show as black images."""
         return all(bool(torch.isfinite(value).all()) for value in self.module.state_dict().values())
 
-    def interpolate(self, start: Tensor, end: Tensor, steps: int, label: int | None = None) -> np.ndarray:
+    def interpolate(self, start: Tensor, end: Tensor, steps: int, label: Label | None = None) -> np.ndarray:
         """Samples, in the form of `sample`, along the great circle between two latents (White 2016, arXiv:1609.04468).
 
         Args:
             start: float32 [latent_dim].
             end: float32 [latent_dim].
             steps: the number of samples, including both ends, at least 2.
-            label: the class of all samples; with clusters for classes, it is always the largest one.
+            label: of all samples, as in `sample`; with clusters for classes, it is always the largest one.
         """
         if steps < 2:
             raise UsageError(f"an interpolation has at least 2 steps, not {steps}")
-        if label is not None:
-            label = self.config.label(label)
+        labels = None
+        if label is not None or self.config.attributes:
+            one = self._labels({} if label is None else [label], 1, Stream(0, "sample"))
+            labels = None if one is None else one.expand(steps, *one.shape[1:])
         elif self.config.classes_are_clusters:
-            label = self.config.class_shares.index(max(self.config.class_shares))
-        labels = None if label is None else torch.full((steps,), label)
+            largest = self.config.class_shares.index(max(self.config.class_shares))
+            labels = torch.full((steps,), largest)
         return self.generate(spherical(start, end, torch.linspace(0, 1, steps)), labels)
+
+    def project(
+        self,
+        items: np.ndarray,
+        *,
+        labels: Label | Sequence[Label] | None = None,
+        num_starts: int = 16,
+        seed: int = 0,
+        on_progress: OnProgress = lambda what, share: None,
+    ) -> Projection:
+        """The latents of given items: of what the generator makes that is nearest to them.
+
+        Args:
+            items: as `sample` returns them, [n, ...].
+            labels: the label of all items or of each, as in `sample`; if None, it is searched for as well.
+            num_starts: the latents to begin with, for each item; the best result counts.
+            seed: of the latents among which the starts are.
+            on_progress: called with what is being done.
+
+        Returns:
+            The `Projection`: `interpolate` takes its latents.
+
+        Raises:
+            DataError: for items of another shape.
+            UsageError: for a label that does not exist, or a number out of range.
+        """
+        given = None if labels is None else self._labels(labels, len(items), Stream(seed, "sample"))
+        candidates = self.latents(NUM_CANDIDATES, seed), self.random_labels(NUM_CANDIDATES, seed)
+        with torch.inference_mode(False), torch.enable_grad():
+            latents, chosen, distances = project(
+                self.module, self.config, np.asarray(items), candidates, given, num_starts, on_progress
+            )
+        return Projection(latents, chosen, self.generate(latents, chosen), distances)
 
     def save(self, folder: str | Path) -> None:
         """Write the generator into a folder of its own, and replace the one that is there."""
@@ -203,6 +277,11 @@ class Generator:
         write_json(folder / "config.json", asdict(self.config))
         data = to_bytes(weights)  # save_file would keep other users from reading it
         write_atomically(folder / "model.safetensors", lambda path: path.write_bytes(data))
+
+
+def _is_label(wanted: object) -> bool:
+    """Whether it is one label and not a sequence of them."""
+    return isinstance(wanted, str | int | float | Mapping | np.generic)
 
 
 def _check_count(n: int, seed: int) -> None:
@@ -221,20 +300,11 @@ def spherical(start: Tensor, end: Tensor, positions: Tensor) -> Tensor:
     return torch.sin((1 - t) * angle) / angle.sin() * start + torch.sin(t * angle) / angle.sin() * end
 
 
-class _NoDraws(TorchFunctionMode):
-    """Skips normal draws: on the meta device, they import PyTorch's compiler, which takes seconds."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (Tensor.normal_, nn.init.normal_):
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **(kwargs or {}))
-
-
-def load(path: str | Path) -> Generator:
+def load(path: str | PathLike[str]) -> Generator:
     """Load the generator of a run, or of a folder that `Generator.save` wrote.
 
     Args:
-        path: a run's folder, or the generator's own.
+        path: a run, its folder, the generator's own, or that of a checkpoint in a run.
 
     Raises:
         UsageError: if there is none, or it is damaged.
@@ -252,16 +322,20 @@ def load(path: str | Path) -> Generator:
     from safetensors.torch import load_file
 
     folder = Path(path).expanduser()
+    checkpoint = folder / "state.safetensors"
+    if checkpoint.exists():
+        folder = folder.parents[1]
     if (folder / "generator").is_dir():
         folder = folder / "generator"
     if not (folder / "config.json").exists():
-        raise UsageError(f"there is no generator in {str(path)!r}: give the folder of a run that has saved one")
+        raise UsageError(f"there is no generator in {str(folder)!r}: give the folder of a run that has saved one")
     config = read_json(folder / "config.json", Config)
-    with torch.device("meta"), _NoDraws():  # a network takes no memory before its weights are known to fit
-        module = config.build()
+    module = config.build_empty()  # a network takes no memory before its weights are known to fit
+    weights = checkpoint if checkpoint.exists() else folder / "model.safetensors"
+    prefix = "average." if checkpoint.exists() else ""
     try:
-        module.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
+        tensors = {k.removeprefix(prefix): v for k, v in load_file(weights).items() if k.startswith(prefix)}
+        module.load_state_dict(tensors, assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
-        weights = folder / "model.safetensors"
         raise UsageError(f"{weights} is missing, damaged, or of another network: {error}") from error
     return Generator(module, config)

@@ -105,7 +105,8 @@ def memorization(train: Features, heldout: Features, fake: Features) -> Estimate
         >>> memorization(train, heldout, train + 1e-6).value
         1.0
     """
-    check_features(train=train, heldout=heldout, fake=fake)
+    one_is_enough = heldout.repeat(2, 1) if len(heldout) == 1 else heldout
+    check_features(train=train, heldout=one_is_enough, fake=fake)
     to_train, to_heldout = _nearest(fake, train), _nearest(fake, heldout)
     nearer = (to_heldout < to_train).double() + 0.5 * (to_heldout == to_train)
     expected = len(heldout) / (len(train) + len(heldout))

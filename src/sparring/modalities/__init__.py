@@ -1,17 +1,21 @@
 """Modalities: kinds of items. A modality is one file and one entry in `MODALITIES`."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from sparring.data.arrays import check_labels, read_arrays
+from sparring.data.arrays import find_arrays, read_arrays
 from sparring.data.containers import ARCHIVES, Kind, Reading
 from sparring.data.files import check_exists, find_container
+from sparring.data.images import IMAGES
 from sparring.data.items import split
-from sparring.data.memory import NAME, Indexable, gather, write_memory_file
-from sparring.errors import DataError, UnknownNameError
+from sparring.data.labels import check_labels, choose_labels, label_arrays, labels_of
+from sparring.data.memory import NAME, Indexable, gather, write_memory_file, write_memory_images
+from sparring.errors import DataError, SparringWarning, UnknownNameError, UsageError
 from sparring.modalities.images import Images
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset, Survey
 from sparring.modalities.points import Points
@@ -76,37 +80,51 @@ def look_at(
 ) -> Dataset | Survey:
     """Open data by a name or a path; files whose items can have one of several shapes are only looked at."""
     if data in SOURCES:
+        if Path(data).exists() and not Path(data, "recipe.json").exists():  # no run that is called by its data
+            message = f"{data!r} is the data set of `sparring list`; for what lies here by that name, give ./{data}"
+            warnings.warn(SparringWarning(message), stacklevel=2)
+        if reading.labels:
+            raise UsageError(f"{data} brings its own labels: leave labels={reading.labels} away")
         return SOURCES[data].open()
     if not ("/" in data or "." in data or Path(data).exists()):
         raise UnknownNameError("data set (and no such file or folder)", data, SOURCES)
     path = Path(data).expanduser()
     check_exists(path)
     opened = (each.open_path(path, reading, on_progress) for each in MODALITIES.values())
-    return next((each for each in opened if each is not None), None) or _open_arrays(path)
+    return next((each for each in opened if each is not None), None) or _open_arrays(path, reading)
 
 
-def keep(data: Indexable, labels: Indexable | None = None) -> Path:
+def keep(data: object, labels: Indexable | Mapping[str, Indexable] | None = None) -> Path:
     """Write data from memory into a .npz file in the cache, unless it is there already.
 
     Example:
-        >>> path = keep([np.zeros((8, 8), np.uint8), np.ones((8, 8), np.uint8)], labels=[0, 1])
+        >>> path = keep([np.zeros((8, 8), np.uint8), np.full((8, 8), 255, np.uint8)], labels=[0, 1])
         >>> np.load(path)["images"].shape
         (2, 8, 8)
     """
-    array, own_labels = gather(data)
-    modality, items = _accept({"": array}, NAME)
-    checked = check_labels(own_labels if labels is None else np.asarray(labels), len(items), NAME)
-    return write_memory_file({modality.array_name: items} | ({} if checked is None else {"labels": checked.numpy()}))
+    gathered, own_labels = gather(data)
+    columns = label_arrays(own_labels if labels is None else labels, len(gathered), NAME)
+    if isinstance(gathered, list):
+        return write_memory_images(gathered, columns)
+    modality, items = _accept({"": gathered}, NAME)
+    return write_memory_file({modality.array_name: items} | columns)
 
 
-def _open_arrays(path: Path) -> Dataset:
-    if path.suffix in {".npy", ".npz"}:
-        arrays = read_arrays(path)
+def _open_arrays(path: Path, reading: Reading) -> Dataset:
+    if path.suffix.lower() in {".npy", ".npz"}:
+        names = [modality.array_name for modality in MODALITIES.values()]
+        arrays = find_arrays(choose_labels(read_arrays(path), reading.labels, str(path)), names, str(path))
         modality, items = _accept(arrays, str(path))
-        labels = check_labels(arrays.get("labels"), len(items), str(path))
-        return Dataset(str(path), modality, *split(str(path), modality.store(items), labels))
+        found = check_labels(labels_of(arrays), len(items), str(path))
+        heldout = torch.from_numpy(arrays["heldout"]) if "heldout" in arrays else None
+        parts = split(str(path), modality.store(items), found.labels, heldout, found.class_names)
+        return Dataset(str(path), modality, *parts, found.class_names, found.attributes)
     if (container := find_container(path, Kind(""))) is not None:
-        raise DataError(f"{str(path)!r} holds no {' and no '.join(MODALITIES)}, but {container.num_others} other files")
+        seen = "; ".join(
+            [f"{str(path)!r} holds no {' and no '.join(MODALITIES)}, but {container.list_others()}", *container.notes]
+        )
+        endings = ", ".join(sorted(IMAGES.endings))
+        raise DataError(f"{seen}; images are read from {endings} files, and from a column of .parquet files")
     raise DataError(
         f"{str(path)!r} is no data that can be read: give a folder of images, an archive of them "
         f"({', '.join(ARCHIVES)}), or a .parquet, .npy or .npz file"
@@ -116,10 +134,7 @@ def _open_arrays(path: Path) -> Dataset:
 def _accept(arrays: Mapping[str, np.ndarray], name: str) -> tuple[Modality, np.ndarray]:
     """The modality of an array and its items; the modality with the array's name comes first."""
     names = {modality.array_name: modality for modality in MODALITIES.values()}
-    found = next((each for each in ("", *names) if each in arrays), None)
-    if found is None:
-        listed = " or ".join(map(repr, names))
-        raise DataError(f"{name!r} has no array {listed}, but {', '.join(sorted(arrays))}")
+    found = next(each for each in ("", *names) if each in arrays)
     array = arrays[found]
     for modality in sorted(MODALITIES.values(), key=lambda modality: modality.array_name != found):
         if (accepted := modality.accept(array, name)) is not None:

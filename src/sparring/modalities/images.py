@@ -1,6 +1,7 @@
 """Images: grey, RGB or RGBA, of any height and width."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, final
@@ -14,12 +15,12 @@ from sparring.data.containers import Container, File, Reading
 from sparring.data.digits import Stacked, load_digits
 from sparring.data.files import find_container
 from sparring.data.idx import holds_idx, load_idx, load_named
-from sparring.data.images import IMAGES, fit, read_image
+from sparring.data.images import IMAGES, fit, middle_of, read_image
 from sparring.data.items import Items, split, to_float
 from sparring.data.pack import Format, pack, remember
 from sparring.data.packed import Packed
 from sparring.data.survey import Findings, find_out
-from sparring.errors import UsageError
+from sparring.errors import SparringWarning, UsageError
 from sparring.game.augment import differentiable
 from sparring.game.sources import Source
 from sparring.metrics.digit_classifier import classify
@@ -80,11 +81,12 @@ class Images(Modality):
     def open_path(cls, path: Path, reading: Reading, on_progress: OnProgress) -> Dataset | Survey | None:
         """Look at image files in a folder, an archive or a table, or open MNIST's four files."""
         if path.is_dir() and holds_idx(path):
-            return _dataset(str(path), *load_idx(path))
+            return _dataset(str(path), *load_idx(path, reading.follow_links))
         container = find_container(path, IMAGES, reading)
         if container is None or not container.num_files:
             return None
-        return _survey(container, remember(container, lambda: find_out(container, on_progress), Findings))
+        found = remember(container, reading, lambda: find_out(container, on_progress, reading.frames), Findings)
+        return _survey(container, reading, found)
 
     def with_size(self, size: tuple[int, ...]) -> "Images":
         """Images of another height and width."""
@@ -92,8 +94,14 @@ class Images(Modality):
 
     def resize(self, dataset: Dataset, size: tuple[int, ...]) -> Dataset:
         """The same images, cropped around the middle to the new shape, and resized."""
+        _, *before = self.item_shape
         height, width = size
         modality = self.with_size(size)
+        middle = middle_of(before, (height, width))
+        if middle != tuple(before):
+            whole, part, now = (f"{rows}×{columns}" for rows, columns in (before, middle, size))
+            message = f"{dataset.name}: images of {whole} px are cropped to the middle {part}, and resized to {now}"
+            warnings.warn(SparringWarning(message), stacklevel=2)
 
         def resize(source: Source) -> Source:
             assert isinstance(source, Items | Stacked)
@@ -155,6 +163,14 @@ class Images(Modality):
             sheet[top : top + height, left : left + width] = tile
         return Image.fromarray(sheet)
 
+    def read_file(self, path: Path) -> np.ndarray:
+        """The picture in a file, cropped and resized as in training; or arrays."""
+        if path.suffix.lower() in (".npy", ".npz"):
+            return super().read_file(path)
+        channels, height, width = self.item_shape
+        images = read_image(path, (height, width), channels).transpose(0, 2, 3, 1)
+        return images[..., 0] if images.shape[3] == 1 else images
+
     def write_files(self, items: np.ndarray, folder: Path) -> None:
         """A PNG for each image."""
         from PIL import Image
@@ -168,22 +184,24 @@ def _channels_first(items: np.ndarray) -> np.ndarray:
     return items[:, None] if items.ndim == 3 else items.transpose(0, 3, 1, 2)
 
 
-def _survey(container: Container, found: Findings) -> Survey:
-    name, class_names = str(container.path), tuple(found.class_counts)
+def _survey(container: Container, reading: Reading, found: Findings) -> Survey:
+    name, class_names, attributes = str(container.path), tuple(found.class_counts), container.attributes
 
     def read(size: tuple[int, ...] | None, on_progress: OnProgress, dry: bool) -> Dataset:
         height, width = size or found.sizes[-1]
         modality = Images((found.channels, height, width))
 
         def read_file(file: File, name: str) -> np.ndarray:
-            return read_image(file, (height, width), found.channels, name)
+            return read_image(file, (height, width), found.channels, name, found.levels, reading.frames == "all")
 
         form = Format(modality.item_shape, modality.describe(), read_file)
         items, labels, is_heldout = (
-            found.count(form.item_shape) if dry else pack(container, class_names, form, on_progress)
+            found.count(form.item_shape, sum(attribute.size for attribute in attributes))
+            if dry
+            else pack(container, reading, class_names, form, on_progress)
         )
         train, heldout = split(name, items, labels, is_heldout, class_names)
-        return Dataset(name, modality, train, heldout, class_names, survey=survey)
+        return Dataset(name, modality, train, heldout, class_names, attributes, survey=survey)
 
     choices: list[Modality] = [Images((found.channels, *size)) for size in found.sizes]
     small = [choice for choice in choices if min(choice.item_shape[1:]) <= MAX_UNTIMED_SIDE]

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from sparring.data.arrays import read_arrays
 from sparring.data.containers import Reading
+from sparring.data.labels import Attribute
 from sparring.data.packed import Packed
-from sparring.errors import UsageError
+from sparring.errors import DataError, UsageError
 from sparring.files import write_atomically
 from sparring.game.sources import Source
 from sparring.metrics.distances import kernel_distance
@@ -73,8 +76,14 @@ class Dataset:
     train: Source
     heldout: Source
     class_names: tuple[str, ...] = ()  # in the order of the classes' numbers
+    attributes: tuple[Attribute, ...] = ()  # in labels that are vectors
     classifier: Classifier | None = None
     survey: Survey | None = None  # of the user's own files
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether its items have classes or attributes."""
+        return bool(self.train.class_shares or self.attributes)
 
     @property
     def trained_classifier(self) -> Classifier | None:
@@ -257,20 +266,49 @@ class Modality(ABC):
         Raises:
             UsageError: if it cannot be written there.
         """
-        check_ending(path)
+        ending = check_ending(path)
         try:
-            if path.suffix == ".png":
+            if ending == ".png":
                 image = self.picture(items)
                 write_atomically(path, lambda beside: image.save(beside, format="PNG"))
-            elif path.suffix == ".npz":
+            elif ending == ".npz":
                 arrays: dict[str, Any] = {self.array_name: items}
-                write_atomically(path, lambda beside: np.savez_compressed(beside, **arrays))
+
+                def save(beside: Path) -> None:
+                    with beside.open("wb") as file:  # by a name alone, numpy would add an ending to .NPZ
+                        np.savez_compressed(file, **arrays)
+
+                write_atomically(path, save)
             else:
                 if path.is_dir() and any(path.iterdir()):
-                    raise UsageError(f"the folder {path} is not empty: give --out another one")
+                    raise UsageError(f"the folder {path} is not empty: give another --out")
                 self.write_files(items, path)
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror or error}: give another --out") from error
+
+    def read_file(self, path: Path) -> np.ndarray:
+        """Items from a .npz file that `write` wrote, or from another file of this kind with items of this shape.
+
+        Raises:
+            DataError: if it holds none.
+        """
+        arrays = read_arrays(path) if path.suffix.lower() in (".npy", ".npz") else {}
+        found = next((arrays[name] for name in ("", self.array_name) if name in arrays), None)
+        if found is None:
+            raise DataError(f"{str(path)!r} holds no {self.name}: give a .npz with an array {self.array_name!r}")
+        return self.check_items(found, str(path))
+
+    def check_items(self, items: np.ndarray, name: str) -> np.ndarray:
+        """Items in the form of `decode`.
+
+        Raises:
+            DataError: if they have another shape or type; the message contains the name.
+        """
+        form = self.decode(torch.zeros(1, *self.item_shape))
+        if items.shape[1:] != form.shape[1:] or not len(items) or not np.can_cast(items.dtype, form.dtype, "same_kind"):
+            shape = ", ".join(map(str, ("n", *form.shape[1:])))
+            raise DataError(f"{name} must be {form.dtype} [{shape}], not {items.dtype} {list(items.shape)}")
+        return items.astype(form.dtype)
 
     def write_files(self, items: np.ndarray, folder: Path) -> None:
         """Write each item as its own file into a folder, which need not exist.
@@ -281,7 +319,16 @@ class Modality(ABC):
         raise UsageError(f"{self.name} are written as a .png or a .npz: give --out one of them")
 
 
-def check_ending(path: Path) -> None:
-    """Refuse a file extension that cannot be written."""
-    if path.suffix not in {"", ".png", ".npz"}:
-        raise UsageError(f"cannot write {path.suffix} files: give --out a .png, a .npz, or a folder")
+def check_ending(path: Path) -> str:
+    """The ending of a file to write, in small letters, or "" for a folder; an ending begins with a letter.
+
+    Example:
+        >>> check_ending(Path("grid.PNG")), check_ending(Path("truncated-0.5"))
+        ('.png', '')
+    """
+    ending = path.suffix.lower()
+    if path.is_dir() or not ending[1:2].isalpha():
+        return ""
+    if ending not in (".png", ".npz"):
+        raise UsageError(f"cannot write {path.suffix} files: give --out a .png, a .npz, or a folder without an ending")
+    return ending

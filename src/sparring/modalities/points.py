@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparring.data.arrays import check_finite
+from sparring.data.arrays import check_different, check_finite
 from sparring.data.mixtures import Mixture, grid, ring
 from sparring.metrics.extractors import Extractor, coordinates
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset
@@ -46,6 +46,7 @@ class Points(Modality):
         if array.ndim != 2 or array.shape[1] < 2 or not np.issubdtype(array.dtype, np.floating):
             return None
         check_finite(array, name, "row")
+        check_different(array, name, "points")
         points = array.astype(np.float32)
         scale = torch.from_numpy(points).square().mean().sqrt().item() if points.size else 1.0
         return cls(points.shape[1:], scale or 1.0), points

@@ -14,6 +14,12 @@ NORMALIZATIONS = ("batch", "none")
 """The normalisations between the layers of a discriminator."""
 
 
+def look_up(table: nn.Embedding, labels: Labels) -> Tensor:
+    """The row of each class, [batch, features]; of a vector of attributes y, the sum of the rows times y."""
+    rows: Tensor = labels.to(table.weight) @ table.weight if labels.is_floating_point() else table(labels)
+    return rows
+
+
 class Modulation(nn.Module):
     """(1 + s_y) x + t_y: a learned scale and shift per class y and feature of [batch, features, ...], both from 0.
 
@@ -32,7 +38,8 @@ class Modulation(nn.Module):
     def forward(self, images: Tensor, labels: Labels) -> Tensor:
         """The modulated features."""
         shape = (*images.shape[:2], *[1] * (images.ndim - 2))
-        return torch.addcmul(self.shift(labels).view(shape), images, 1 + self.scale(labels).view(shape))
+        shift, scale = look_up(self.shift, labels).view(shape), look_up(self.scale, labels).view(shape)
+        return torch.addcmul(shift, images, 1 + scale)
 
 
 class UnconditionalGenerator(nn.Sequential):
@@ -47,7 +54,7 @@ class UnconditionalGenerator(nn.Sequential):
 
 
 class ConditionalGenerator(nn.Module):
-    """A generator with labels: they go one-hot into the first layer, and into each `Modulation`.
+    """A generator with labels: they go one-hot, or as vectors, into the first layer, and into each `Modulation`.
 
     Source: Mirza and Osindero 2014, "Conditional generative adversarial nets", arXiv:1411.1784.
     """
@@ -58,8 +65,9 @@ class ConditionalGenerator(nn.Module):
         self.num_classes = num_classes
 
     def forward(self, latents: Latents, labels: Labels) -> Samples:
-        """Samples of the given classes."""
-        samples = torch.cat([latents, one_hot(labels, self.num_classes).to(latents)], dim=1)
+        """Samples of the given labels."""
+        vectors = labels if labels.is_floating_point() else one_hot(labels, self.num_classes)
+        samples = torch.cat([latents, vectors.to(latents)], dim=1)
         for layer in self.layers:
             samples = layer(samples, labels) if isinstance(layer, Modulation) else layer(samples)
         return samples
@@ -72,7 +80,7 @@ class Discriminator(nn.Module):
         features: φ, from samples [batch, *item_shape] to [batch, ...].
         head: from the features to one number for each sample.
         num_features: the number of features of each sample, the length of a class's learned vector v_y.
-        num_classes: 0 for a discriminator without labels.
+        num_classes: of the labels, or the numbers in a vector of attributes; 0 for a discriminator without labels.
 
     Source: Miyato and Koyama 2018, "cGANs with projection discriminator", arXiv:1802.05637.
 
@@ -95,7 +103,8 @@ class Discriminator(nn.Module):
         features = self.features(samples)
         logits: Tensor = self.head(features).flatten()
         if self.classes is not None:
-            logits = logits + (self.classes(labels) * features.flatten(1)).sum(1)
+            assert labels is not None
+            logits = logits + (look_up(self.classes, labels) * features.flatten(1)).sum(1)
         return logits
 
 

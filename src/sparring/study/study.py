@@ -65,8 +65,7 @@ class Study:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "games.toml"
         >>> _ = file.write_text('seeds = 3\n[settings]\nsteps = 50\n[grid]\nobjective = ["hinge", "minimax"]')
-        >>> study = Study(file)
-        >>> study.num_trials  # study.run() runs them, and sparring.study.report.report(study) compares
+        >>> Study(file).num_trials  # `run` runs them, and `sparring.study.report.report` compares
         6
     """
 
@@ -85,11 +84,13 @@ class Study:
             raise UsageError(
                 f"the study's folder would be {self.folder}, which holds something else: give {self.file} another name"
             )
-
         # The cells and seeds of a grid by their keys; seed by seed, so that settings can be compared early.
         pairs = product(self.plan.each_seed, [] if self.plan.search else self.plan.cells)
         self.wanted = {make_key(cell.settings, seed): (cell, seed) for seed, cell in pairs}
         self.num_trials = self.plan.search.trials if self.plan.search else len(self.wanted)
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.file)!r}): {self.num_trials} trainings by {self.plan.metric}"
 
     def trials(self) -> list[Trial]:
         """All trials so far; of a grid, those that the file asks for."""

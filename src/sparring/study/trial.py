@@ -94,7 +94,7 @@ def run_trial(folder: Path) -> int:
         if outcome and outcome.signal is not None:
             return outcome.exit_code
         only = None if task.full_card else task.metric
-        figures = evaluate(run.path, task.num_samples, task.seed, only=only).figures
+        figures = evaluate(run.path, task.num_samples, task.seed, only=only, progress=False).figures
         if task.metric not in figures:
             raise UsageError(f"the card has no {task.metric}: it has {', '.join(figures)}")
         value, seconds = figures[task.metric].generated.value, run.summary().seconds

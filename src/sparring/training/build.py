@@ -10,27 +10,32 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from sparring.data.clusters import cluster
-from sparring.data.items import Items, Scaled
+from sparring.data.items import Balanced, Items, Scaled
 from sparring.distributed.batch_norm import synchronize_batch_norm
 from sparring.errors import UsageError
 from sparring.game.augment import Adaptive
 from sparring.game.ema import Average
 from sparring.game.game import Game
+from sparring.game.objectives import OBJECTIVES
 from sparring.game.optimizers import Adam
 from sparring.game.penalties import PENALTIES
 from sparring.game.sources import PRIORS
-from sparring.generator.config import Config
+from sparring.generator.config import Config, choose_rows
 from sparring.modalities.modality import Dataset
 from sparring.networks import NETWORKS
 from sparring.seeding import Stream
 from sparring.training.loop import Training
 from sparring.training.recipe import Recipe
+from sparring.training.start_from import Start, copy_average, copy_players
 
 ADAPTIVE_IMAGES = 100_000  # an adaptive augmentation's probability takes this many images to rise from 0 to 1
 
 
-def build(recipe: Recipe, dataset: Dataset, folder: Path | None = None) -> Training:
-    """Build a training at its beginning from a complete recipe and its data, for a run's folder."""
+def build(recipe: Recipe, dataset: Dataset, folder: Path | None = None, start: Start | None = None) -> Training:
+    """Build a training at its beginning from a complete recipe and its data, for a run's folder.
+
+    With a start, the networks are those of another run.
+    """
     has_clusters = recipe.num_clusters > 1
     if has_clusters:
         assert isinstance(dataset.train, Items)
@@ -38,6 +43,10 @@ def build(recipe: Recipe, dataset: Dataset, folder: Path | None = None) -> Train
         extractor = dataset.modality.thumbnails()
         train, heldout = cluster(dataset.train, dataset.heldout, extractor, recipe.num_clusters, recipe.seed)
         dataset = replace(dataset, train=train, heldout=heldout)
+    attributes = dataset.attributes if recipe.conditional else ()
+    rows: tuple[tuple[float, ...], ...] = ()
+    if attributes and isinstance(dataset.train, Items) and dataset.train.item_labels is not None:
+        rows = choose_rows(attributes, dataset.train.item_labels)
     config = Config(
         modality=dataset.modality,
         network=recipe.network,
@@ -47,21 +56,29 @@ def build(recipe: Recipe, dataset: Dataset, folder: Path | None = None) -> Train
         class_shares=dataset.train.class_shares if recipe.conditional or has_clusters else (),
         classes_are_clusters=has_clusters,
         class_names=dataset.class_names if recipe.conditional else (),
+        attributes=attributes,
+        rows=rows,
     )
-    game = build_game(recipe, config)
+    game = build_game(recipe, config, start)
+    average = Average(game.generator, recipe.average_decay)
+    if start is not None:
+        copy_average(start, config, average.module)
     scale = dataset.modality.scale
-    data = dataset.train if scale == 1 else Scaled(dataset.train, 1 / scale)
-    return Training(recipe, game, dataset, data, Average(game.generator, recipe.average_decay), config, folder)
+    data = Balanced(dataset.train) if recipe.balance else dataset.train
+    data = data if scale == 1 else Scaled(data, 1 / scale)
+    return Training(recipe, game, dataset, data, average, config, folder)
 
 
-def build_game(recipe: Recipe, config: Config) -> Game:
-    """Build the networks of a recipe, and the game that trains them."""
+def build_game(recipe: Recipe, config: Config, start: Start | None = None) -> Game:
+    """Build the networks of a recipe, or copy those of another run, and the game that trains them."""
     device = choose_device(recipe.device)
     with Stream(recipe.seed, "networks").as_default():
         generator = config.build()
         discriminator = NETWORKS[config.network].discriminator(
-            config.modality.item_shape, config.width, recipe.normalization, len(config.class_shares)
+            config.modality.item_shape, config.width, recipe.normalization, config.label_size
         )
+    if start is not None:
+        copy_players(start, config, generator, discriminator)
     for player in (generator, discriminator):
         synchronize_batch_norm(player)
         convert_conv2d_weight_memory_format(player.to(device), torch.channels_last)  # this layout is faster
@@ -80,7 +97,7 @@ def build_game(recipe: Recipe, config: Config) -> Game:
     return Game(
         generator,
         discriminator,
-        objective=recipe.objective,
+        objective=OBJECTIVES[recipe.objective].smooth(recipe.smoothing),
         penalties=[] if recipe.penalty == "none" else [penalty],
         prior=PRIORS[recipe.prior]((recipe.latent_dim,)),
         generator_optimizer=_build_optimizer(recipe, generator, rate),
@@ -91,6 +108,7 @@ def build_game(recipe: Recipe, config: Config) -> Game:
         simultaneous=recipe.simultaneous,
         augment=augment,
         autocast=choose_precision(recipe.precision, device),
+        accumulate=recipe.accumulate,
         seed=recipe.seed,
     )
 

@@ -151,7 +151,7 @@ def play_step(training: Training) -> Report | None:
     device = next(game.generator.parameters()).device
     size = recipe.batch_size // world_size()
     real = [training.data.batch(size, stream).to(device) for stream in streams]
-    drawn = [training.data.labels(size, stream) for stream in streams] if training.config.class_shares else []
+    drawn = [training.data.labels(size, stream) for stream in streams] if training.config.label_size else []
     labels = [batch.to(device) for batch in drawn if batch is not None] or None
     try:
         report = game.step(real, labels)
@@ -202,9 +202,11 @@ def with_advice(error: BaseException, training: Training) -> BaseException:
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return TrainingError(
             f"memory does not suffice for step {training.game.steps + 1} of the network {recipe.network!r} with width "
-            f"{recipe.width} and batches of {recipe.batch_size}: train with a smaller --batch-size, --width or --size."
-            f"{stays} ({error})"
+            f"{recipe.width} and batches of {recipe.batch_size}: train with a smaller --batch-size, --width or --size, "
+            f"or play each batch in parts by --set accumulate={2 * recipe.accumulate}.{stays} ({error})"
         )
+    if isinstance(error, OSError) and not folder.is_dir():
+        return TrainingError(f"{folder} was deleted or moved during the training, which can no longer be saved")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         advice = "free some space" + (", then go on with `sparring resume`" if stays else "")
         return TrainingError(f"cannot write into {folder}: {error.strerror}: {advice}.{stays}")

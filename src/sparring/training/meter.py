@@ -6,7 +6,7 @@ from dataclasses import asdict
 from sparring.errors import UnknownNameError, UsageError
 from sparring.evaluation.figures import FIGURES
 from sparring.evaluation.health import Doctor
-from sparring.evaluation.monitor import Monitor, can_monitor
+from sparring.evaluation.monitor import Monitor, can_monitor, warn_if_few
 from sparring.game.augment import Adaptive
 from sparring.game.game import Report
 from sparring.modalities.modality import Dataset
@@ -32,6 +32,7 @@ class Meter(Listener):
         self.goal = Goal(recipe.until) if recipe.until else None
         self.monitor: Monitor | None = None
         self.changes = dict(changes or {})
+        warn_if_few(training.dataset)
         if does_evaluate(recipe, training.dataset):
             share, steps = recipe.evaluation_share, recipe.evaluation_steps
             self.monitor = Monitor(training.game, training.dataset, share=share, interval_steps=steps)

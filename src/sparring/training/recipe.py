@@ -6,6 +6,7 @@ the rest. The result is a complete `Recipe`, which is written into recipe.json.
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -40,19 +41,23 @@ class Recipe:
 
     data: str = "digits"  # a name in `SOURCES`, or a path
     column: str | None = None  # of a table with the items; None for one with a usual name
-    labels: str | None = None  # a file of them, COLUMN,... or FILE:COLUMN,...; None for those that come with the data
+    # COLUMN,...; FILE or FILE:COLUMN,...; a pattern of names such as {class}_{number}; "folders"; None for usual ones.
+    labels: str | None = None
     frames: Literal["first", "all"] = "first"  # of animations and stacks of images
     follow_links: bool = False  # also read files outside the folder that links lead to
     size: tuple[Pixels, Pixels] | None = None  # height and width of images; None for their own
     mirror: bool = False  # add a mirrored copy of each image
+    start_from: str | None = None  # a run, or one of its checkpoints, whose networks this training begins with
     network: str  # a name in `NETWORKS`
     width: Count  # features of the generator's last layer; the other layers have multiples of it
     normalization: Literal["batch", "none"] = "none"  # between the discriminator's layers
     conditional: bool = False  # give both networks the labels
+    balance: bool = False  # draw each class equally often
     num_clusters: Count = 1  # groups of similar items that are used as labels when the data have none; 1 for none
     prior: Literal["gaussian", "uniform"] = "gaussian"  # the distribution of the latents; uniform in [−1, 1]
     latent_dim: Count = 64  # numbers in a latent
     objective: str = "non_saturating"  # a name in `OBJECTIVES`
+    smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0  # the objective's target for real samples is 1 minus this
     penalty: str = "none"  # a name in `PENALTIES`
     penalty_weight: Annotated[float, Ge(0), Lt(math.inf)] = 1.0  # at the start of the training
     penalty_interval: Count = 1  # updates of the discriminator per penalty
@@ -65,6 +70,7 @@ class Recipe:
     beta1: Decay = 0.5  # of Adam; the momentum of SGD
     beta2: Decay = 0.999  # of Adam; the smoothing constant of RMSprop
     batch_size: Count = 32  # real samples per update, over all processes
+    accumulate: Count = 1  # equal parts of each batch, played one after the other to save memory
     discriminator_steps: Count = 1  # updates of the discriminator per iteration
     generator_steps: Count = 1  # updates of the generator per iteration
     simultaneous: bool = False  # compute both gradients before either network is updated
@@ -111,7 +117,7 @@ OPEN = ("size", "network", "width", "normalization", "conditional", "num_cluster
 """Fields that are chosen to suit the data when they are missing or None."""
 FIXED = (  # fields that cannot change when a run is resumed
     "column", "labels", "frames", "follow_links", "size", "mirror", "network", "width", "normalization", "conditional",
-    "num_clusters", "prior", "latent_dim", "optimizer", "seed",
+    "num_clusters", "prior", "latent_dim", "optimizer", "seed", "start_from",
 )  # fmt: skip
 LIMITS = ("steps", "images", "minutes")
 
@@ -144,22 +150,38 @@ def make_request(data: str, preset: str | None = None, /, **settings: object) ->
         >>> make_request("digits", "wgan", steps=50, size=32).settings
         {'steps': 50, 'images': None, 'minutes': None, 'size': (32, 32)}
     """
+    from sparring.data.label_files import resolve_setting
     from sparring.modalities import RECIPES, SOURCES
 
     if preset is not None and preset not in RECIPES:
         raise UnknownNameError("recipe", preset, RECIPES)
     if data not in SOURCES and Path(data).exists():
         data = str(Path(data).resolve())  # so that the run can be resumed from anywhere
-    checked = {name: check_setting(name, value) for name, value in settings.items()}
-    if any(checked.get(limit) is not None for limit in LIMITS):
-        checked = dict.fromkeys(LIMITS) | checked
+    if isinstance(start := settings.get("start_from"), str | os.PathLike):
+        settings = settings | {"start_from": Path(start).expanduser().resolve()}
+    checked = check_settings(settings)
+    if checked.get("labels"):
+        checked["labels"] = resolve_setting(checked["labels"])
     if "penalty" in checked:  # it replaces the preset's penalty together with its numbers
         checked = {"penalty_weight": None, "penalty_interval": 1, "penalty_final": 1.0} | checked
     return Request(data, preset, checked)
 
 
+def check_settings(settings: Mapping[str, object]) -> dict[str, Any]:
+    """The values of a recipe's fields, checked; one limit replaces all three."""
+    checked = {name: check_setting(name, value) for name, value in settings.items()}
+    is_limited = any(checked.get(limit) is not None for limit in LIMITS)
+    return dict.fromkeys(LIMITS) | checked if is_limited else checked
+
+
 def check_setting(name: str, value: object, *, strict: bool = True) -> Any:
-    """The value of a recipe's field, checked; text is converted unless strict."""
+    """The value of a recipe's field, checked, as a plain Python value; text is converted unless strict.
+
+    Example:
+        >>> import numpy as np
+        >>> check_setting("steps", np.int64(5)), check_setting("size", [np.int64(32), 64])
+        (5, (32, 64))
+    """
     from pydantic import TypeAdapter, ValidationError
 
     kinds = get_type_hints(Recipe, include_extras=True)
@@ -167,6 +189,7 @@ def check_setting(name: str, value: object, *, strict: bool = True) -> Any:
     if name not in kinds:
         raise UnknownNameError("setting", name, kinds)
     kind = kinds[name] | None if name in OPEN else kinds[name]
+    value = _as_plain(value)
     if name == "size" and isinstance(value, str) and (match := re.fullmatch(r"(\d+)(?:[x×](\d+))?", value)):
         value = int(match[1]), int(match[2] or match[1])
     elif name == "size" and isinstance(value, int):
@@ -185,6 +208,12 @@ def check_setting(name: str, value: object, *, strict: bool = True) -> Any:
         raise UsageError(f"{name}={value}: {reason}") from None
 
 
+def _as_plain(value: Any) -> Any:
+    """Numbers of numpy and torch as Python's, lists as tuples, paths as text."""
+    value = value.tolist() if hasattr(value, "tolist") else os.fspath(value) if hasattr(value, "__fspath__") else value
+    return tuple(map(_as_plain, value)) if isinstance(value, list | tuple) else value
+
+
 Change = tuple[object, object]  # the old and the new value of a field
 
 
@@ -200,7 +229,7 @@ def changes_since(before: Mapping[str, object], now: Recipe) -> dict[str, Change
         if name in changes:
             was, value = changes[name]
             raise UsageError(
-                f"recipe.json was changed: {name} was {was!r} and is {value!r}, but a run cannot be resumed with "
+                f"{name} was {was!r} and is {value!r}, but a run cannot be resumed with "
                 f"another {name}: set it back, or start a new run"
             )
     return changes

@@ -50,6 +50,7 @@ class Recorder(Listener):
         if due and not training.left_out:  # after an update was left out, the state may be no good to go back to
             with _warn_if_unwritable(self.run.checkpoints):
                 self._save(training)
+                self._write_summary(training, Outcome("running", "it has not ended"))
 
     def ended(self, training: Training, outcome: Outcome) -> None:
         """Save everything, or only the summary of a failed training."""
@@ -65,6 +66,7 @@ class Recorder(Listener):
     def _write_line(self, training: Training) -> None:
         if (line := training.line) is None:
             return
+        self.run.path.stat()  # fails if it was deleted: saving the best generator would make it again
         distance = line.get("evaluation", {}).get("distance", math.inf)
         if distance < self.best:
             self.best = distance
@@ -80,9 +82,9 @@ class Recorder(Listener):
             self.run.append(line)
 
     def _draw_samples(self, training: Training) -> None:
-        generator, rows = training.generator(), min(training.config.num_labels, COLUMNS)
-        count = generator.modality.num_pictured(rows)
-        labels = [number * rows // count for number in range(count)] if rows else None
+        generator, classes = training.generator(), [*training.config.known_labels][:COLUMNS]
+        count = generator.modality.num_pictured(len(classes))
+        labels = [classes[number * len(classes) // count] for number in range(count)] if classes else None
         picture = generator.modality.picture(generator.sample(count, training.game.seed, labels=labels), COLUMNS)
         path = self.run.sample_path(training.game.steps)
         with _warn_if_unwritable(path.parent):
@@ -110,9 +112,11 @@ def _is_due(every_steps: int | None, every_seconds: float, step: int, before: fl
 
 @contextmanager
 def _warn_if_unwritable(path: Path) -> Iterator[Path]:
-    """Turn an OSError into a warning, for files that a training can do without."""
+    """Turn an OSError into a warning, for files in a run's folder that a training can do without."""
     try:
         yield path
     except OSError as error:
+        if not path.parent.is_dir():  # the run's folder itself is gone
+            raise
         message = f"cannot write {path}: {error.strerror or error}; the training goes on without"
         warnings.warn(SparringWarning(message), stacklevel=3)

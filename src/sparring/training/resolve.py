@@ -1,6 +1,7 @@
 """Complete the recipe that a user asks for: open the data, and choose the missing settings to suit them."""
 
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 
 from sparring.data import MAX_CLASSES
 from sparring.distributed.collectives import without_peers, world_size
-from sparring.errors import UnknownNameError, UsageError
+from sparring.errors import SparringWarning, UnknownNameError, UsageError
 from sparring.game.objectives import OBJECTIVES
 from sparring.game.penalties import PENALTIES
 from sparring.generator.config import Config
@@ -19,6 +20,7 @@ from sparring.networks import NETWORKS
 from sparring.training.build import build_game, choose_device
 from sparring.training.meter import check_goal
 from sparring.training.recipe import OPEN, Recipe, Request, reading_of
+from sparring.training.start_from import inherit, open_start
 from sparring.training.stopping import Limits
 from sparring.types import OnProgress
 
@@ -37,6 +39,9 @@ def resolve(
             raise UnknownNameError(kind, request.settings[kind], known)
     found = look_at(request.data, reading_of(request.settings), on_progress)
     modality = found.choices[0] if isinstance(found, Survey) else found.modality
+    start = open_start(path) if (path := request.settings.get("start_from")) else None
+    if start is not None:
+        request = inherit(request, start, modality)
     preset = RECIPES[request.preset] if request.preset else modality.presets[0]
     settings = {**preset.settings, **request.settings}
     size: tuple[int, ...] | None = settings.get("size")
@@ -49,7 +54,16 @@ def resolve(
         asked, offered = ("x".join(map(str, each)) for each in (size, recipe.size or ()))
         raise UsageError(f"the network {recipe.network!r} takes no images of {asked} pixels: try --size {offered}")
     dataset = prepare(found, recipe.size, recipe.mirror, on_progress, dry)
-    recipe = _suit(recipe, settings, dataset)
+    has_labels = start is not None and start.config.label_size > 0
+    recipe = _suit(recipe, settings, dataset, least_clusters=2 if has_labels else 1)
+    if start is not None and has_labels != (recipe.conditional or recipe.num_clusters > 1):
+        raise UsageError(
+            f"{path} was trained {'with' if has_labels else 'without'} labels, and this training would be "
+            f"{'without' if has_labels else 'with some'}: leave start_from away, or give other data"
+        )
+    if start is not None and dataset.has_labels and not has_labels:
+        message = f"the labels of {recipe.data} are not used, since {path} was trained without labels"
+        warnings.warn(SparringWarning(message), stacklevel=2)
     check_goal(recipe, dataset)
     return recipe, dataset
 
@@ -84,23 +98,29 @@ def complete(request: Request, preset: Preset, modality: Modality) -> Recipe:
     recipe = Recipe(**{k: v for k, v in settings.items() if v is not None or k not in OPEN} | chosen)
     if recipe.limits == Limits():
         raise UsageError("the training would never end: give steps, images or minutes")
-    penalty(recipe.penalty_weight, recipe.penalty_interval)  # raises an error for a bad number
+    OBJECTIVES[recipe.objective].smooth(recipe.smoothing)  # raises an error if the objective cannot
+    restraint = penalty(recipe.penalty_weight, recipe.penalty_interval)  # raises an error for a bad number
+    if recipe.accumulate > 1 and restraint.whole_batch:
+        raise UsageError(
+            f"the penalty {penalty.name!r} needs the whole batch: leave accumulate={recipe.accumulate} away"
+        )
     choose_device(recipe.device)
     return recipe
 
 
-def _suit(recipe: Recipe, settings: Mapping[str, Any], dataset: Dataset) -> Recipe:
+def _suit(recipe: Recipe, settings: Mapping[str, Any], dataset: Dataset, least_clusters: int = 1) -> Recipe:
     """A recipe with labels, clusters and augmentation that suit the data."""
     check_batch_size(recipe, dataset)
-    num_items, num_labels = dataset.train.num_items, len(dataset.train.class_shares)
+    num_items = dataset.train.num_items
     if (recipe.augment or recipe.augment_target is not None) and dataset.modality.augmentation is None:
         raise UsageError(f"only images can be augmented, and {recipe.data} holds none: leave augment away")
-    conditional = num_labels > 0 if settings.get("conditional") is None else bool(settings["conditional"])
-    if conditional and not num_labels:
+    conditional = dataset.has_labels if settings.get("conditional") is None else bool(settings["conditional"])
+    if conditional and not dataset.has_labels:
         raise UsageError(f"{recipe.data} has no labels: leave --conditional away")
     num_clusters = settings.get("num_clusters", 1)
     if num_clusters is None:
-        num_clusters = 1 if conditional else max(1, min(MAX_CLUSTERS, (num_items or 0) // ITEMS_PER_CLUSTER))
+        most = min(MAX_CLUSTERS, (num_items or 0) // ITEMS_PER_CLUSTER)
+        num_clusters = 1 if conditional or not num_items else max(least_clusters, most)
     elif num_clusters > 1:
         most = min(MAX_CLASSES, num_items or MAX_CLASSES)
         if conditional:
@@ -127,10 +147,11 @@ def check_batch_size(recipe: Recipe, dataset: Dataset) -> None:
         raise UsageError(
             f"{recipe.data} has {num_items} items to train on, fewer than a batch of {size}: lower --batch-size"
         )
-    if size % world_size():
-        raise UsageError(
-            f"a batch of {size} cannot be shared by {world_size()} processes evenly: give another --batch-size"
-        )
+    if size % (world_size() * recipe.accumulate):
+        shares = f"shared by {world_size()} processes evenly"
+        if recipe.accumulate > 1:
+            shares = f"played in {world_size() * recipe.accumulate} equal parts"
+        raise UsageError(f"a batch of {size} cannot be {shares}: give another --batch-size")
 
 
 def _choose_size(request: Request, preset: Preset, survey: Survey, on_progress: OnProgress) -> Modality:

@@ -17,12 +17,15 @@ import math
 import os
 import re
 import sys
+from base64 import b64encode
 from dataclasses import asdict, dataclass
+from html import escape
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import Literal
 
+import torch
 from filelock import FileLock, Timeout
 
 from sparring.distributed.collectives import world_size
@@ -48,6 +51,7 @@ class RecipeFile:
     recipe: Recipe
     versions: dict[str, str]  # of Python and packages
     processes: int = 1
+    threads: int = 0  # of each process; 0 if an older sparring wrote it
     launch: str = ""  # see `name_of_launch`
 
 
@@ -65,7 +69,7 @@ class Summary:
 
 
 class Run:
-    """A run's folder.
+    """A run's folder. Functions that take a path take a run as well.
 
     Args:
         path: the folder; it must exist.
@@ -76,10 +80,30 @@ class Run:
         best: the folder of the generator with the best evaluation.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path = Path(path)
         self.checkpoints, self.generator, self.best = path / "checkpoints", path / "generator", path / "best"
         self._lock: FileLock | None = None
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        name = f"Run({str(self.path)!r})"
+        try:
+            summary = self.summary()
+        except UsageError:  # it has not begun, or is gone
+            return name
+        notes = [f"{figure.replace('_', ' ')} {value:.3g}" for figure, value in summary.metrics.items()]
+        notes += [alarm.name.replace("_", " ") for alarm in summary.health]
+        return f"{name}: {summary.status} after {summary.steps:,} steps, {summary.seconds:,.0f} s" + (
+            f"; {', '.join(notes)}" if notes else ""
+        )
+
+    def _repr_html_(self) -> str:
+        """The newest picture of samples and the words of `repr`, for notebooks."""
+        picture = "".join(b64encode(path.read_bytes()).decode() for path in list(self.sample_paths().values())[-1:])
+        return (f'<img src="data:image/png;base64,{picture}"><br>' if picture else "") + escape(repr(self))
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the lock out: it belongs to one process."""
@@ -119,7 +143,8 @@ class Run:
     def write_recipe(self, recipe: Recipe) -> None:
         """Write `recipe.json`."""
         versions = {"python": sys.version.split()[0]} | {name: version(name) for name in ("sparring", "torch", "numpy")}
-        write_json(self.path / "recipe.json", asdict(RecipeFile(recipe, versions, world_size(), name_of_launch())))
+        file = RecipeFile(recipe, versions, world_size(), torch.get_num_threads(), name_of_launch())
+        write_json(self.path / "recipe.json", asdict(file))
 
     def recipe_file(self) -> RecipeFile:
         """Read `recipe.json`."""

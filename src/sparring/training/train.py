@@ -4,13 +4,18 @@ import os
 import shutil
 import signal
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
 from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
 
 from sparring.data.memory import Indexable
 from sparring.distributed.collectives import barrier, is_restarted, on_rank_zero, process_group, rank, world_size
-from sparring.errors import DivergenceError, SparringWarning, UsageError
+from sparring.errors import DataError, DivergenceError, SparringWarning, UsageError
 from sparring.files import clear_leftovers, read_json
 from sparring.generator.config import Config
 from sparring.modalities import keep
@@ -19,23 +24,26 @@ from sparring.training.build import build
 from sparring.training.checkpoint import Checkpoint, list_checkpoints, load_first, load_latest
 from sparring.training.loop import Listener, Outcome, Training, play
 from sparring.training.meter import Meter
-from sparring.training.recipe import Change, Recipe, Request, changes_since, make_request
+from sparring.training.progress import Terminal
+from sparring.training.recipe import LIMITS, Change, Recipe, Request, changes_since, check_settings, make_request
 from sparring.training.recorder import Recorder
 from sparring.training.resolve import check_batch_size, open_data, resolve
 from sparring.training.run_folder import Run, create_run, name_of_launch, open_run
-from sparring.training.stopping import Limits
+from sparring.training.start_from import open_start
+from sparring.training.torch_defaults import torch_defaults
 from sparring.types import OnProgress
 
 MAX_ROLLBACKS = 3
 
 
 def train(
-    data: str | Path | Indexable = "digits",
+    data: str | PathLike[str] | Indexable = "digits",
     *,
-    labels: Indexable | None = None,
+    labels: Indexable | Mapping[str, Indexable] | None = None,
     recipe: str | None = None,
-    out: str | Path | None = None,
+    out: str | PathLike[str] | None = None,
     listeners: Sequence[Listener] = (),
+    progress: bool = True,
     **settings: object,
 ) -> Run:
     """Train a GAN.
@@ -44,65 +52,77 @@ def train(
         data: a name in `SOURCES`, or a path; or an array of images or points [n, ...]; or anything with a length and
             items by number: images, pairs (image, label), or mappings with an "image" and perhaps a "label". Data in
             memory are copied into a file of the cache, so that the run can be resumed.
-        labels: the labels of an array, a whole number for each item.
+        labels: of data in memory, one for each item, as `sparring.data.labels.check_labels` takes them: the class, or
+            a mapping from the names of attributes to values. For a path, the setting of `Recipe`: "FILE:COLUMN,...".
         recipe: a name in `RECIPES`; None for the one that suits the data.
         out: the run's folder; None for the first free `runs/NAME-N`.
         listeners: called after each step.
+        progress: show what is trained and how it goes: on the standard error, or in the notebook.
         settings: fields of `Recipe`, such as `objective="wasserstein"` or `steps=1000`.
 
     Returns:
-        The run; `sparring.load` takes its `path`. After SIGUSR1, which clusters send before a job's time ends, its
-        `summary().status` is "stopped", and `sparring.resume` goes on with it.
+        The run, which `sparring.load` and `sparring.evaluate` take. After SIGUSR1, which clusters send before a job's
+        time ends, and after an interrupt in a notebook, its `summary().status` is "stopped", and `sparring.resume` goes
+        on with it.
 
     Raises:
         UsageError: if the settings cannot be used; no folder is made then.
         DataError: if the data cannot be used; no folder is made then.
         DivergenceError: if losses or gradients are no longer finite, even with an eighth of the learning rate.
-        KeyboardInterrupt: on Ctrl-C, after the step is finished and everything is saved.
+        KeyboardInterrupt: on Ctrl-C, after the step is finished and everything is saved; it names the run.
 
     Example:
         >>> import tempfile, sparring
         >>> run = sparring.train("ring", steps=5, width=8, out=tempfile.mkdtemp())
-        >>> sparring.load(run.path).sample(3).shape
+        >>> sparring.load(run).sample(3).shape
         (3, 2)
     """
-    if not isinstance(data, str | Path):
+    if not isinstance(data, str | PathLike):
         data = keep(data, labels)
+    elif isinstance(labels, str):
+        settings["labels"] = labels
     elif labels is not None:
-        raise UsageError("labels go with an array: files bring their own, by sub-folders or in a column or an array")
-    request = make_request(str(data), recipe, **settings)
-    return _raise_signal(*start(request, None if out is None else Path(out), listeners=listeners))
+        raise UsageError(
+            'labels go with an array: files bring their own, or give the text labels="FILE:COLUMN" or labels="COLUMN"'
+        )
+    request = make_request(os.fspath(data), recipe, **settings)
+    with Terminal(stderr=True, quiet=not progress) as show:
+        folder = None if out is None else Path(out)
+        ended = start(request, folder, listeners=[show, *listeners], on_progress=show.on_progress)
+    return _raise_signal(*ended)
 
 
 def resume(
-    path: str | Path,
+    path: str | PathLike[str],
     *,
-    steps: int | None = None,
-    images: int | None = None,
-    minutes: float | None = None,
     exact: bool = False,
     listeners: Sequence[Listener] = (),
+    progress: bool = True,
+    **settings: object,
 ) -> Run:
     """Resume a run, to the end of its recipe or further.
 
     Args:
-        path: the run's folder.
-        steps: the iteration at which to stop; each of these three replaces all limits of the recipe.
-        images: the number of real samples at which to stop.
-        minutes: the training time at which to stop, counted from the run's beginning.
-        exact: refuse another number of processes, which rounds sums differently.
+        path: the run, or its folder.
+        exact: refuse another number of processes or threads, which rounds sums differently.
         listeners: called after each step.
+        progress: show how it goes, as in `train`.
+        settings: fields of `Recipe` to change. `steps`, `images` or `minutes`, each counted from the run's beginning,
+            replaces all limits; `data` must have items of the same shape and the same classes.
 
     Raises:
-        UsageError: if there is no such run, or nothing left to do.
+        UsageError: if there is no such run, nothing left to do, or a setting that cannot change.
 
     Example:
         >>> import tempfile, sparring
         >>> run = sparring.train("ring", steps=5, width=8, out=tempfile.mkdtemp())
-        >>> sparring.resume(run.path, steps=8).summary().steps
+        >>> sparring.resume(run, steps=8).summary().steps
         8
     """
-    return _raise_signal(*go_on(Path(path), Limits(steps, images, minutes), exact=exact, listeners=listeners))
+    with Terminal(stderr=True, quiet=not progress) as show:
+        on_progress = show.on_progress
+        ended = go_on(Path(path), settings, exact=exact, listeners=[show, *listeners], on_progress=on_progress)
+    return _raise_signal(*ended)
 
 
 def start(
@@ -116,10 +136,14 @@ def start(
 
     def create() -> Run:
         run = create_run(out, Path(recipe.data).stem)
-        run.write_recipe(recipe)
+        try:
+            run.write_recipe(recipe)
+        except BaseException:
+            shutil.rmtree(run.path)
+            raise
         return run
 
-    with process_group():
+    with process_group(), torch_defaults():
         again = is_restarted()
         if on_rank_zero(lambda: _is_restarted_run(out, request, again)):
             assert out is not None
@@ -128,30 +152,45 @@ def start(
                 return run, Outcome("finished", summary.reason)
             return go_on(out, listeners=listeners, on_progress=on_progress)
         recipe, dataset = _open_everywhere(lambda: resolve(request, on_progress))
-        training = build(recipe, dataset)
+        start_from = on_rank_zero(lambda: open_start(recipe.start_from) if recipe.start_from else None)
+        training = build(recipe, dataset, start=start_from)
+        meters = [Meter(training)] if rank() == 0 else []  # whatever can fail does so before there is a folder
         run = on_rank_zero(create)
         training.folder = run.path
         try:
-            return run, _play(run, training, [Meter(training), Recorder(run)] if rank() == 0 else [], listeners)
+            return run, _play(run, training, [*meters, Recorder(run)] if rank() == 0 else [], listeners)
+        except BaseException:
+            if rank() == 0 and training.game.steps == 0:
+                delete_if_never_saved(run)
+            raise
         finally:
             run.unlock()
 
 
 def go_on(
     path: Path,
-    limits: Limits = Limits(),
+    settings: Mapping[str, Any] = {},
     *,
     exact: bool = False,
     listeners: Sequence[Listener] = (),
     on_progress: OnProgress = lambda what, share: None,
 ) -> tuple[Run, Outcome]:
-    """Resume a run from its newest checkpoint, and train it to the limits, or to those of its recipe."""
+    """Resume a run from its newest checkpoint, and train it to the given limits, or to those of its recipe."""
+    data = settings.get("data")
+    given = check_settings({name: value for name, value in settings.items() if value is not None and name != "data"})
+    is_limited = any(limit in given for limit in LIMITS)
 
     def open_first() -> tuple[Recipe, Dataset]:
-        recipe = run.recipe() if limits == Limits() else replace(run.recipe(), **asdict(limits))
-        return recipe, open_data(recipe, on_progress)
+        recipe = replace(run.recipe(), **given)
+        recipe = recipe if data is None else replace(recipe, data=make_request(os.fspath(data)).data)
+        try:
+            return recipe, open_data(recipe, on_progress)
+        except DataError as error:
+            if not Path(recipe.data).is_absolute() or Path(recipe.data).exists():
+                raise
+            raise DataError(f"{error}; or if they were moved, `sparring resume {path} --data PATH`") from error
 
-    with process_group():
+    with process_group(), torch_defaults():
         run = on_rank_zero(lambda: open_run(path).lock())
         try:
             recipe, dataset = _open_everywhere(open_first)
@@ -159,9 +198,9 @@ def go_on(
             training = build(recipe, dataset, run.path)
             checkpoint, changes = on_rank_zero(lambda: _load_checkpoint(run, training, exact))
             own = _restore(run, training, checkpoint, changes)
-            if training.reached and limits != Limits():  # the user asks to go on after the goal
+            if training.reached and is_limited:  # the user asks to go on after the goal
                 training.reached, training.recipe = "", replace(recipe, until=None)
-            on_rank_zero(lambda: _begin_again(run, training))
+            on_rank_zero(lambda: _begin_again(run, training, is_limited))
             return run, _play(run, training, own, listeners)
         finally:
             run.unlock()
@@ -206,24 +245,30 @@ def delete_if_never_saved(run: Run) -> bool:
 
 def _load_checkpoint(run: Run, training: Training, exact: bool) -> tuple[Checkpoint, dict[str, Change]]:
     """The newest checkpoint, and the changes to the recipe since then."""
-    processes = run.recipe_file().processes
-    if processes != world_size():
-        rounding = f"{processes} processes began this run and {world_size()} go on, so sums are rounded differently"
-        if exact:
-            raise UsageError(f"{rounding}: leave --exact away, or give --processes {processes}")
-        warnings.warn(SparringWarning(rounding), stacklevel=2)
+    file, threads = run.recipe_file(), torch.get_num_threads()
+    is_on_cpu = next(training.game.generator.parameters()).is_cpu
+    for what, began, now_on, mend in (
+        ("processes", file.processes, world_size(), "give --processes "),
+        ("threads", file.threads if file.threads and is_on_cpu else threads, threads, "set OMP_NUM_THREADS="),
+    ):
+        if began != now_on:
+            rounding = f"{began} {what} began this run and {now_on} go on, so sums are rounded differently"
+            if exact:
+                raise UsageError(f"{rounding}: leave --exact away, or {mend}{began}")
+            warnings.warn(SparringWarning(rounding), stacklevel=2)
+            break  # the number of processes decides that of threads
     clear_leftovers(run.path, names_in_use=("card.json", "report.html"))
     manifest, state = load_latest(run.checkpoints)
+    changes = changes_since(manifest.recipe, training.recipe)
     config, now = run.generator / "config.json", training.config
     was = read_json(config, Config) if config.exists() else now
-    same = (was.modality.item_shape, len(was.class_shares)) == (now.modality.item_shape, len(now.class_shares))
-    renamed = bool(was.class_names) and was.class_names != now.class_names
+    same = (was.modality.item_shape, was.label_size) == (now.modality.item_shape, now.label_size)
+    renamed = (bool(was.class_names) and was.class_names != now.class_names) or was.attributes != now.attributes
     if not same or renamed or (now.classes_are_clusters and was != now):  # networks know classes by their numbers
         raise UsageError(
             f"the {now.modality.name} of {training.recipe.data} or their classes are not those that the run began "
-            "with: restore them, or start a new run"
+            f"with: restore them, or train a new run with `--start-from {run.path}`"
         )
-    changes = changes_since(manifest.recipe, run.recipe())
     if changes:
         listed = ", ".join(f"{name} {before} → {now}" for name, (before, now) in changes.items())
         warnings.warn(SparringWarning(f"the recipe was changed after step {manifest.step}: {listed}"), stacklevel=2)
@@ -232,11 +277,12 @@ def _load_checkpoint(run: Run, training: Training, exact: bool) -> tuple[Checkpo
     return (manifest, state), changes
 
 
-def _begin_again(run: Run, training: Training) -> None:
-    if (reason := training.stop_reason()) and run.summary().status == "finished":  # else it was killed at its end
+def _begin_again(run: Run, training: Training, is_limited: bool) -> None:
+    is_finished = run.summary().status == "finished"  # else it was killed at its end
+    if (reason := training.stop_reason()) and (is_finished or is_limited):
         raise UsageError(
-            f"{run.path} is finished at step {training.game.steps}, since {reason}: to go further, give --steps, "
-            "--images or --minutes"
+            f"{run.path} is finished at step {training.game.steps}, since {reason}: to go further, give "
+            f"{'more' if is_limited else '--steps, --images or --minutes'}"
         )
     run.write_recipe(training.recipe)
     (run.path / "card.json").unlink(missing_ok=True)  # of the generator before
@@ -277,8 +323,14 @@ def _play(run: Run, training: Training, own: Sequence[Listener], others: Sequenc
 
 def _raise_signal(run: Run, outcome: Outcome) -> Run:
     """Raise the signal that stopped a run again, now that everything is saved; else return the run."""
-    # Without another handler, SIGUSR1 would end the process.
-    has_no_handler = outcome.signal == signal.SIGUSR1 and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
-    if outcome.signal is not None and not has_no_handler:
-        signal.raise_signal(outcome.signal)
+    number = outcome.signal
+    handler = None if number is None else signal.getsignal(number)
+    if number is None or (number == signal.SIGUSR1 and handler == signal.SIG_DFL):  # which would end the process
+        return run
+    if number == signal.SIGINT and Console().is_jupyter:  # a notebook goes on
+        return run
+    if number == signal.SIGINT and handler is signal.default_int_handler:
+        step, path = run.summary().steps, str(run.path)
+        raise KeyboardInterrupt(f"stopped at step {step}; everything is saved: sparring.resume({path!r}) goes on")
+    signal.raise_signal(number)
     return run

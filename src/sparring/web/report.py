@@ -3,6 +3,7 @@
 import base64
 import io
 import shlex
+from os import PathLike
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -20,11 +21,11 @@ MIN_EVALUATIONS = 4
 """With fewer, nobody can tell whether the samples were still improving."""
 
 
-def diagnose(path: str | Path) -> Path:
+def diagnose(path: str | PathLike[str]) -> Path:
     """Explain a run, finished or not, in `report.html` in its folder.
 
     Args:
-        path: the run's folder.
+        path: the run, or its folder.
 
     Returns:
         The page's path.
@@ -35,7 +36,7 @@ def diagnose(path: str | Path) -> Path:
     Example:
         >>> import tempfile, sparring
         >>> run = sparring.train("ring", steps=5, width=8, out=tempfile.mkdtemp())
-        >>> diagnose(run.path).name
+        >>> diagnose(run).name
         'report.html'
     """
     run = open_run(Path(path))

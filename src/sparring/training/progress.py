@@ -1,0 +1,206 @@
+"""What people see while a training runs: in a terminal, in a notebook, and in a file."""
+
+import math
+import shlex
+import signal
+from functools import partial
+from statistics import fmean
+from typing import Any, final
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
+
+from sparring.evaluation.health import Alarm
+from sparring.game.game import Report
+from sparring.modalities.modality import Dataset
+from sparring.training.loop import Listener, Outcome, Training
+from sparring.training.recipe import Recipe
+from sparring.training.resolve import images_per_second
+from sparring.training.run_folder import NUMBERS, Run
+from sparring.training.stopping import Limits
+
+BAR_SECONDS, LINE_SECONDS = 1.0, 10.0
+"""Seconds of training between updates of the bar, and between the plain lines that replace it in a file."""
+
+
+@final
+class Terminal(Listener):
+    """Shows a training and its preparation: a bar in a terminal, a changing line in a notebook, else plain lines.
+
+    As a context manager it removes the bar however the training ends.
+
+    Args:
+        stderr: write to the standard error.
+        quiet: show nothing.
+    """
+
+    def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
+        self._console = Console(highlight=False, markup=False, stderr=stderr, quiet=quiet)
+        self._is_notebook = self._console.is_jupyter and not quiet
+        self._is_live = self._console.is_interactive and not self._is_notebook and not quiet
+        self._console.soft_wrap = not self._is_live  # the bar keeps within its line, and a file's lines stay whole
+        self._bar = Progress(  # one line of 80 columns, or more lines in a narrower terminal
+            BarColumn(bar_width=4),
+            TextColumn("{task.percentage:3.0f}%"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
+            console=self._console,
+        )
+        self._task = self._bar.add_task("starting", total=1.0)
+        self._live = Live(self._bar, console=self._console)
+        self._line: Any = None  # a notebook's handle of the changing line
+        self._due_seconds = 0.0  # the training time at which to show the next numbers
+        self._alarms: list[Alarm] = []
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def on_progress(self, what: str, share: float) -> None:
+        """Show a description of the work, and the share that is done."""
+        if self._is_notebook:
+            from IPython.display import display
+
+            content = {"text/plain": f"{share:4.0%}  {what}"}
+            if self._line is None:
+                self._line = display(content, raw=True, display_id=True)
+            else:
+                self._line.update(content, raw=True)
+        if self._is_live:
+            self._live.start()
+            if share < self._bar.tasks[0].completed:  # other work begins, which a task that is complete cannot tell
+                self._bar.remove_task(self._task)
+                self._task = self._bar.add_task(what, total=1.0)
+            self._bar.update(self._task, completed=share, description=what)
+
+    def started(self, training: Training) -> None:
+        """Show what is trained, where it goes, how long it takes, and how to stop it."""
+        if self._console.quiet:
+            return
+        recipe, step = training.recipe, training.game.steps
+        lines = [] if step else describe_choice(recipe, training.dataset)
+        until = f"to {describe_limits(recipe.limits)}" + (f" or {recipe.until}" if recipe.until else "")
+        where = f"{training.folder} from step {step:,}" if step else str(training.folder)
+        if training.folder is not None and training.folder.resolve().is_relative_to(recipe.data):
+            where += ", which lies inside the data and is left out of them"
+        say = partial(self._console.print, sep="\n", soft_wrap=True)
+        say(*lines, f"{'resuming' if step else '  into'} {where}, {until}; Ctrl-C saves and stops")
+        self._due_seconds = training.seconds + BAR_SECONDS
+        self.on_progress("starting", training.progress)
+
+    def stepped(self, training: Training, report: Report | None) -> None:
+        """Show the numbers of the latest steps, and the alarms."""
+        self._show_alarms(training)
+        if training.seconds < self._due_seconds or not (training.line or training.pending):
+            return
+        means = training.line or dict(zip(NUMBERS, map(fmean, zip(*training.pending, strict=True)), strict=True))
+        is_changing = self._is_live or self._is_notebook
+        self._due_seconds = training.seconds + (BAR_SECONDS if is_changing else LINE_SECONDS)
+        numbers = (
+            f"{training.images / max(training.seconds, 1e-9):,.0f} images/s  "
+            f"loss D {means['discriminator_loss']:.2f} G {means['generator_loss']:.2f}  "
+            f"D(real) {means['real_probability']:.2f} D(fake) {means['fake_probability']:.2f}"
+        )
+        if is_changing:
+            self.on_progress(numbers, training.progress)
+        else:
+            self._console.print(f"{training.progress:4.0%}  {numbers}")
+
+    def ended(self, training: Training, outcome: Outcome) -> None:
+        """Show where the run is and what to do next; the error of a failed training says more."""
+        if outcome.status == "failed" or training.folder is None:
+            return
+        steps, images, seconds = training.game.steps, training.images, training.seconds
+        self.on_progress(outcome.status, training.progress)
+        self._live.update(self._bar)  # the alarms come below
+        self._live.stop()
+        path, say = shlex.quote(str(training.folder)), partial(self._console.print, soft_wrap=True)  # to be copied
+        say(
+            f"{outcome.status} after {steps:,} steps, {images:,} images, {seconds:.0f} s of training "
+            f"({images / max(seconds, 1e-9):,.0f} images/s): {outcome.reason}"
+        )
+        for alarm in training.alarms:
+            lines = _alarm_lines(alarm)
+            self._console.print(*(lines if self._is_live else lines[:1]), sep="\n")  # elsewhere the rest stands above
+        say(
+            f"  look    {Run(training.folder).sample_path(steps)}",
+            f"  sample  sparring sample {path} -n 64 --out grid.png",
+            f"  python  sparring.load({str(training.folder)!r}).sample(64, seed=0)",
+            f"  resume  sparring resume {path}" + ("" if outcome.signal else f" --steps {2 * steps}"),
+            *([f"resume me: sparring resume {path}"] if outcome.signal == signal.SIGUSR1 else []),
+            sep="\n",
+        )
+
+    def _show_alarms(self, training: Training) -> None:
+        """Show the active alarms below the bar, or those that begin and end as plain lines."""
+        before, self._alarms = self._alarms, training.alarms
+        if before == self._alarms:
+            return
+        if self._is_live:
+            self._live.update(Group(self._bar, *(text for alarm in self._alarms for text in _alarm_lines(alarm))))
+            return
+        for alarm in self._alarms:
+            if alarm.name not in {each.name for each in before}:
+                self._console.print(*_alarm_lines(alarm), sep="\n")
+        for alarm in before:
+            if alarm.name not in {each.name for each in self._alarms}:
+                self._console.print(f"  {alarm.name.replace('_', ' ')} ended at step {training.game.steps:,}")
+
+
+def describe_limits(limits: Limits) -> str:
+    """Where a training ends, in words."""
+    given = [
+        f"{value:,g} {name if value != 1 else name.removesuffix('s')}"
+        for name, value in vars(limits).items()
+        if value is not None
+    ]
+    return " or ".join(given)
+
+
+def describe_choice(recipe: Recipe, dataset: Dataset) -> list[str]:
+    """Lines on the data and the settings chosen for them; how long it takes only for the user's own files."""
+    labels = "with labels" if recipe.conditional else "no labels"
+    if recipe.num_clusters > 1:
+        labels = f"no labels: {recipe.num_clusters} automatic groups stand in for them"
+    num_items, survey = dataset.train.num_items, dataset.survey
+    parts = f"{num_items:,} to train on and {dataset.heldout.num_items:,} held out" if num_items else "new items"
+    lines = [
+        *(survey.description if survey else [recipe.data]),
+        f"  {dataset.modality.describe()}; {parts}"
+        f"{', as their folders say' if survey and survey.num_heldout is not None else ''}"
+        f"{'; each also mirrored' if recipe.mirror else ''}",
+        f"  network {recipe.network} with width {recipe.width}, {recipe.objective}, penalty {recipe.penalty}"
+        f"{', augmentation as needed' if recipe.augment_target is not None else ''}; {labels}",
+    ]
+    if survey is None:
+        return lines
+    rate, limits = images_per_second(recipe, dataset.modality), recipe.limits
+    images = min(
+        (limits.steps or math.inf) * recipe.images_per_step,
+        limits.images or math.inf,
+        60 * (limits.minutes or math.inf) * rate,
+    )
+    seconds = images / rate
+    minutes = f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
+    time = f"{seconds:.0f} s" if seconds < 100 else minutes
+    return [
+        *lines,
+        f"  about {rate:,.0f} images/s: {images / recipe.images_per_step:,.0f} steps in {time}, "
+        f"each image {images / max(1, num_items or 0):,.1f} times",
+    ]
+
+
+def _alarm_lines(alarm: Alarm) -> list[Text]:
+    numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in alarm.evidence.items())
+    style = "bold red" if alarm.severity == "problem" else "yellow"
+    title = f"  {alarm.name.replace('_', ' ')} since step {alarm.since:,}: {alarm.meaning}"
+    return [
+        Text(title, style),
+        *([Text(f"    evidence  {numbers}")] if numbers else []),
+        Text(f"    fix       {alarm.advice}"),
+    ]
