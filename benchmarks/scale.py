@@ -337,7 +337,7 @@ def many() -> None:
     adds, saved, weights = {}, {}, 0
     with torch.device("meta"):
         players = {
-            "generator": (resnet.generator(shape, 64, WIDTH), torch.zeros(1, 64)),
+            "generator": (resnet.generator(shape, 64, WIDTH, 0), torch.zeros(1, 64)),
             "discriminator": (resnet.discriminator(shape, WIDTH, "none", 0), torch.zeros(1, *shape)),
         }
         for name, (player, given) in players.items():

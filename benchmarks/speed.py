@@ -26,7 +26,6 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.utils.flop_counter import FlopCounterMode
 
 import sparring
-from sparring.training.progress import Terminal
 from sparring.game.game import Report
 from sparring.game.penalties import R1R2, GradientPenalty
 from sparring.generator.config import Config
@@ -37,6 +36,7 @@ from sparring.seeding import Stream
 from sparring.training.build import build
 from sparring.training.loop import Listener, Training, play
 from sparring.training.meter import Meter
+from sparring.training.progress import Terminal
 from sparring.training.recipe import make_request
 from sparring.training.recorder import Recorder
 from sparring.training.resolve import resolve

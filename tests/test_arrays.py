@@ -209,8 +209,17 @@ UNCLEAR_NAMES = {
         {"x_train": IMAGE, "y_train": LABEL, "x_test": TEST},
         "labels for some of .* x_train, x_test",
     ),
-    "other sizes": ({"x_train": IMAGE, "x_test": TEST[:, :4]}, "x_train, x_test do not fit together"),
-    "only held out": ({"x_test": IMAGE}, "no array 'images' or 'points', but x_test"),
+    "other sizes": (
+        {"x_train": IMAGE, "x_test": TEST[:, :4]},
+        r"x_train uint8 .*, x_test uint8 \[6, 4, 8\] do not fit together",
+    ),
+    "other types": (
+        {"x_train": IMAGE, "x_test": TEST / 255},
+        "x_train uint8 .*, x_test float64 .* do not fit together",
+    ),
+    "only held out": ({"x_test": IMAGE}, "nothing to train on, but x_test: call the items one of arr_0, data, image"),
+    "no array": ({}, "nothing to train on, but no array"),
+    "no name": ({"": IMAGE, "y": LABEL}, "nothing to train on, but , y"),
 }
 
 
@@ -226,6 +235,12 @@ def test_arrays_that_are_not_used_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=IMAGE, arr_1=LABEL, captions=LABEL)
     with pytest.warns(SparringWarning, match="not used: arr_1, captions"):
         open_dataset(str(tmp_path / "a.npz"))
+
+
+def test_an_array_of_objects_is_left_out(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=IMAGE, meta=np.array([{}], object))
+    with pytest.warns(SparringWarning, match="not used: meta holds Python objects: save numbers or text"):
+        assert open_dataset(str(tmp_path / "a.npz")).train.num_items == 18
 
 
 def test_masks_train(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_what_cannot_be_evaluated(tmp_path: Path) -> None:
     (run.path / "generator" / "config.json").unlink()
     with pytest.raises(UsageError, match="there is no generator"):
         evaluate(run.path)
-    with pytest.raises(UsageError, match="holds no run"):
+    with pytest.raises(UsageError, match="there is no generator"):
         evaluate(tmp_path / "elsewhere")
 
 

@@ -197,4 +197,4 @@ def test_no_generator_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no generator"):
         sparring.load(tmp_path)
     with pytest.raises(UnknownNameError):
-        Config(IMAGES, "unknown", 16, "gaussian", 4)
+        Config(IMAGES, "unknown", 16, "gaussian", 4).build()

@@ -225,7 +225,7 @@ def test_names_of_any_kind(tmp_path: Path) -> None:
     text(tmp_path / os.fsdecode(b"bad\n\xfe.png"))
     for number in range(10):
         plain(tmp_path / f"{number}.png")
-    with pytest.warns(SparringWarning, match=r"bad\\n\\udcfe\.png: it is none of"):
+    with pytest.warns(SparringWarning, match=r"bad\\n\\udcfe\.png: it is damaged, or none of"):
         dataset = open_dataset(str(tmp_path), size=4)
     assert dataset.train.num_items + dataset.heldout.num_items == 15
 

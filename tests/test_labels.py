@@ -88,7 +88,7 @@ def test_attributes_are_one_hot_and_standardized() -> None:
     remarks = {"planet": ["earth"] * 4, "remark": ["a", "b", "c", "d"]}
     columns = {"hair": hair, "age": age, **remarks}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    with pytest.warns(SparringWarning, match="all of planet are 'earth'.*; remark has 4 different values"):
+    with pytest.warns(SparringWarning, match="'planet' is 'earth' for every item.*; remark has 4 different values"):
         arrays = label_arrays(columns, 4, "x")
     for given in (columns, rows, labels_of(arrays)):
         with pytest.warns(SparringWarning, match="left out"):
@@ -186,8 +186,19 @@ def style_gan(folder: Path, names: list[str]) -> None:
     (folder / "dataset.json").write_text(json.dumps({"labels": [[name, HAIR[n % 3]] for n, name in enumerate(names)]}))
 
 
+def celeba(folder: Path, names: list[str]) -> None:
+    """The number of rows, titles without that of the files, and spaces that line up."""
+    rows = [f"{Path(name).name} {HAIR[n % 3]:>6}  {n} \n" for n, name in enumerate(names)]
+    (folder / "labels.csv").write_text(f"{len(names)}\nlabel age \n" + "".join(rows))
+
+
+def pandas(folder: Path, names: list[str]) -> None:
+    """With the number of each row, without a title."""
+    write_csv(folder / "labels.csv", [["", "file", "hair"], *([n, name, HAIR[n % 3]] for n, name in enumerate(names))])
+
+
 FILES: list[Callable[[Path, list[str]], None]] = [
-    with_title, without_title, by_name_alone, by_stem, hugging_face, lines_of_json, style_gan,
+    with_title, without_title, by_name_alone, by_stem, hugging_face, lines_of_json, style_gan, celeba, pandas,
 ]  # fmt: skip
 
 
@@ -266,6 +277,7 @@ def test_files_and_rows_that_do_not_match_are_said(tmp_path: Path) -> None:
         ([["file", "label"]], "labels.csv", "no row of labels.csv names a file"),
         ([["file", "label"]], "labels.csv:hair", "no row of labels.csv names a file"),
         ([["file", "label"]], "other.csv", "there is no file 'other.csv' with labels"),
+        ([["file", "hair", "hair"], ["a/000.png", "x", "y"]], None, "labels.csv' has several columns called 'hair'"),
         ([["file", "label"]], "{}_{x}", "another name in each pair of braces"),
         ([["file", "label"]], "{x}_{y}", "30 of the 30 images"),
     ],
@@ -319,6 +331,49 @@ def test_columns_of_tables(tmp_path: Path) -> None:
         look_at(str(tmp_path / "faces.parquet"), Reading(labels="hairs"))
     with pytest.raises(DataError, match="are columns of it"):
         look_at(str(tmp_path / "faces.parquet"), Reading(labels="faces.csv:hair"))
+
+
+CELLS = {  # a column "label" of a table: the names of the classes, and what is said
+    "numbers with gaps": ([1, 3] * 15, ("1", "3"), "2 classes from labels; the smallest, 1, has 15 images"),
+    "whole floats": ([1.0, 2.0] * 15, ("1", "2"), "2 classes from labels in the table"),
+    "one is missing, as pandas writes it": (
+        [float("nan")] + [1.0, 2.0] * 14 + [1.0],
+        ("1", "2"),
+        "1 images without a label in the table were left out",
+    ),
+    "a number": ([n / 7 for n in range(30)], (), "label (0 to 4.14286)"),
+    "lists": ([[n % 2] for n in range(30)], (), "label (list<element: int64>) left aside: labels are numbers or text"),
+    "bytes": ([b"ab"[n % 2 :] for n in range(30)], (), "label (binary) left aside"),
+    "nothing": ([None] * 30, (), "no classes: no labels"),
+}
+
+
+@pytest.mark.parametrize("case", CELLS)
+def test_a_column_of_labels(case: str, tmp_path: Path) -> None:
+    """Beside a column without a name, which is none of labels."""
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    cells, class_names, told = CELLS[case]
+    pictures = [(tmp_path / "images" / name).read_bytes() for name in write_images(tmp_path / "images")]
+    table = pa.table({"image": pictures, "label": cells, "": ["x", "y"] * 15})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    dataset = open_dataset(str(tmp_path / "a.parquet"), size=8)
+    assert dataset.class_names == class_names
+    assert dataset.survey is not None
+    assert told in "\n".join(dataset.survey.description)
+
+
+def test_files_of_a_table_that_differ_are_refused(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    pictures = [(tmp_path / "images" / name).read_bytes() for name in write_images(tmp_path / "images")]
+    for name, labels in {"train-0": ["x", "y"] * 15, "train-1": [0, 1] * 15}.items():
+        pyarrow.parquet.write_table(pa.table({"image": pictures, "label": labels}), tmp_path / f"{name}.parquet")
+    (tmp_path / "images").rename(tmp_path / ".hidden")
+    with pytest.raises(DataError, match="have columns 'label' of several types: int, string"):
+        look_at(str(tmp_path))
 
 
 def test_arrays_that_are_asked_for(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from sparring.data.files import find_container
 from sparring.data.images import IMAGES, fit
 from sparring.data.pack import clear_packs, find_packs
 from sparring.data.packed import Packed
-from sparring.data.survey import Findings, find_out
+from sparring.data.survey import ImageFindings, find_out
 from sparring.errors import SparringWarning
 from sparring.modalities import Survey, look_at
 from sparring.modalities import images as modality
@@ -47,7 +47,7 @@ def make(path: Path, number: int, size: tuple[int, int] = (40, 40), mode: str = 
     image.save(path)
 
 
-def look(path: Path) -> Findings:
+def look(path: Path) -> ImageFindings:
     """What there is at a path, afresh."""
     container = find_container(path, IMAGES)
     assert container is not None
@@ -76,7 +76,7 @@ def test_what_is_seen_of_a_folder(tmp_path: Path) -> None:
     assert "20 images (PNG 20; RGB 20), shorter side 64 to 70 px, median 70" in told
     assert "1 other files (.txt 1) were not opened" in told
     assert "1 of the 21 images" in told
-    assert "bad.jpg: it is none of" in told
+    assert "bad.jpg: it is damaged, or none of" in told
     assert "2 classes from sub-folders; the smallest, cats, has 8 images" in told
     assert found.sizes == [(28, 28), (32, 32), (64, 64)]
     assert found.class_counts == {"cats": 8, "dogs": 12}
@@ -541,7 +541,7 @@ def test_parquet(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no column 'photo', but image \(struct.*label \(int64\), text \(string\)"):
         open_dataset(str(path), size=8, column="photo")
     pyarrow.parquet.write_table(table.select(["text"]), tmp_path / "text.parquet")
-    with pytest.raises(DataError, match=r"has no column of images .*but text \(string\): name it with --set column"):
+    with pytest.raises(DataError, match=r"has no column of images, but text \(string\): they .* Name the column"):
         open_dataset(str(tmp_path / "text.parquet"))
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(DataError, match="cannot read"):
@@ -653,7 +653,7 @@ def test_the_size_is_the_largest_that_the_time_suffices_for(tmp_path: Path, monk
         make(tmp_path / f"{number}.png", number, (130, 130))
     rates = {32: 3000.0, 64: 1300.0, 128: 200.0}  # images a second
     monkeypatch.setattr(
-        "sparring.training.resolve.images_per_second", lambda recipe, modality: rates[modality.item_shape[1]]
+        "sparring.training.resolve.images_per_second", lambda recipe, modality, *_: rates[modality.item_shape[1]]
     )
 
     def size(**settings: object) -> int:

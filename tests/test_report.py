@@ -97,7 +97,7 @@ def test_a_run_that_goes_on_and_one_that_was_cut_off(tmp_path: Path) -> None:
 
 
 def test_alarms_that_ended_are_listed(tmp_path: Path) -> None:
-    run = sparring.train("ring", steps=150, width=4, out=tmp_path / "run")
+    run = sparring.train("ring", steps=150, width=4, evaluation_share=0.0, out=tmp_path / "run")
     alarm = {"name": "collapse", "since": 50, "severity": "problem", "meaning": "", "evidence": {}, "advice": ""}
     lines = run.log()
     lines[1]["alarms"], lines[2]["alarms"] = [alarm], []

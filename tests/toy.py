@@ -43,7 +43,7 @@ class Sequences(Modality):
         return items
 
     @classmethod
-    def accept(cls, array: np.ndarray, name: str) -> "tuple[Sequences, np.ndarray] | None":
+    def accept(cls, array: np.ndarray, name: str, reading: Reading) -> "tuple[Sequences, np.ndarray] | None":
         if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
             return None
         if array.size and (array.min() < 0 or array.max() > 9):

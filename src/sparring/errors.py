@@ -14,7 +14,10 @@ SparringWarning (a UserWarning)      something went wrong, and the training cont
 """
 
 import difflib
+import shlex
 from collections.abc import Iterable
+
+MAX_SHOWN = 30  # names in a message
 
 
 class SparringError(Exception):
@@ -36,18 +39,20 @@ class UnknownNameError(UsageError):
         kind: what the name is for, such as `"objective"`.
         name: the unknown name.
         known: the known names.
+        advice: what else to do, at the end of the message.
 
     Example:
         >>> print(UnknownNameError("objective", "wassertein", ["minimax", "wasserstein"]))
         unknown objective 'wassertein': did you mean 'wasserstein'? Known: minimax, wasserstein
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], advice: str = "") -> None:
         names = sorted(known)
+        shown = names[:MAX_SHOWN] + [f"and {len(names) - MAX_SHOWN} more"] * (len(names) > MAX_SHOWN)
         near = difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1, cutoff=0.4)
         near = near or difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}")
+        super().__init__(f"unknown {kind} {name!r}: {hint}Known: {', '.join(shown) or 'none'}{advice}")
 
 
 class DataError(UsageError):
@@ -80,3 +85,17 @@ class DivergenceError(TrainingError):
 
 class SparringWarning(UserWarning):
     """Something went wrong, and the training continues without it."""
+
+
+def how_to_install(extra: str) -> str:
+    """The command that adds what an extra needs, the same however sparring itself was installed.
+
+    Example:
+        >>> how_to_install("study").startswith("pip install 'optuna")
+        True
+    """
+    from importlib.metadata import requires
+
+    needed = (each.partition("; ") for each in requires("sparring") or ())
+    names = (shlex.quote(name) for name, _, condition in needed if condition == f'extra == "{extra}"')
+    return " ".join(("pip install", *names))

@@ -78,8 +78,9 @@ def parse_json(data: bytes, kind: type[T], name: str) -> T:
         return adapter.validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the value"
-        raise UsageError(f"{name} is not a valid {kind.__name__}: {field}: {first['msg']}") from error
+        where = "".join(f"{part}." for part in first["loc"]).rstrip(".")
+        reason = f"{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{name} is not a valid {kind.__name__}: {reason}") from error
 
 
 def check_unpacked(path: Path, unpacked: int) -> None:

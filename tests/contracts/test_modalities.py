@@ -12,6 +12,7 @@ from toy import Sequences, sequences  # noqa: F401 - a fixture
 
 from sparring import UsageError
 from sparring.data import to_float
+from sparring.data.containers import Reading
 from sparring.errors import DataError
 from sparring.files import parse_json
 from sparring.modalities import MODALITIES, RECIPES, SOURCES, Dataset, Modality, keep, open_dataset
@@ -21,6 +22,12 @@ from sparring.training.recipe import Recipe, check_setting
 
 HALF_A_STEP = {"images": 1 / 255, "points": 0.0, "sequences": 1 / 9}
 """By how far decoding may round, in the units of samples."""
+
+LOSSY = {"sounds": 0.08}
+"""Modalities whose decoding is approximate, and by how much samples of real items may differ on average after it."""
+
+STORED = {"sounds": 4 / 255}
+"""By how much samples may differ after items are stored or written; 1e-6 for the others."""
 
 
 @pytest.fixture(params=[*MODALITIES, Sequences.name])
@@ -38,10 +45,19 @@ def items(dataset: Dataset) -> np.ndarray:
     return dataset.modality.decode(dataset.train.batch(40, Stream(0, "data")))
 
 
-def stored(dataset: Dataset) -> list[bytes]:
-    """All items of a finite data set as `decode` gives them, in an order that does not depend on where they lie."""
-    parts = [dataset.modality.decode(to_float(part.items)) for part in (dataset.train, dataset.heldout)]
-    return sorted(item.tobytes() for part in parts for item in part)
+def check_stored(dataset: Dataset, items: np.ndarray) -> None:
+    """Whether a finite data set has these items, in whatever order."""
+    found = torch.cat([to_float(part.items) for part in (dataset.train, dataset.heldout)])
+    pair = [
+        samples[samples.double().flatten(1).mean(1).argsort()] for samples in (found, dataset.modality.encode(items))
+    ]
+    assert pair[0].shape == pair[1].shape
+    assert (pair[0] - pair[1]).abs().mean() <= STORED.get(dataset.modality.name, 1e-6)
+
+
+def rate_of(dataset: Dataset) -> int | None:
+    rate: int | None = getattr(dataset.modality, "sample_rate_hz", None)
+    return rate
 
 
 def test_encode_and_decode_invert_each_other(dataset: Dataset, items: np.ndarray) -> None:
@@ -49,6 +65,9 @@ def test_encode_and_decode_invert_each_other(dataset: Dataset, items: np.ndarray
     samples = modality.encode(items)
     assert samples.shape == (40, *modality.item_shape)
     assert samples.dtype == torch.float32
+    if modality.name in LOSSY:
+        assert (modality.encode(modality.decode(samples)) - samples).abs().mean() <= LOSSY[modality.name]
+        return
     assert np.array_equal(modality.decode(samples), items)
     anything = 2 * Stream(0, "samples").uniform(40, *modality.item_shape) - 1
     back = modality.encode(modality.decode(anything))
@@ -56,33 +75,34 @@ def test_encode_and_decode_invert_each_other(dataset: Dataset, items: np.ndarray
 
 
 def test_an_array_of_items_is_accepted_and_stored_as_it_is(dataset: Dataset, items: np.ndarray) -> None:
-    accepted = type(dataset.modality).accept(items, "items")
+    accepted = type(dataset.modality).accept(items, "items", Reading(sample_rate_hz=rate_of(dataset)))
     assert accepted is not None
     modality, same = accepted
     assert modality.item_shape == dataset.modality.item_shape
     assert np.array_equal(same, items)
-    assert torch.allclose(to_float(modality.store(items)), modality.encode(items), atol=1e-6)
+    tolerance = STORED.get(modality.name, 1e-6)
+    assert torch.allclose(to_float(modality.store(items)), modality.encode(items), atol=tolerance)
 
 
 def test_what_is_written_is_read_back(dataset: Dataset, items: np.ndarray, tmp_path: Path) -> None:
-    modality, expected = dataset.modality, sorted(item.tobytes() for item in items)
+    modality = dataset.modality
     modality.write(items, tmp_path / "items.npz")
     opened = open_dataset(str(tmp_path / "items.npz"))
     assert type(opened.modality) is type(modality)
-    assert stored(opened) == expected
-    assert stored(open_dataset(str(keep(items)))) == expected
+    check_stored(opened, items)
+    check_stored(open_dataset(str(keep(items, sample_rate_hz=rate_of(dataset)))), items)
     if type(modality).write_files is Modality.write_files:
         with pytest.raises(UsageError, match=r"as a \.png or a \.npz"):
             modality.write(items, tmp_path / "folder")
     else:
         modality.write(items, tmp_path / "folder")
         opened = open_dataset(str(tmp_path / "folder"))
-        assert opened.modality == modality
-        assert stored(opened) == expected
+        assert type(opened.modality) is type(modality)
+        check_stored(opened, items)
         with pytest.raises(UsageError, match="not empty"):
             modality.write(items, tmp_path / "folder")
-    with pytest.raises(UsageError, match=r"cannot write \.jpg"):
-        modality.write(items, tmp_path / "items.jpg")
+    with pytest.raises(UsageError, match=r"cannot write \.doc"):
+        modality.write(items, tmp_path / "items.doc")
 
 
 def test_items_are_drawn(dataset: Dataset, items: np.ndarray, tmp_path: Path) -> None:
@@ -158,7 +178,7 @@ def test_what_no_modality_accepts_is_told_with_what_they_accept(sequences: type[
         open_dataset(str(tmp_path / "a.npy"))
     assert all(modality.layouts in str(refused.value) for modality in MODALITIES.values())
     np.savez(tmp_path / "b.npz", other=np.zeros(3))
-    with pytest.raises(DataError, match="no array 'images' or 'points' or 'sequences', but other"):
+    with pytest.raises(DataError, match=r"nothing to train on, but other: .* images, .* points, sequences, sounds"):
         open_dataset(str(tmp_path / "b.npz"))
     np.savez(tmp_path / "c.npz", sequences=np.full((20, 5), 11))
     with pytest.raises(DataError, match="from 11 to 11: give 0 to 9"):

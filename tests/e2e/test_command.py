@@ -76,7 +76,7 @@ def test_a_run_is_evaluated(tmp_path: Path) -> None:
     assert (evaluated.returncode, evaluated.stderr) == (0, "")
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert all(name.replace("_", " ") in evaluated.stdout for name in card["figures"])
-    for arguments, message in ((["nowhere"], "holds no run"), (["run", "-n", "7"], "at least 50 samples")):
+    for arguments, message in ((["nowhere"], "there is no generator"), (["run", "-n", "7"], "at least 50 samples")):
         refused = sparring("evaluate", *arguments, cwd=tmp_path)
         assert refused.returncode == 2
         assert message in refused.stderr
@@ -170,7 +170,7 @@ BAD_USE = {
     "not a number": (["train", "--set", "steps=many"], "steps=many"),
     "no run": (["resume", "nothing"], "holds no run"),
     "no generator": (["sample", "nothing", "--out", "a.png"], "no generator"),
-    "no such format": (["sample", "nothing", "--out", "a.jpg"], "cannot write .jpg"),
+    "no such format": (["sample", "nothing", "--out", "a.bmp"], "cannot write .bmp"),
 }
 
 

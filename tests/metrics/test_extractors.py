@@ -112,5 +112,5 @@ def test_inception_gets_coloured_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_fid_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    with pytest.raises(UsageError, match=r"pip install 'sparring\[fid\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'torch-fidelity"):
         inception_features()

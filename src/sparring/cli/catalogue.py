@@ -17,8 +17,10 @@ from sparring.game.objectives import OBJECTIVES
 from sparring.game.penalties import PENALTIES
 from sparring.modalities import MODALITIES, RECIPES, SOURCES
 from sparring.networks import NETWORKS
+from sparring.training.progress import Terminal
 from sparring.training.recipe import make_request
 from sparring.training.resolve import complete, images_per_second
+from sparring.types import OnProgress
 
 REGISTRIES: dict[str, Mapping[str, Any]] = {
     "objectives": OBJECTIVES,
@@ -44,14 +46,15 @@ class NetworkCost:
     images_per_second: float  # training speed of the default recipe on this machine
 
 
-def costs() -> Iterator[NetworkCost]:
-    """Yield the cost of each family on this machine at its usual shapes; each takes about a second to measure."""
-    for name, network in NETWORKS.items():
+def costs(on_progress: OnProgress = lambda what, share: None) -> Iterator[NetworkCost]:
+    """Yield the cost of each family on this machine at its usual shapes; each takes a few seconds to measure."""
+    for place, (name, network) in enumerate(NETWORKS.items()):
         for shape in network.usual_shapes:
+            on_progress(f"measuring {name} with items of {'×'.join(map(str, shape))}", place / len(NETWORKS))
             modality = _modality(shape)
             recipe = complete(make_request("digits", network=name), modality.presets[0], modality)
             with torch.device("meta"):  # counts without computing
-                generator = network.generator(shape, recipe.latent_dim, network.width).eval()
+                generator = network.generator(shape, recipe.latent_dim, network.width, 0).eval()
                 discriminator = network.discriminator(shape, network.width, recipe.normalization, 0).eval()
                 with FlopCounterMode(display=False) as counter:
                     discriminator(generator(torch.zeros(1, recipe.latent_dim)))
@@ -68,10 +71,12 @@ def _modality(item_shape: tuple[int, ...]) -> Any:
     raise AssertionError(f"no modality has items of {item_shape}")
 
 
-def print_catalogue(kind: str) -> None:
-    """Print the entries of one kind or of all; with `networks` alone, also their cost."""
+def print_catalogue(kind: str, measure: bool = False) -> None:
+    """Print the entries of one kind or of all; and what networks cost, if that is to be measured."""
     if kind not in (*REGISTRIES, "all"):
         raise UnknownNameError("kind", kind, (*REGISTRIES, "all"))
+    if measure and kind != "networks":
+        raise UsageError(f"--measure is of networks, not of {kind}: sparring list networks --measure")
     console = Console(highlight=False)
     for name, registry in REGISTRIES.items() if kind == "all" else [(kind, REGISTRIES[kind])]:
         columns = Column(style="bold", no_wrap=True), Column(), Column(style="dim")
@@ -79,10 +84,12 @@ def print_catalogue(kind: str) -> None:
         for key, entry in registry.items():
             table.add_row(key, entry.summary, getattr(entry, "source", ""))
         console.print(table, "")
-    if kind == "networks":
-        table = new_table("cost", "item", "width", "parameters", "multiply-adds", "items/s here")
-        for cost in costs():
+    if not measure:
+        return
+    table = new_table("cost", "item", "width", "parameters", "multiply-adds", "items/s here")
+    with Terminal(stderr=True) as show:
+        for cost in costs(show.on_progress):
             numbers = cost.num_parameters, cost.num_multiply_adds, cost.images_per_second
             shape = "×".join(map(str, cost.item_shape))
             table.add_row(cost.network, shape, str(cost.width), *(f"{number:,.0f}" for number in numbers))
-        console.print(table, "parameters of both networks; multiply-adds of one pass through both; training speed")
+    console.print(table, "parameters of both networks; multiply-adds of one pass through both; training speed")

@@ -3,29 +3,28 @@
 Each imports its modules when it runs, so `--help` answers at once.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
+from sparring.cli.options import (
+    Count,
+    Flag,
+    Minutes,
+    Name,
+    Number,
+    Plugin,
+    Processes,
+    Rate,
+    RunFolder,
+    Seed,
+    option,
+    parsed_by,
+)
+from sparring.distributed.launch import launch_if_several
 from sparring.errors import UnknownNameError, UsageError
-
-
-def option(metavar: str) -> object:
-    """An option whose help does not show its default."""
-    return arg(metavar=metavar, help_behavior_hint="")
-
-
-Name = Annotated[str | None, option("NAME")]
-Number = Annotated[int | None, option("N")]
-Minutes = Annotated[float | None, option("M")]
-Processes = Annotated[int, option("N")]
-Seed = Annotated[int, arg(metavar="N")]
-Count = Annotated[int, arg(name="n", aliases=["-n"], metavar="N")]
-Flag = Annotated[bool, FlagCreatePairsOff, arg(help_behavior_hint="")]
-RunFolder = Annotated[Positional[Path], arg(metavar="RUN")]
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,9 @@ class TrainCommand:
     device: Name = None  # auto, cpu or cuda.
     out: Annotated[Path | None, option("RUN")] = None  # The run's folder. The default is runs/DATA-N.
     dry_run: Flag = False  # Read the data, print the recipe, and stop.
+    plugin: Plugin = None  # A Python file of yours that registers networks, objectives or penalties; it is run first.
     set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="KEY=VALUE")] = ()
-    """Any other recipe field: learning_rate=2e-4."""
+    """Any other field of the recipe, such as learning_rate=2e-4; all are listed below."""
 
     def run(self, arguments: list[str]) -> int:
         """Train, and show the progress."""
@@ -72,12 +72,12 @@ class TrainCommand:
                 raise UsageError(f"--set takes KEY=VALUE, such as learning_rate=2e-4, not {pair!r}")
             settings[name] = check_setting(name, text, strict=False)
         not_given = (name for name in ("mirror", "follow_links") if not getattr(self, name))
-        others = ("data", "recipe", "processes", "out", "dry_run", "set", *not_given)
+        others = ("data", "recipe", "processes", "out", "dry_run", "plugin", "set", *not_given)
         options = {name: value for name, value in vars(self).items() if name not in others and value is not None}
         if twice := sorted(options.keys() & settings.keys()):
             raise UsageError(f"{twice[0]} is given twice, as an option and by --set: omit one")
         request = make_request(self.data, self.recipe, **options, **settings)
-        if not self.dry_run and (code := launch(self.processes, arguments)) is not None:
+        if not self.dry_run and (code := launch_if_several(self.processes, arguments)) is not None:
             return code
         from sparring.cli.terminal import show_dry_run
         from sparring.training.progress import Terminal
@@ -101,18 +101,20 @@ class ResumeCommand:
     images: Number = None  # Stop at this number of real samples.
     data: Annotated[str | None, option("DATA")] = None  # Other data with items of the same shape and the same classes.
     batch_size: Number = None  # Real samples per update from now on.
-    learning_rate: Annotated[float | None, option("R")] = None  # The generator's learning rate from now on.
+    learning_rate: Rate = None  # The generator's learning rate from now on.
     processes: Processes = 1  # Processes that share each batch; a different number than before rounds differently.
     exact: Flag = False  # Refuse a different number of processes, so the result equals an uninterrupted run bit by bit.
+    plugin: Plugin = None  # The Python file that registers the parts of its recipe, if they are yours.
 
     def run(self, arguments: list[str]) -> int:
         """Continue, and show the progress."""
-        if (code := launch(self.processes, arguments)) is not None:
+        if (code := launch_if_several(self.processes, arguments)) is not None:
             return code
         from sparring.training.progress import Terminal
         from sparring.training.train import go_on
 
-        settings = {name: value for name, value in vars(self).items() if name not in ("path", "processes", "exact")}
+        others = ("path", "processes", "exact", "plugin")
+        settings = {name: value for name, value in vars(self).items() if name not in others}
         with Terminal() as show:
             _, outcome = go_on(self.path, settings, exact=self.exact, listeners=[show], on_progress=show.on_progress)
         return outcome.exit_code
@@ -124,23 +126,30 @@ class SampleCommand:
 
     path: RunFolder  # The run's folder, a generator's, or that of a checkpoint.
     out: Annotated[Path, arg(metavar="PATH")]
-    """A .png for one picture, a .npz for arrays, or a folder for one file per sample."""
+    """A .png, .jpg or .webp for one picture, a .npz for arrays and labels, or a folder for one file per sample."""
     num: Count = 64  # The number of samples.
     seed: Seed = 0  # The same seed gives the same samples.
     label: Annotated[str | None, option("NAME")] = None
     """The class of all samples, or attributes such as hair=red,age=30; by default, labels as in the data."""
-    truncation: Annotated[float | None, option("T")] = None
+    truncation: Annotated[float | None, parsed_by(float, "T"), option("T")] = None
     """The largest latent number: smaller is more typical, less varied."""
+    plugin: Plugin = None  # The Python file that registers the parts of its recipe, if they are yours.
 
     def run(self, arguments: list[str]) -> int:
         """Draw samples, and write them."""
+        import numpy as np
+
         from sparring.generator.generator import load
         from sparring.modalities.modality import check_ending
 
         check_ending(self.out)
         generator = load(self.path)
         samples = generator.sample(self.num, self.seed, labels=self.label, truncation=self.truncation)
-        generator.modality.write(samples, self.out)
+        config, labels = generator.config, generator.random_labels(self.num, self.seed, self.label)
+        named: np.ndarray | None = None
+        if labels is not None and not config.classes_are_clusters:
+            named = np.array(config.class_names)[labels] if config.class_names else labels.numpy()
+        generator.modality.write(samples, self.out, named)
         print(f"{self.num} samples in {self.out}")
         return 0
 
@@ -157,6 +166,7 @@ class ProjectCommand:
     num: Count = 16  # The number of starts of the search for each item; the best result counts.
     seed: Seed = 0  # The same seed gives the same latents.
     label: Annotated[str | None, option("K")] = None  # The label of all items, by its name; searched for by default.
+    plugin: Plugin = None  # The Python file that registers the parts of its recipe, if they are yours.
 
     def run(self, arguments: list[str]) -> int:
         """Search, write both files, and print the distances."""
@@ -195,17 +205,20 @@ class ProjectCommand:
 class EvaluateCommand:
     """Measure a trained generator, and show each figure beside that of held-out real samples."""
 
-    path: RunFolder  # A run's folder, or the folder best/ in it.
+    path: RunFolder  # A run's folder, best/ or a checkpoint in it, or a generator's folder.
+    data: Annotated[str | None, option("DATA")] = None
+    """What it was trained on; needed for a generator's folder without its run."""
     num: Count = 10_000  # The number of samples to generate, and the most real samples to compare with.
     seed: Seed = 0  # The same seed gives the same card.
-    fid: Flag = False  # Also compute FID; it takes minutes, more than 2,048 images, and pip install 'sparring[fid]'.
+    fid: Flag = False  # Also compute FID; it takes minutes, more than 2,048 images, and torch-fidelity.
+    plugin: Plugin = None  # The Python file that registers the parts of its recipe, if they are yours.
 
     def run(self, arguments: list[str]) -> int:
         """Measure the generator, and print the card."""
         from sparring.cli.terminal import show_card
         from sparring.training.evaluate import evaluate
 
-        show_card(evaluate(self.path, self.num, self.seed, fid=self.fid))
+        show_card(evaluate(self.path, self.num, self.seed, data=self.data, fid=self.fid))
         print(f"saved as {self.path / 'card.json'}")
         return 0
 
@@ -229,13 +242,14 @@ class ListCommand:
     """List the names of objectives, penalties, networks, modalities, data, recipes and figures."""
 
     kind: Annotated[Positional[str], arg(metavar="KIND")] = "all"
-    """One kind, such as objectives. `networks` also measures their cost on this machine."""
+    """One kind, such as objectives."""
+    measure: Flag = False  # Also measure what networks cost on this machine (networks); it takes about a minute.
 
     def run(self, arguments: list[str]) -> int:
         """Print the list."""
         from sparring.cli.catalogue import print_catalogue
 
-        print_catalogue(self.kind)
+        print_catalogue(self.kind, self.measure)
         return 0
 
 
@@ -306,14 +320,17 @@ class StudyCommand:
         is_report = len(self.words) == 2 and self.words[0] == "report"
         if len(self.words) != 1 + is_report:
             raise UsageError("give one file: sparring study FILE.toml, or sparring study report FILE.toml")
-        study, printed = Study(self.words[-1]), set[int]()
+        study, begun, printed = Study(self.words[-1]), set[int](), set[int]()
 
         def show_results(trials: list[Trial]) -> None:
             for trial in trials:
+                name = f"{trial.cell.name}, {Path(trial.cell.data).name}, seed {trial.seed}"
+                if trial.state == "running" and trial.number not in begun:
+                    begun.add(trial.number)
+                    print(f"training {name}", flush=True)
                 if trial.state not in ("waiting", "running") and trial.number not in printed:
                     printed.add(trial.number)
                     value = trial.result.value if trial.result else None
-                    name = f"{trial.cell.name}, {Path(trial.cell.data).name}, seed {trial.seed}"
                     result = trial.state if value is None else f"{value:.4g}"
                     print(f"{len(printed)} of {study.num_trials}: {name}: {result}", flush=True)
 
@@ -321,6 +338,7 @@ class StudyCommand:
             if self.ray is not None and self.workers is not None:
                 raise UsageError("--workers is for this machine, and a Ray cluster has its own number: omit one")
             engine = Local(self.workers) if self.ray is None else Cluster(self.ray)
+            print(f"{study}: checking them, and measuring the speed here", flush=True)
             print(study.cost(engine), flush=True)
             if self.dry_run:
                 return 0
@@ -329,17 +347,3 @@ class StudyCommand:
         console.print(Markdown(results.text)) if console.is_terminal else print(results.text)
         print("saved as", *(str(path) for path in (results.path, *results.plots)))
         return 0
-
-
-def launch(processes: int, arguments: list[str]) -> int | None:
-    """Run the command in several processes and return the exit code; None if this process should run it itself."""
-    if processes < 1:
-        raise UsageError(f"--processes must be at least 1, not {processes}")
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if 1 < world_size != processes > 1:
-        raise UsageError(f"torchrun started {world_size} processes: omit --processes {processes}")
-    if world_size > 1 or processes == 1:
-        return None
-    from sparring.distributed.launch import launch
-
-    return launch(processes, "-P", "-m", "sparring", *arguments)

@@ -16,6 +16,7 @@ from tyro.conf import subcommand
 
 from sparring.cli import commands
 from sparring.errors import ProcessError, SparringError, SparringWarning, UnknownNameError, UsageError
+from sparring.plugins import import_plugin
 
 RANK = int(os.environ["RANK"]) if {"RANK", "WORLD_SIZE"} <= os.environ.keys() else 0
 """This process's rank, if `torchrun` started several."""
@@ -44,6 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
         command = _parse(_with_values(arguments))
         with warnings.catch_warnings():
             warnings.showwarning = partial(_show_warning, warnings.showwarning)
+            if (plugin := getattr(command, "plugin", None)) is not None:
+                import_plugin(plugin)
             code = command.run(arguments)
             sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
@@ -70,15 +73,27 @@ def _parse(arguments: list[str]) -> Any:
         sys.exit(0)
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         raise UnknownNameError("command", arguments[0], COMMANDS)
+    name, rest = (arguments[0], arguments[1:]) if arguments[0] in COMMANDS else ("", arguments)
     every: Any = reduce(or_, (Annotated[each, subcommand(name)] for name, each in COMMANDS.items()))
-    command, unknown = tyro.cli(
-        every,
-        prog="sparring",
-        description="Train Generative Adversarial Networks. Start with: sparring train",
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes,),
-        return_unknown_args=True,
-    )
+    if arguments[0].startswith("--tyro-"):
+        from sparring.cli.settings import complete_names
+
+        complete_names()
+    try:
+        command, unknown = tyro.cli(
+            COMMANDS.get(name, every),  # a command by itself, so that its errors lead to its own help
+            prog=f"sparring {name}".strip(),
+            description=None if name else "Train Generative Adversarial Networks. Start with: sparring train",
+            args=rest,
+            config=(tyro.conf.OmitArgPrefixes,),
+            return_unknown_args=True,
+        )
+    except SystemExit as end:
+        if name == "train" and not end.code:  # after its help
+            from sparring.cli.settings import print_settings
+
+            print_settings()
+        raise
     if unknown:
         raise UsageError(_describe_unknown(unknown[0], arguments[0], [each.name for each in fields(command)]))
     return command

@@ -18,11 +18,13 @@ CHANNELS = (1, 3, 4)
 MIN_SIDE, MAX_RATIO = 4, 8  # of images; of bytes, which are hardly ever signals, any ratio
 TRAINING, HELD_OUT = {"train", "training"}, {"test", "testing", "val", "valid", "validation"}  # in names of arrays
 ITEM_NAMES = {"image", "images", "img", "imgs", "x", "data", "arr_0"}  # of arrays in a .npz file
+PICKLED = "allow_pickle"  # in numpy's error about arrays of Python objects, which are never unpickled
 AT_ONCE = 1000
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read the arrays of a .npz file by their names, or the array of a .npy file, without a name."""
+    arrays = dict[str, np.ndarray]()
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as file:
@@ -32,11 +34,20 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         if isinstance(loaded, np.ndarray):
             return {"": loaded}
         with loaded:
-            return dict(loaded.items())
+            for key in loaded:
+                try:
+                    arrays[key] = loaded[key]
+                except ValueError as error:
+                    if PICKLED not in str(error):
+                        raise
+                    message = f"{str(path)!r}: not used: {key} holds Python objects: save numbers or text instead"
+                    warnings.warn(SparringWarning(message), stacklevel=2)
+            return arrays
     except DataError:
         raise
     except Exception as error:  # on damaged files, numpy raises anything
-        raise DataError(f"cannot read {str(path)!r}: {error}") from error
+        reason = "it holds Python objects: save numbers or text instead" if PICKLED in str(error) else error
+        raise DataError(f"cannot read {str(path)!r}: {reason}") from error
 
 
 def find_arrays(arrays: Mapping[str, np.ndarray], usual: Collection[str], name: str) -> dict[str, np.ndarray]:
@@ -53,7 +64,7 @@ def find_arrays(arrays: Mapping[str, np.ndarray], usual: Collection[str], name: 
     Raises:
         DataError: if it is not clear which arrays are meant, or they do not fit together.
     """
-    if "" in arrays:  # a .npy file
+    if [*arrays] == [""]:  # a .npy file
         return dict(arrays)
     found: dict[str, dict[str, list[str]]] = {"train": {"items": [], "labels": []}}
     stems = dict[str, str]()
@@ -71,7 +82,8 @@ def find_arrays(arrays: Mapping[str, np.ndarray], usual: Collection[str], name: 
             if len(keys) > 1:
                 raise DataError(f"{name!r} has several arrays of {kind}, {', '.join(keys)}: keep one of them")
     if not found["train"]["items"]:
-        raise DataError(f"{name!r} has no array {' or '.join(map(repr, usual))}, but {seen}")
+        names = ", ".join(sorted({*usual, *ITEM_NAMES}))
+        raise DataError(f"{name!r} has nothing to train on, but {seen or 'no array'}: call the items one of {names}")
     used = [kinds for kinds in found.values() if kinds["items"]]
     items, labels = [kinds["items"][0] for kinds in used], [key for kinds in used for key in kinds["labels"]]
     if len(labels) not in (0, len(items)):
@@ -79,15 +91,18 @@ def find_arrays(arrays: Mapping[str, np.ndarray], usual: Collection[str], name: 
     unused = [key for key in arrays if key not in (*items, *labels) and not key.startswith(NPZ)]
     if unused:
         known = "items are called images, x or data, their labels labels or y, and what is held out x_test and y_test"
-        warnings.warn(SparringWarning(f"{name!r}: not used: {', '.join(unused)} ({known})"), stacklevel=2)
+        message = f"{name!r}: not used: {', '.join(unused)} ({known}; --set labels=NAME takes other labels)"
+        warnings.warn(SparringWarning(message), stacklevel=2)
     stem = stems[items[0]]
     result = {key: values for key, values in arrays.items() if key.startswith(NPZ)}
-    try:
-        result[stem if stem in usual else ""] = np.concatenate([arrays[key] for key in items])
-        if labels:
-            result["labels"] = np.concatenate([arrays[key] for key in labels])
-    except ValueError as error:
-        raise DataError(f"{name!r}: the arrays {', '.join((*items, *labels))} do not fit together: {error}") from error
+    for title, keys in ((stem if stem in usual else "", items), ("labels", labels)):
+        chosen = [arrays[key] for key in keys]
+        forms = {(part.dtype if title != "labels" else "", part.shape[1:]) for part in chosen}
+        if len(forms) > 1 or (len(chosen) > 1 and any(part.ndim == 0 for part in chosen)):
+            seen = ", ".join(f"{key} {part.dtype} {list(part.shape)}" for key, part in zip(keys, chosen, strict=True))
+            raise DataError(f"{name!r}: the arrays {seen} do not fit together: give one type, and items of one shape")
+        if chosen:
+            result[title] = np.concatenate(chosen) if len(chosen) > 1 else chosen[0]
     if len(items) > 1:
         result["heldout"] = np.repeat(np.arange(len(items)) > 0, [len(arrays[key]) for key in items])
     return result
@@ -150,7 +165,7 @@ def check_different(items: np.ndarray, name: str, what: str) -> None:
 
 def check_finite(array: np.ndarray, name: str, what: str) -> None:
     """Refuse an array [n, ...] with items that are not finite."""
-    bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
     if len(bad):
         raise DataError(f"{what} {bad[0]} of {name!r} is not finite ({len(bad)} such {what}s)")
 

@@ -45,6 +45,8 @@ class Reading:
     labels: str | None = None  # a file of them, COLUMN,... or FILE:COLUMN,...; None for those that come with the data
     frames: Literal["first", "all"] = "first"  # of animations and stacks of images
     follow_links: bool = False  # also read files outside the folder that links lead to
+    sample_rate_hz: int | None = None  # of sounds; None for the one that suits them
+    seconds: float | None = None  # the length of sounds; None for one that 95 % of them fit into
 
 
 @dataclass(frozen=True)

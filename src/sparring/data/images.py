@@ -44,7 +44,7 @@ def open_image(file: Path | File, name: str) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:  # Pillow's own limit, which does not say the size
         raise DataError(f"{name}: more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{name}: it is none of {', '.join(FORMATS)}") from error
+        raise DataError(f"{name}: it is damaged, or none of {', '.join(FORMATS)}") from error
     except OSError as error:
         raise DataError(f"{name}: {error.strerror or error}") from error
     except Exception as error:  # on damaged files, decoders raise anything

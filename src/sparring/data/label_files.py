@@ -64,7 +64,9 @@ def add_labels(container: Container, setting: str | None) -> Container:
         if wanted:
             usual, mend = ", ".join(LABEL_FILES), f"give --set labels=FILE:{','.join(wanted)}"
             raise DataError(f"{str(container.path)!r} has no file of labels ({usual}): {mend}")
-        return container
+        if container.others.keys().isdisjoint((".csv", ".tsv")):
+            return container
+        return replace(container, notes=(*container.notes, "for labels from a .csv file, give --set labels=FILE"))
     about, places = os.path.basename(source or next(iter(tables))), _index(container.insides)
     columns, twice, unknown, num_rows = Columns(), dict[str, str](), list[object](), 0
     mend = "" if setting else f". To leave {about} aside, give --set labels={FOLDERS}"
@@ -84,7 +86,10 @@ def add_labels(container: Container, setting: str | None) -> Container:
             raise DataError(f"{error}{mend}") from error
         step = max(1, max(map(len, table.values())) // NUM_LOOKED_AT)
         key = max(table, key=lambda title: sum(find(cell) is not None for cell in table[title][::step]))
-        for row, cell in enumerate(table.pop(key)):
+        cells = table.pop(key)
+        for title in ("", "Unnamed: 0"):  # the numbers of rows that pandas writes
+            table.pop(title, None)
+        for row, cell in enumerate(cells):
             num_rows += 1
             if (place := find(cell)) is None:
                 unknown.append(cell)
@@ -269,14 +274,24 @@ def _read_table(data: bytes, name: str, find: Callable[[object], int | None]) ->
             content = json.loads(text)
             rows = content.get("labels", content) if isinstance(content, dict) else content
             rows = list(rows.items()) if isinstance(rows, dict) else rows or []
-            if rows and isinstance(rows[0], dict):
+            if isinstance(rows, list) and rows and isinstance(rows[0], dict):
                 return _as_columns(rows)
+            if not isinstance(rows, list) or any(not isinstance(row, list | tuple) or len(row) != 2 for row in rows):
+                raise ValueError('it is not {"labels": [[FILE, LABEL], ...]}')
             labels = label_columns([label for _, label in rows], len(rows), name) if rows else {}
             return {"": [file for file, _ in rows]} | {title: values.tolist() for title, values in labels.items()}
+        if re.match(r"\d+\s*\n", text):  # CelebA's files begin with the number of their rows
+            text = text.partition("\n")[2]
         first = text.partition("\n")[0]
         delimiter = max(",;\t", key=first.count) if any(each in first for each in ",;\t") else " "
+        if delimiter == " ":
+            text = "\n".join(map(str.strip, text.splitlines()))
         lines = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True) if row]
-    except (ValueError, TypeError, AttributeError, csv.Error) as error:
+        if delimiter == " " and {len(line) - len(lines[0]) for line in lines[1:]} == {1}:  # no title for the files
+            lines[0].insert(0, "")
+    except UnicodeDecodeError as error:
+        raise DataError(f"the labels in {name!r} are not written in UTF-8: save the file so") from error
+    except (ValueError, csv.Error) as error:
         raise DataError(f"cannot read the labels in {name!r}: {error}") from error
     titles = [title.strip() for title in lines[0]] if lines else [""]
     for number, line in enumerate(lines, start=1):
@@ -286,9 +301,13 @@ def _read_table(data: bytes, name: str, find: Callable[[object], int | None]) ->
     if files:  # the first row is one like the others
         titles = [str(place) if len(titles) != 2 or place == files[0] else "label" for place in range(len(titles))]
         lines = [titles, *lines]
+    if twice := sorted(title for title, count in Counter(titles).items() if title and count > 1):
+        raise DataError(f"{name!r} has several columns called {twice[0]!r}: give each another name")
     return {title: [line[place].strip() for line in lines[1:]] for place, title in enumerate(titles)}
 
 
 def _as_columns(records: Sequence[Mapping[str, Any]]) -> Columns:
+    if not all(isinstance(record, dict) for record in records):
+        raise ValueError('each record must be an object such as {"file_name": "1.png", "label": "cat"}')
     titles = dict.fromkeys(title for record in records for title in record)
     return {title: [record.get(title) for record in records] for title in titles} or {"": []}

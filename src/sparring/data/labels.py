@@ -196,14 +196,15 @@ def make_labels(columns: Mapping[str, np.ndarray]) -> Labelling:
         is_usual, is_alone = name in LABEL_COLUMNS, len(columns) == 1
         most = MAX_CLASSES if is_usual or (is_alone and numbers is None) else MAX_VALUES
         if len(names) < 2:
-            unused.append(f"all of {name} are {''.join(names)!r}: they carry no information")
+            unused.append(f"{name!r} is {''.join(names)!r} for every item, which tells nothing")
         elif (numbers is None or is_whole) and len(names) <= (most if is_usual else min(most, len(values) // 2)):
             attributes.append(Attribute(name, tuple(names)))
             parts.append(torch.from_numpy(places.astype(np.int64)))
         elif numbers is None or (is_usual and is_whole):
             unused.append(f"{name} has {len(names)} different values")
         else:
-            spread = float(numbers.std()) or 1.0
+            with np.errstate(over="ignore", invalid="ignore"):  # the attribute refuses what overflows
+                spread = float(numbers.std()) or 1.0
             mean, low, high = (float(value) for value in (numbers.mean(), numbers.min(), numbers.max()))
             attributes.append(Attribute(name, (), mean, spread, low, high))
             parts.append(torch.from_numpy(numbers))
@@ -266,10 +267,10 @@ def _check_values(column: np.ndarray, name: str) -> np.ndarray:
         wrong = [place for place, value in enumerate(column) if not _is_value(value)]
         if wrong:
             what = f"item {wrong[0]} of {name!r} has the label {column[wrong[0]]!r}"
-            raise DataError(f"{what} ({len(wrong)} such items): labels are whole numbers, text, or numbers")
+            raise DataError(f"{what} ({len(wrong)} such items): labels are numbers or text")
         column = np.array([name_of(value) for value in column])
     if column.dtype.kind not in "biufU":
-        raise DataError(f"{name!r} has labels of type {column.dtype}: labels are whole numbers, text, or numbers")
+        raise DataError(f"{name!r} has labels of type {column.dtype}: labels are numbers or text")
     if column.dtype.kind == "f" and not np.isfinite(column).all():
         place = int(np.flatnonzero(~np.isfinite(column))[0])
         raise DataError(f"item {place} of {name!r} has the label {column[place]}: give a number to each")
@@ -292,10 +293,8 @@ def _as_numbers(values: np.ndarray) -> np.ndarray | None:
 
 def _distinct(values: np.ndarray, is_whole: bool) -> tuple[list[str], np.ndarray]:
     """The names of the different values, in order, and the place of each row's value among them."""
-    if values.dtype.kind == "f" and is_whole:
-        values = values.astype(np.int64)
     different, places = np.unique(values, return_inverse=True)
-    names = [str(value) for value in different]
+    names = [name_of(value) if is_whole else str(value) for value in different]
     in_order = sort_names(names) if values.dtype.kind == "U" else names
     rank = {name: place for place, name in enumerate(in_order)}
     return in_order, np.array([rank[name] for name in names], np.int64)[places]

@@ -122,9 +122,10 @@ def _make(
     different: set[int] = set()  # checksums of items, until there are two
 
     def read(file: File, entry: Entry, number: int) -> list[bytes]:
+        items = [item.tobytes() for item in form.read(file, entry.name)]
         if class_names and entry.label not in number_of:
             raise DataError(f"{entry.name}: no file of its class could be read before")
-        return [item.tobytes() for item in form.read(file, entry.name)]
+        return items
 
     folder.mkdir(parents=True)
     with (folder / ITEMS).open("wb") as file:

@@ -26,18 +26,14 @@ NUM_OPENED = 200  # images that are checked for colour and transparency; of the 
 TURNED = {5, 6, 7, 8}  # EXIF orientations that exchange height and width
 
 
-@final
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a container of images holds."""
+    """What a container holds."""
 
     fingerprint: str  # of the container
-    num_items: int  # files whose headers can be read
-    channels: int  # 1 if all images are grey, 4 if most have transparent parts, else 3
-    sizes: list[tuple[int, int]]  # heights and widths that the images fill, and always the smallest choice
-    class_counts: dict[str, int]  # images of each class, in the order of the classes' numbers
-    levels: dict[str, Levels]  # what is black and what is white in images of each depth
-    num_heldout: int | None  # images in folders of held-out images; None without such folders
+    num_items: int  # files that can be read
+    class_counts: dict[str, int]  # items of each class, in the order of the classes' numbers
+    num_heldout: int | None  # items in folders of held-out ones; None without such folders
     description: list[str]  # lines of text for the user
 
     def count(self, item_shape: tuple[int, ...], label_size: int = 0) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -48,6 +44,16 @@ class Findings:
             labels = torch.zeros(self.num_items, label_size)
         spread = torch.arange(self.num_items + 1) * (self.num_heldout or 0) // self.num_items  # spread evenly
         return torch.empty(self.num_items, *item_shape, device="meta"), labels, spread[1:] > spread[:-1]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ImageFindings(Findings):
+    """What a container of images holds."""
+
+    channels: int  # 1 if all images are grey, 4 if most have transparent parts, else 3
+    sizes: list[tuple[int, int]]  # heights and widths that the images fill, and always the smallest choice
+    levels: dict[str, Levels]  # what is black and what is white in images of each depth
 
 
 class _Look(NamedTuple):
@@ -61,7 +67,7 @@ class _Look(NamedTuple):
     extremes: tuple[float, float] | None = None  # the least and the largest of the values; likewise
 
 
-def find_out(container: Container, on_progress: OnProgress, frames: str = "first") -> Findings:
+def find_out(container: Container, on_progress: OnProgress, frames: str = "first") -> ImageFindings:
     """Read every header in a container of images, and open some of the images, or all where all values count."""
     stride, faults, is_quick = math.ceil(container.num_files / NUM_OPENED), list[str](), True
 
@@ -115,7 +121,7 @@ def find_out(container: Container, on_progress: OnProgress, frames: str = "first
         *container.list_faults(faults).splitlines(),
         about_classes,
     ]
-    return Findings(
+    return ImageFindings(
         fingerprint=container.fingerprint,
         num_items=len(looks),
         channels=_channels(looks),
@@ -198,7 +204,7 @@ def count_classes(container: Container, labels: Sequence[str]) -> tuple[dict[str
     if set(counts) == {""}:
         return {}, f"no classes: no {are}"
     if "" in counts:
-        return {}, f"no classes: {counts['']} {what} are outside the {are}"
+        return {}, f"no classes: {counts['']} {what} are outside the {are}; each needs one"
     if len(counts) == 1:
         return {}, f"no classes: only one of the {are}, {next(iter(counts))!r}"
     if len(counts) > MAX_CLASSES:

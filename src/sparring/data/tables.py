@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,10 +15,12 @@ from sparring.data.containers import Container, Entry, Kind, Reading, ending_of,
 from sparring.data.label_files import label_entries, parse_setting
 from sparring.data.labels import LABEL_COLUMNS
 from sparring.data.layout import Parts, arrange, is_training
-from sparring.errors import DataError, UnknownNameError, UsageError
+from sparring.errors import DataError, UnknownNameError, UsageError, how_to_install
 from sparring.files import check_within
 
 ROWS_AT_ONCE = 200
+KIND_OF_CELL = re.compile(r"(?:large_|half)?([a-z]+)")  # in the name of its type
+LABELS = {"int", "uint", "string", "bool", "dictionary", "float", "double"}  # kinds of cells that can be labels
 SHARD = re.compile(r"[-_.]?\d+([-_.]?of[-_.]?\d+)?([-_.]\w+)?$")  # what follows a split in the name of one of its files
 Part = tuple[Path, bool | None]  # a file of a table, and whether it is held out; None if no name says so
 
@@ -55,16 +58,18 @@ def open_table(
 ) -> Container:
     """The files of a kind in a column of tables, in the order of the rows; without a name, in one with a usual name."""
     try:
-        import pyarrow  # noqa: F401
+        import pyarrow
     except ImportError as error:
-        raise UsageError(f"{path} takes pyarrow to read: pip install 'sparring[data]'") from error
-    schema, counts = None, dict[Path, int]()
+        raise UsageError(f"{path} takes pyarrow to read: {how_to_install('data')}") from error
+    schema, counts, kinds = None, dict[Path, int](), defaultdict[str, set[str]](set)
     for file, _ in sorted(parts, key=lambda part: part[1] is True):  # held-out files may lack columns
         if path.is_dir() and not reading.follow_links:
             check_within(file, path)
         try:
             with _open(file) as (found, count, _):
                 schema, counts[file] = schema or found, count()
+            for field in found:
+                kinds[field.name] |= {KIND_OF_CELL.match(str(field.type))[1]} - {"null"}  # type: ignore[index]
         except Exception as error:  # on damaged files, pyarrow raises anything
             raise DataError(f"cannot read {str(path)!r}: {error}") from error
     columns = {field.name: field.type for field in schema or ()}
@@ -74,7 +79,13 @@ def open_table(
         raise DataError(
             f"the labels of {str(path)!r} are columns of it: give --set labels=COLUMN,... instead of a file"
         )
-    label = next((name for name in LABEL_COLUMNS if name in columns and not wanted), None)
+    usual = [name for name in LABEL_COLUMNS if name in columns and not wanted]
+    label = next((name for name in usual if kinds[name] <= LABELS), None)
+    odd = [f"{name} ({columns[name]})" for name in usual if not kinds[name] <= LABELS]
+    for each in [column, *wanted, *([label] if label else [])]:
+        if len(kinds[each]) > 1:
+            what = ", ".join(sorted(kinds[each]))
+            raise DataError(f"the files of {str(path)!r} have columns {each!r} of several types: {what}")
 
     def names_of(column: str | None) -> tuple[str, ...]:
         try:  # Hugging Face's library writes names beside the columns
@@ -90,7 +101,7 @@ def open_table(
 
     def class_name(value: object) -> str:
         name = name_class(value, class_names)
-        return "" if name is None else str(name)
+        return "" if name is None or name != name else str(name)  # NaN is none
 
     class_names = names_of(label)
 
@@ -101,12 +112,14 @@ def open_table(
     ]
     parts = [part for part in parts if part[0] not in bare]
     notes = [*notes, *(f"left out, since it has no labels: {file.relative_to(path)}" for file in bare)]
+    notes += [f"{each} left aside: labels are numbers or text" for each in odd]
 
     def entries() -> Iterator[Entry]:
-        rows = ((is_heldout, *row) for file, is_heldout in parts for row in _rows(file, column, label or ""))
-        for number, (is_heldout, cell, value) in enumerate(rows):
-            data = cell["bytes"] if isinstance(cell, dict) else cell
-            yield Entry(f"{path}: row {number}", class_name(value), partial(io.BytesIO, data or b""), is_heldout)
+        titles = [column, label] if label else [column]
+        rows = ((is_heldout, *row) for file, is_heldout in parts for row in _rows(file, *titles))
+        for number, (is_heldout, cell, *values) in enumerate(rows):
+            data, name = cell["bytes"] if isinstance(cell, dict) else cell, "".join(map(class_name, values))
+            yield Entry(f"{path}: row {number}", name, partial(io.BytesIO, data or b""), is_heldout)
 
     stamps = b"".join(stamp(str(file)) + str(is_heldout).encode() for file, is_heldout in parts)
     container = Container(
@@ -120,6 +133,8 @@ def open_table(
         classes_are="labels",
         notes=tuple(notes),
     )
+    if label and pyarrow.types.is_floating(columns[label]):  # whole numbers with gaps, or an attribute
+        wanted = [label]
     if not wanted:
         return container
     table: dict[str, list[object]] = {}
@@ -139,7 +154,7 @@ def _choose_column(path: Path, columns: dict[str, Any], kind: Kind, column: str 
             return any(field.name == "bytes" for field in cells)
         return bool(types.is_binary(cells) or types.is_large_binary(cells))
 
-    listed = ", ".join(f"{name} ({cells})" for name, cells in columns.items())
+    listed = ", ".join(f"{name} ({cells})" for name, cells in columns.items()) or "no columns"
     if column is not None and column not in columns:
         raise DataError(f"{str(path)!r} has no column {column!r}, but {listed}")
     fitting = [name for name, cells in columns.items() if holds_files(cells)]
@@ -147,8 +162,8 @@ def _choose_column(path: Path, columns: dict[str, Any], kind: Kind, column: str 
     chosen = column or next(iter(usual), "")
     if chosen not in fitting:
         raise DataError(
-            f"{str(path)!r} has no column of {kind.name} (encoded files, as bytes or as a struct with bytes) "
-            f"{'' if column is None else f'called {column!r}'}, but {listed}: name it with --set column=NAME"
+            f"{str(path)!r} has no column of {kind.name}{f' called {column!r}' if column else ''}, but {listed}: they "
+            "are encoded files, as bytes or as a struct with bytes. Name the column with --set column=NAME"
         )
     return chosen
 

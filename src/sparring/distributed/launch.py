@@ -6,7 +6,7 @@ import signal
 import sys
 from tempfile import TemporaryDirectory
 
-from sparring.errors import ProcessError
+from sparring.errors import ProcessError, UsageError
 
 SHUTDOWN_SECONDS = 300  # how long a process has to save and end after a signal
 
@@ -48,6 +48,18 @@ def launch(processes: int, *arguments: str) -> int:
     except SignalException as error:
         return 0 if error.sigval == signal.SIGUSR1 else 128 + error.sigval
     return 0
+
+
+def launch_if_several(processes: int, arguments: list[str]) -> int | None:
+    """Run the command in processes of its own and return the exit code; None if this process should run it itself."""
+    if processes < 1:
+        raise UsageError(f"--processes must be at least 1, not {processes}")
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if 1 < world_size != processes > 1:
+        raise UsageError(f"torchrun started {world_size} processes: omit --processes {processes}")
+    if world_size > 1 or processes == 1:
+        return None
+    return launch(processes, "-P", "-m", "sparring", *arguments)
 
 
 def num_cores() -> int:

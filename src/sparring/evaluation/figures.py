@@ -104,6 +104,7 @@ class Figure:
     in_monitor: bool = False  # whether the monitor measures it during a training
     extractor: Literal["features", "neutral", "paper"] = "features"  # whose features it compares, as in `SampleView`
     has_scale: bool = False  # whether it is above 0 and spreads in proportion to its size, so that ratios are compared
+    is_share: bool = False  # whether it lies between 0 and 1
 
 
 def draw(source: Source, n: int, stream: Stream) -> SampleView:
@@ -188,19 +189,19 @@ FIGURES: dict[str, Figure] = {
         Figure("kernel_distance", "squared distance between mean features of a cubic kernel", "lower",
             lambda pair: metrics.kernel_distance(*pair.features, seed=pair.seed), in_card=True),
         Figure("precision", "share of the samples that lie among the data", "higher",
-            lambda pair: pair.precision_recall[0], in_card=True, in_monitor=True),
+            lambda pair: pair.precision_recall[0], in_card=True, in_monitor=True, is_share=True),
         Figure("recall", "share of the data that lies among the samples", "higher",
-            lambda pair: pair.precision_recall[1], in_card=True, in_monitor=True),
+            lambda pair: pair.precision_recall[1], in_card=True, in_monitor=True, is_share=True),
         Figure("density", "how densely the data lie around the samples, about 1 for real ones", "higher",
             lambda pair: pair.density_coverage[0], in_card=True),
         Figure("coverage", "share of the data with a sample among its nearest neighbours", "higher",
-            lambda pair: pair.density_coverage[1], in_card=True, in_monitor=True),
+            lambda pair: pair.density_coverage[1], in_card=True, in_monitor=True, is_share=True),
         Figure("divergence", "lower bound on the Jensen-Shannon divergence, in nats", "lower",
             _divergence, in_card=True),
         Figure("diversity", "mean distance between samples, divided by that between real items", "",
             lambda pair: _spread(pair.fake["features"]) / _spread(pair.real["features"]), in_monitor=True),
         Figure("missing", "share of the data in classes or cells with less than a fifth of the samples due to them",
-            "lower", _missing, in_monitor=True),
+            "lower", _missing, in_monitor=True, is_share=True),
         Figure("memorization", "how much more rarely than by chance a sample's nearest real item is a held-out one",
             "lower",
             lambda pair: metrics.memorization(pair.real["neutral"], pair.heldout["neutral"], pair.fake["neutral"]),
@@ -212,13 +213,14 @@ FIGURES: dict[str, Figure] = {
             lambda pair: metrics.class_distance(
                 pair.real["classes"], pair.fake["classes"], _num_classes(pair.dataset), seed=pair.seed
             ),
-            "classifier", in_card=True),
+            "classifier", in_card=True, is_share=True),
         Figure("class_agreement", "share of the samples that look like the class that was asked for", "higher",
-            lambda pair: metrics.class_agreement(pair.fake["labels"], pair.fake["classes"]), "labels", in_card=True),
+            lambda pair: metrics.class_agreement(pair.fake["labels"], pair.fake["classes"]),
+            "labels", in_card=True, is_share=True),
         Figure("modes", "modes of the mixture that have a sample of high quality", "higher",
             lambda pair: _mode_count(pair, "found"), "mixture", in_card=True, in_monitor=True),
         Figure("high_quality", "share of the samples within three standard deviations of a mode", "higher",
-            lambda pair: _mode_count(pair, "high_quality"), "mixture", in_card=True, in_monitor=True),
+            lambda pair: _mode_count(pair, "high_quality"), "mixture", in_card=True, in_monitor=True, is_share=True),
         Figure("reverse_kl", "KL divergence of the samples' modes from equal shares, in nats", "lower",
             lambda pair: _mode_count(pair, "reverse_kl"), "mixture", in_card=True, in_monitor=True),
         Figure("fid", "the Fréchet distance of papers, by Inception's features", "lower",
@@ -227,7 +229,7 @@ FIGURES: dict[str, Figure] = {
             ),
             "paper", in_card=True, extractor="paper", has_scale=True),
         Figure("separation", "probability that a training item gets a higher logit than a sample", "",
-            _separation, "logits", in_monitor=True),
+            _separation, "logits", in_monitor=True, is_share=True),
         Figure("overfitting", "how far logits of held-out items fall from those of training items to those of samples",
             "lower", lambda pair: _overfitting(pair)[0], "logits", in_monitor=True),
         Figure("overfitting_error", "standard error of overfitting", "",

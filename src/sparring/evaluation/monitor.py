@@ -39,9 +39,9 @@ def warn_if_few(dataset: Dataset) -> None:
     num_train, num_heldout = dataset.train.num_items, dataset.heldout.num_items
     if num_train is None or num_heldout is None or (num_train >= FEW_TRAIN and num_heldout >= FEW_HELDOUT):
         return
-    measured = "measured roughly" if can_monitor(dataset) else "not measured at all"
+    measured = "be measured roughly" if can_monitor(dataset) else "not be measured"
     message = (
-        f"{dataset.name} has {num_train} items to train on and {num_heldout} held out: the samples will be {measured}, "
+        f"{dataset.name} has {num_train} items to train on and {num_heldout} held out: the samples will {measured}, "
         "and will probably be copies. Give more items"
     )
     warnings.warn(SparringWarning(message), stacklevel=2)
@@ -64,15 +64,16 @@ class Monitor:
         self._real, self._heldout = self._view("train"), self._view("heldout")
         self._real["features"] = self._extractor(self._real["samples"])
 
-    def is_due(self, step: int, seconds: float, progress: float) -> bool:
+    def is_due(self, step: int, seconds: float, progress: float, *, has_line: bool = True) -> bool:
         """Whether to evaluate now; the second half of a training saves time for the evaluation at its end.
 
-        A short training is evaluated at each third of it as well, even if that takes more than its share.
+        A short training is evaluated at each third of it as well, even if that takes more than its share, where the
+        log has a line anyway.
         """
         at_end = progress >= 1
         if self.interval_steps is not None:
             return at_end or step // self.interval_steps > self._last_step // self.interval_steps
-        if at_end or self._count < int(LEAST_EVALUATIONS * progress):
+        if at_end or (has_line and self._count < int(LEAST_EVALUATIONS * progress)):
             return self.share > 0 and self._spent + self._cost <= MOST_SHARE * seconds
         is_spaced = seconds - self._last_seconds >= LEAST_GAP * seconds
         reserve = self._cost if progress > 0.5 else 0.0

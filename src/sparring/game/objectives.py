@@ -30,11 +30,11 @@ class Objective:
     name: str
     discriminator: Loss
     generator: Loss
-    summary: str
+    summary: str = ""
     # What the generator minimises against an optimal discriminator, as docs/theory.md derives it; p is the density of
     # the data, q that of the generator, m = (p + q) / 2.
-    divergence: str
-    source: str
+    divergence: str = ""
+    source: str = ""
     # The discriminator's probability that a sample is real, from its logit; for scores up to a constant (wasserstein,
     # relativistic), a number between 0 and 1 that rises with them.
     probability: Callable[[Logits], PerSample] = torch.sigmoid

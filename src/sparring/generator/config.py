@@ -15,6 +15,7 @@ from sparring.errors import UnknownNameError, UsageError
 from sparring.game.sources import PRIORS
 from sparring.modalities.modality import Modality
 from sparring.networks import NETWORKS
+from sparring.plugins import find
 from sparring.types import Labels
 
 MAX_ROWS = 1000  # of attributes that are saved with a generator
@@ -43,8 +44,6 @@ class Config:
 
     def __post_init__(self) -> None:
         item_shape, scale = self.modality.item_shape, self.modality.scale
-        if self.network not in NETWORKS:
-            raise UnknownNameError("network", self.network, NETWORKS)
         if self.prior not in PRIORS:
             raise UnknownNameError("prior", self.prior, PRIORS)
         if not all(0 < size <= 4096 for size in (*item_shape, self.latent_dim, self.width)):
@@ -59,7 +58,7 @@ class Config:
             raise UsageError("a generator has either class_shares, or attributes and rows of them")
         if len(self.rows) > MAX_ROWS or not all(map(self._is_row, self.rows)):
             raise UsageError(f"rows must be at most {MAX_ROWS}, each with a number for each of the attributes")
-        if item_shape != NETWORKS[self.network].fit(item_shape):
+        if self.network in NETWORKS and item_shape != NETWORKS[self.network].fit(item_shape):
             raise UsageError(f"the network {self.network!r} cannot make items of {list(item_shape)}")
 
     def _is_row(self, row: tuple[float, ...]) -> bool:
@@ -120,7 +119,7 @@ class Config:
 
     def build(self) -> nn.Module:
         """A network of this kind with new weights."""
-        network = NETWORKS[self.network]
+        network = find("network", self.network, NETWORKS)
         return network.generator(self.modality.item_shape, self.latent_dim, self.width, self.label_size)
 
     def build_empty(self) -> nn.Module:

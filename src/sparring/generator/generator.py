@@ -4,6 +4,7 @@ On disk it is a folder of two files, and neither is ever executed: `config.json`
 and its sizes, and `model.safetensors`, the weights.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import count
@@ -144,9 +145,9 @@ class Generator:
         normal: Tensor = torch.special.ndtri(edge + uniform * (1 - 2 * edge))
         return normal.clamp(-truncation, truncation).float()
 
-    def random_labels(self, n: int, seed: int = 0) -> Labels | None:
-        """Labels drawn as often as in the training data, as `generate` takes them; None for a generator without."""
-        return self._labels(None, n, Stream(seed, "sample"))
+    def random_labels(self, n: int, seed: int = 0, labels: Any = None) -> Labels | None:
+        """The labels of `sample`, as `generate` takes them, random where none are given; None for one without."""
+        return self._labels(labels, n, Stream(seed, "sample"))
 
     def _labels(self, wanted: Any, n: int, stream: Stream) -> Labels | None:
         """The labels that a caller asks for, one for all or one for each, or random ones."""
@@ -273,7 +274,8 @@ class Generator:
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: value.contiguous() for name, value in self.module.state_dict().items()}
+        form = torch.contiguous_format  # in copies: safetensors takes no two that share memory
+        weights = {name: value.clone(memory_format=form) for name, value in self.module.state_dict().items()}
         write_json(folder / "config.json", asdict(self.config))
         data = to_bytes(weights)  # save_file would keep other users from reading it
         write_atomically(folder / "model.safetensors", lambda path: path.write_bytes(data))
@@ -300,14 +302,15 @@ def spherical(start: Tensor, end: Tensor, positions: Tensor) -> Tensor:
     return torch.sin((1 - t) * angle) / angle.sin() * start + torch.sin(t * angle) / angle.sin() * end
 
 
-def load(path: str | PathLike[str]) -> Generator:
+def load(path: str | PathLike[str], *, module: nn.Module | None = None) -> Generator:
     """Load the generator of a run, or of a folder that `Generator.save` wrote.
 
     Args:
         path: a run, its folder, the generator's own, or that of a checkpoint in a run.
+        module: a network of the caller's own that `train` got as its generator; a copy of it gets the weights.
 
     Raises:
-        UsageError: if there is none, or it is damaged.
+        UsageError: if there is none, it is damaged, or it needs a module.
 
     Example:
         >>> import tempfile
@@ -330,12 +333,13 @@ def load(path: str | PathLike[str]) -> Generator:
     if not (folder / "config.json").exists():
         raise UsageError(f"there is no generator in {str(folder)!r}: give the folder of a run that has saved one")
     config = read_json(folder / "config.json", Config)
-    module = config.build_empty()  # a network takes no memory before its weights are known to fit
+    is_own = module is not None
+    module = config.build_empty() if module is None else copy.deepcopy(module)  # the former takes no memory yet
     weights = checkpoint if checkpoint.exists() else folder / "model.safetensors"
     prefix = "average." if checkpoint.exists() else ""
     try:
         tensors = {k.removeprefix(prefix): v for k, v in load_file(weights).items() if k.startswith(prefix)}
-        module.load_state_dict(tensors, assign=True)
+        module.load_state_dict(tensors, assign=not is_own)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UsageError(f"{weights} is missing, damaged, or of another network: {error}") from error
     return Generator(module, config)

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from sparring.errors import DataError, UsageError
+from sparring.errors import DataError, UsageError, how_to_install
 from sparring.metrics.digit_classifier import digit_classifier
 from sparring.seeding import Stream
 from sparring.types import Features, Samples
@@ -114,7 +114,7 @@ def inception_features() -> Extractor:
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
-        raise UsageError(f"FID needs torch-fidelity ({error}): pip install 'sparring[fid]'") from error
+        raise UsageError(f"FID needs torch-fidelity ({error}): {how_to_install('fid')}") from error
     try:
         network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from sparring.errors import DataError, SparringWarning, UnknownNameError, UsageE
 from sparring.modalities.images import Images
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset, Survey
 from sparring.modalities.points import Points
+from sparring.modalities.sounds import Sounds
 from sparring.types import OnProgress
 
-MODALITIES: dict[str, type[Modality]] = {"images": Images, "points": Points}
+MODALITIES: dict[str, type[Modality]] = {"images": Images, "points": Points, "sounds": Sounds}
 """Every modality by its name; the first one that accepts a path or an array opens it."""
 
 RECIPES: dict[str, Preset] = {preset.name: preset for each in MODALITIES.values() for preset in each.presets}
@@ -94,7 +96,9 @@ def look_at(
     return next((each for each in opened if each is not None), None) or _open_arrays(path, reading)
 
 
-def keep(data: object, labels: Indexable | Mapping[str, Indexable] | None = None) -> Path:
+def keep(
+    data: object, labels: Indexable | Mapping[str, Indexable] | None = None, sample_rate_hz: int | None = None
+) -> Path:
     """Write data from memory into a .npz file in the cache, unless it is there already.
 
     Example:
@@ -106,15 +110,19 @@ def keep(data: object, labels: Indexable | Mapping[str, Indexable] | None = None
     columns = label_arrays(own_labels if labels is None else labels, len(gathered), NAME)
     if isinstance(gathered, list):
         return write_memory_images(gathered, columns)
-    modality, items = _accept({"": gathered}, NAME)
-    return write_memory_file({modality.array_name: items} | columns)
+    modality, items = _accept({"": gathered}, NAME, Reading(sample_rate_hz=sample_rate_hz))
+    rate = {} if sample_rate_hz is None else {"sample_rate_hz": np.array(sample_rate_hz)}
+    return write_memory_file({modality.array_name: items} | rate | columns)
 
 
 def _open_arrays(path: Path, reading: Reading) -> Dataset:
     if path.suffix.lower() in {".npy", ".npz"}:
         names = [modality.array_name for modality in MODALITIES.values()]
-        arrays = find_arrays(choose_labels(read_arrays(path), reading.labels, str(path)), names, str(path))
-        modality, items = _accept(arrays, str(path))
+        raw = read_arrays(path)
+        if (rate := raw.pop("sample_rate_hz", None)) is not None:
+            reading = replace(reading, sample_rate_hz=int(rate))
+        arrays = find_arrays(choose_labels(raw, reading.labels, str(path)), names, str(path))
+        modality, items = _accept(arrays, str(path), reading)
         found = check_labels(labels_of(arrays), len(items), str(path))
         heldout = torch.from_numpy(arrays["heldout"]) if "heldout" in arrays else None
         parts = split(str(path), modality.store(items), found.labels, heldout, found.class_names)
@@ -131,16 +139,20 @@ def _open_arrays(path: Path, reading: Reading) -> Dataset:
     )
 
 
-def _accept(arrays: Mapping[str, np.ndarray], name: str) -> tuple[Modality, np.ndarray]:
+def _accept(arrays: Mapping[str, np.ndarray], name: str, reading: Reading) -> tuple[Modality, np.ndarray]:
     """The modality of an array and its items; the modality with the array's name comes first."""
     names = {modality.array_name: modality for modality in MODALITIES.values()}
     found = next(each for each in ("", *names) if each in arrays)
     array = arrays[found]
-    for modality in sorted(MODALITIES.values(), key=lambda modality: modality.array_name != found):
-        if (accepted := modality.accept(array, name)) is not None:
+    has_rate = reading.sample_rate_hz is not None
+    if found and names[found].has_sample_rate and not has_rate:
+        raise DataError(f"{name!r} does not say the sample rate of its {found}: add a number sample_rate_hz to it")
+    by_rate = sorted(MODALITIES.values(), key=lambda modality: modality.has_sample_rate != has_rate)
+    for modality in sorted(by_rate, key=lambda modality: modality.array_name != found):
+        if (accepted := modality.accept(array, name, reading)) is not None:
             return accepted
-    layouts = ", ".join(modality.layouts for modality in MODALITIES.values())
-    raise DataError(f"{name!r} holds {array.dtype} {list(array.shape)}: {layouts}")
+    layouts = ", or ".join(modality.layouts for modality in MODALITIES.values())
+    raise DataError(f"{name!r} holds {array.dtype} {list(array.shape)}: give {layouts}")
 
 
 __all__ = [

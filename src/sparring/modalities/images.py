@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, final
 
@@ -13,18 +13,18 @@ from torch import Tensor
 from sparring.data.arrays import as_images
 from sparring.data.containers import Container, File, Reading
 from sparring.data.digits import Stacked, load_digits
-from sparring.data.files import find_container
 from sparring.data.idx import holds_idx, load_idx, load_named
 from sparring.data.images import IMAGES, fit, middle_of, read_image
-from sparring.data.items import Items, split, to_float
-from sparring.data.pack import Format, pack, remember
+from sparring.data.items import Items, to_float
+from sparring.data.pack import remember
 from sparring.data.packed import Packed
-from sparring.data.survey import Findings, find_out
+from sparring.data.survey import ImageFindings, find_out
 from sparring.errors import SparringWarning, UsageError
 from sparring.game.augment import differentiable
 from sparring.game.sources import Source
 from sparring.metrics.digit_classifier import classify
 from sparring.metrics.extractors import Extractor, digit_features, inception_features, random_features, thumbnails
+from sparring.modalities.folders import find_files, load_container
 from sparring.modalities.modality import Classifier, Dataset, Modality, NamedSource, Preset, Survey
 from sparring.types import OnProgress, Samples
 
@@ -49,7 +49,8 @@ class Images(Modality):
 
     summary = "grey, RGB or RGBA, of any height and width"
     array_name = "images"
-    layouts = "images are uint8 [n, height, width] or [n, height, width, 1, 3 or 4]"
+    layouts = "images [n, height, width] or [n, height, width, 1, 3 or 4]"
+    kind = IMAGES
     augmentation = staticmethod(differentiable)
 
     def __post_init__(self) -> None:
@@ -72,7 +73,7 @@ class Images(Modality):
         return Packed(images) if isinstance(images, np.memmap) else torch.from_numpy(np.ascontiguousarray(images))
 
     @classmethod
-    def accept(cls, array: np.ndarray, name: str) -> "tuple[Images, np.ndarray] | None":
+    def accept(cls, array: np.ndarray, name: str, reading: Reading) -> "tuple[Images, np.ndarray] | None":
         """Images in one of the layouts of `sparring.data.arrays.as_images`."""
         images = as_images(array, name)
         return None if images is None else (cls(_channels_first(images).shape[1:]), images)
@@ -82,10 +83,10 @@ class Images(Modality):
         """Look at image files in a folder, an archive or a table, or open MNIST's four files."""
         if path.is_dir() and holds_idx(path):
             return _dataset(str(path), *load_idx(path, reading.follow_links))
-        container = find_container(path, IMAGES, reading)
-        if container is None or not container.num_files:
+        container = find_files(path, IMAGES, reading)
+        if container is None:
             return None
-        found = remember(container, reading, lambda: find_out(container, on_progress, reading.frames), Findings)
+        found = remember(container, reading, lambda: find_out(container, on_progress, reading.frames), ImageFindings)
         return _survey(container, reading, found)
 
     def with_size(self, size: tuple[int, ...]) -> "Images":
@@ -184,9 +185,7 @@ def _channels_first(items: np.ndarray) -> np.ndarray:
     return items[:, None] if items.ndim == 3 else items.transpose(0, 3, 1, 2)
 
 
-def _survey(container: Container, reading: Reading, found: Findings) -> Survey:
-    name, class_names, attributes = str(container.path), tuple(found.class_counts), container.attributes
-
+def _survey(container: Container, reading: Reading, found: ImageFindings) -> Survey:
     def read(size: tuple[int, ...] | None, on_progress: OnProgress, dry: bool) -> Dataset:
         height, width = size or found.sizes[-1]
         modality = Images((found.channels, height, width))
@@ -194,14 +193,8 @@ def _survey(container: Container, reading: Reading, found: Findings) -> Survey:
         def read_file(file: File, name: str) -> np.ndarray:
             return read_image(file, (height, width), found.channels, name, found.levels, reading.frames == "all")
 
-        form = Format(modality.item_shape, modality.describe(), read_file)
-        items, labels, is_heldout = (
-            found.count(form.item_shape, sum(attribute.size for attribute in attributes))
-            if dry
-            else pack(container, reading, class_names, form, on_progress)
-        )
-        train, heldout = split(name, items, labels, is_heldout, class_names)
-        return Dataset(name, modality, train, heldout, class_names, attributes, survey=survey)
+        dataset = load_container(container, reading, found, modality, read_file, on_progress, dry)
+        return replace(dataset, survey=survey)
 
     choices: list[Modality] = [Images((found.channels, *size)) for size in found.sizes]
     small = [choice for choice in choices if min(choice.item_shape[1:]) <= MAX_UNTIMED_SIDE]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sparring.data.arrays import read_arrays
-from sparring.data.containers import Reading
+from sparring.data.containers import Kind, Reading
 from sparring.data.labels import Attribute
 from sparring.data.packed import Packed
 from sparring.errors import DataError, UsageError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 DEFAULT_RESAMPLES = 20
+PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # that can be written
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ class Modality(ABC):
     presets: ClassVar[tuple[Preset, ...]]  # recipes; the first one is the default
     sources: ClassVar[tuple[NamedSource, ...]]
     augmentation: "ClassVar[staticmethod[..., Samples] | None]" = None  # changes samples, with a given probability
+    kind: ClassVar[Kind | None] = None  # of files with such items
+    has_sample_rate: ClassVar[bool] = False  # whether arrays of items need a sample rate
     batch_normalization: ClassVar[bool] = True  # whether discriminators use it by default
 
     @classmethod
@@ -154,7 +157,7 @@ class Modality(ABC):
 
     @classmethod
     @abstractmethod
-    def accept(cls, array: np.ndarray, name: str) -> "tuple[Modality, np.ndarray] | None":
+    def accept(cls, array: np.ndarray, name: str, reading: Reading) -> "tuple[Modality, np.ndarray] | None":
         """The modality of an array [n, ...], and its items as `decode` gives them; None if it holds another kind.
 
         Raises:
@@ -256,23 +259,25 @@ class Modality(ABC):
             columns: items in a row; as many as rows if None.
         """
 
-    def write(self, items: np.ndarray, path: Path) -> None:
-        """Write items as one picture (.png), an array (.npz), or a folder with a file for each item.
+    def write(self, items: np.ndarray, path: Path, labels: np.ndarray | None = None) -> None:
+        """Write items as one picture (.png, .jpg, .webp), arrays (.npz), or a folder with a file for each item.
 
         Args:
             items: as `decode` gives them.
             path: an existing file is replaced; a folder must be empty or new.
+            labels: one for each item, which become an array beside them.
 
         Raises:
             UsageError: if it cannot be written there.
         """
         ending = check_ending(path)
         try:
-            if ending == ".png":
+            if ending in PICTURES:
                 image = self.picture(items)
-                write_atomically(path, lambda beside: image.save(beside, format="PNG"))
+                write_atomically(path, lambda beside: image.save(beside, PICTURES[ending], quality=95))
             elif ending == ".npz":
-                arrays: dict[str, Any] = {self.array_name: items}
+                arrays: dict[str, Any] = {self.array_name: items, **self.constants}
+                arrays |= {} if labels is None else {"labels": labels}
 
                 def save(beside: Path) -> None:
                     with beside.open("wb") as file:  # by a name alone, numpy would add an ending to .NPZ
@@ -285,6 +290,11 @@ class Modality(ABC):
                 self.write_files(items, path)
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror or error}: give another --out") from error
+
+    @property
+    def constants(self) -> dict[str, np.ndarray]:
+        """Arrays that a .npz file of items holds beside them."""
+        return {}
 
     def read_file(self, path: Path) -> np.ndarray:
         """Items from a .npz file that `write` wrote, or from another file of this kind with items of this shape.
@@ -329,6 +339,9 @@ def check_ending(path: Path) -> str:
     ending = path.suffix.lower()
     if path.is_dir() or not ending[1:2].isalpha():
         return ""
-    if ending not in (".png", ".npz"):
-        raise UsageError(f"cannot write {path.suffix} files: give --out a .png, a .npz, or a folder without an ending")
+    if ending not in (*PICTURES, ".npz"):
+        raise UsageError(
+            f"cannot write {path.suffix} files: give --out a picture ({', '.join(PICTURES)}), a .npz, or a folder "
+            "without an ending"
+        )
     return ending

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sparring.data.arrays import check_different, check_finite
+from sparring.data.containers import Reading
 from sparring.data.mixtures import Mixture, grid, ring
 from sparring.metrics.extractors import Extractor, coordinates
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset
@@ -28,7 +29,7 @@ class Points(Modality):
 
     summary = "points of two or more dimensions, in any units"
     array_name = "points"
-    layouts = "points are floats [n, 2 or more dimensions]"
+    layouts = "points, as floats [n, 2 or more dimensions]"
     batch_normalization = False
 
     def encode(self, items: np.ndarray) -> Samples:
@@ -41,7 +42,7 @@ class Points(Modality):
         return points
 
     @classmethod
-    def accept(cls, array: np.ndarray, name: str) -> "tuple[Points, np.ndarray] | None":
+    def accept(cls, array: np.ndarray, name: str, reading: Reading) -> "tuple[Points, np.ndarray] | None":
         """Floats [n, 2 or more dimensions]."""
         if array.ndim != 2 or array.shape[1] < 2 or not np.issubdtype(array.dtype, np.floating):
             return None
@@ -119,9 +120,9 @@ Points.presets = (
         source="this project, docs/log.md, after Huang et al. 2024, arXiv:2501.05441",
         settings={
             "network": "fourier", "latent_dim": 2, "objective": "relativistic", "penalty": "r1r2",
-            "penalty_weight": 1.0, "penalty_interval": 8, "penalty_final": 1e-4, "batch_size": 1024,
-            "learning_rate": 2e-3, "beta1": 0.0, "beta2": 0.99, "schedule": "cosine", "average_decay": 0.999,
-            "log_steps": 50,
+            "penalty_weight": 1.0, "penalty_interval": 8, "penalty_final": 1e-5, "batch_size": 1024,
+            "learning_rate": 2e-3, "learning_rate_final": 1e-2, "beta1": 0.0, "beta2": 0.99, "schedule": "late",
+            "average_decay": 0.9993, "log_steps": 50,
         },
     ),
 )

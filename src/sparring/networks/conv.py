@@ -8,7 +8,14 @@ from functools import partial
 
 from torch import nn
 
-from sparring.networks.network import Discriminator, Network, discriminator_block, fit_images, generator_block
+from sparring.networks.network import (
+    Discriminator,
+    Network,
+    discriminator_block,
+    fit_images,
+    generator_block,
+    generator_of,
+)
 
 
 def layers(item_shape: tuple[int, ...], num_inputs: int, width: int, num_classes: int) -> nn.Sequential:
@@ -62,6 +69,6 @@ CONV = Network(
     width=32,
     usual_shapes=((1, 28, 28), (3, 64, 64)),
     fit=partial(fit_images, "conv", num_halvings=_num_stages),
-    layers=layers,
+    generator=generator_of(layers),
     discriminator=discriminator,
 )

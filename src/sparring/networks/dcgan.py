@@ -8,7 +8,14 @@ import math
 
 from torch import nn
 
-from sparring.networks.network import Discriminator, Network, discriminator_block, fit_images, generator_block
+from sparring.networks.network import (
+    Discriminator,
+    Network,
+    discriminator_block,
+    fit_images,
+    generator_block,
+    generator_of,
+)
 
 
 def fit(item_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -76,6 +83,6 @@ DCGAN = Network(
     width=64,
     usual_shapes=((3, 64, 64),),
     fit=fit,
-    layers=layers,
+    generator=generator_of(layers),
     discriminator=discriminator,
 )

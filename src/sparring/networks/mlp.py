@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from sparring.networks.network import Discriminator, Network, modulation
+from sparring.networks.network import Discriminator, Network, generator_of, modulation
 
 
 def layers(item_shape: tuple[int, ...], num_inputs: int, width: int, num_classes: int) -> nn.Sequential:
@@ -33,6 +33,6 @@ MLP = Network(
     width=256,
     usual_shapes=((2,), (1, 28, 28)),
     fit=lambda item_shape: item_shape,
-    layers=layers,
+    generator=generator_of(layers),
     discriminator=discriminator,
 )

@@ -128,17 +128,29 @@ class Network:
     width: int  # the default number of features before the generator's last layer; the cost grows with its square
     usual_shapes: tuple[tuple[int, ...], ...]  # typical item shapes
     fit: Callable[[tuple[int, ...]], tuple[int, ...]]  # the nearest possible item shape; a UsageError if there is none
-    layers: Callable[[tuple[int, ...], int, int, int], nn.Sequential]  # from item_shape, num_inputs, width, num_classes
-    # from item_shape, width, normalization, num_classes
-    discriminator: Callable[[tuple[int, ...], int, str, int], Discriminator]
+    # From item_shape, latent_dim, width, num_classes: a module of latents, and of labels if there are classes.
+    generator: Callable[[tuple[int, ...], int, int, int], nn.Module]
+    # From item_shape, width, normalization, num_classes: a module of samples, and of labels, with a logit for each.
+    discriminator: Callable[[tuple[int, ...], int, str, int], nn.Module]
     normalizations: tuple[str, ...] = NORMALIZATIONS  # those that the discriminator can have
+    takes_labels: bool = True  # whether both do if there are classes
 
-    def generator(
-        self, item_shape: tuple[int, ...], latent_dim: int, width: int, num_classes: int = 0
+
+def generator_of(
+    layers: Callable[[tuple[int, ...], int, int, int], nn.Sequential],
+) -> Callable[[tuple[int, ...], int, int, int], UnconditionalGenerator | ConditionalGenerator]:
+    """A family's `generator`, from its layers for (item_shape, num_inputs, width, num_classes).
+
+    Their inputs are the latents, and the labels beside them.
+    """
+
+    def build(
+        item_shape: tuple[int, ...], latent_dim: int, width: int, num_classes: int = 0
     ) -> UnconditionalGenerator | ConditionalGenerator:
-        """A generator of latents [batch, latent_dim], and of labels [batch] if there are classes."""
-        layers = self.layers(item_shape, latent_dim + num_classes, width, num_classes)
-        return ConditionalGenerator(layers, num_classes) if num_classes else UnconditionalGenerator(*layers)
+        stack = layers(item_shape, latent_dim + num_classes, width, num_classes)
+        return ConditionalGenerator(stack, num_classes) if num_classes else UnconditionalGenerator(*stack)
+
+    return build
 
 
 def fit_images(

@@ -13,7 +13,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from sparring.networks.network import Discriminator, Network, fit_images, modulation
+from sparring.networks.network import Discriminator, Network, fit_images, generator_of, modulation
 
 MAX_FACTOR = 32
 """Features double when the side is halved, up to this multiple of the width."""
@@ -111,7 +111,7 @@ RESNET = Network(
     width=8,
     usual_shapes=((3, 64, 64), (3, 128, 128), (3, 256, 256)),
     fit=partial(fit_images, "resnet", num_halvings=_num_halvings, least=8),
-    layers=layers,
+    generator=generator_of(layers),
     discriminator=discriminator,
     normalizations=("none",),
 )

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sparring.errors import UsageError
+from sparring.errors import UsageError, how_to_install
 from sparring.files import read_json, write_json
 from sparring.study.plan import Plan
 
@@ -21,7 +21,7 @@ def open_database(url: str, name: str, folder: Path, plan: Plan) -> Iterator[Any
     try:
         import optuna
     except ImportError:
-        raise UsageError("a study needs Optuna: pip install 'sparring[study]'") from None
+        raise UsageError(f"a study needs Optuna: {how_to_install('study')}") from None
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 

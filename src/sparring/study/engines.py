@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from sparring.distributed.launch import num_cores
-from sparring.errors import UsageError
+from sparring.errors import UsageError, how_to_install
 
 CONNECT_SECONDS = 10.0
 
@@ -43,7 +43,7 @@ class Local:
             raise UsageError(f"--workers must be at least 1, and is {workers}")
         self.num_slots = workers or cores
         self.num_threads = max(1, cores // self.num_slots)
-        self.description = f"{self.num_slots} at once on the {cores} cores here"
+        self.description = f"{self.num_slots} at once on {cores} core{'s' * (cores > 1)} here"
 
     def start(self, folder: Path) -> subprocess.Popen[bytes]:
         """Start the trial's process."""
@@ -70,7 +70,7 @@ class Cluster:
         try:
             import ray
         except ImportError:
-            raise UsageError("--ray needs Ray: pip install 'sparring[study]'") from None
+            raise UsageError(f"--ray needs Ray: {how_to_install('study')}") from None
         host, _, port = address.rpartition(":")
         try:
             if host and port.isdigit() and "/" not in host:  # Ray itself would try for many minutes

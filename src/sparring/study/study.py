@@ -24,6 +24,7 @@ from sparring.study.database import open_database
 from sparring.study.engines import Engine, Local
 from sparring.study.plan import Cell, read_plan, request_training, suggest
 from sparring.study.trial import Trial, TrialResult, TrialTask, make_key
+from sparring.training.progress import describe_seconds
 from sparring.training.recipe import Recipe
 from sparring.training.resolve import images_per_second, resolve
 from sparring.training.run_folder import Run
@@ -46,8 +47,7 @@ class StudyCost:
     where: str  # in words
 
     def __str__(self) -> str:
-        """One line for a person."""
-        return f"{self.trials} trainings, {self.where}: about {self.hours:.2g} hours"
+        return f"{self.trials} trainings, {self.where}: about {describe_seconds(3600 * self.hours)}"
 
 
 class Study:

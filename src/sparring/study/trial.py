@@ -18,8 +18,8 @@ from sparring.errors import DataError, DivergenceError, RunFolderError, UsageErr
 from sparring.files import read_json, write_json
 from sparring.study.plan import Cell, Settings, request_training
 from sparring.training.evaluate import evaluate
-from sparring.training.run_folder import Run
-from sparring.training.train import delete_if_never_saved, go_on, start
+from sparring.training.run_folder import Run, delete_if_never_saved
+from sparring.training.train import go_on, start
 
 POLL_SECONDS = 0.2
 

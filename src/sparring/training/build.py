@@ -16,25 +16,25 @@ from sparring.errors import UsageError
 from sparring.game.augment import Adaptive
 from sparring.game.ema import Average
 from sparring.game.game import Game
-from sparring.game.objectives import OBJECTIVES
 from sparring.game.optimizers import Adam
-from sparring.game.penalties import PENALTIES
 from sparring.game.sources import PRIORS
 from sparring.generator.config import Config, choose_rows
 from sparring.modalities.modality import Dataset
-from sparring.networks import NETWORKS
 from sparring.seeding import Stream
 from sparring.training.loop import Training
+from sparring.training.parts import Parts, check_players
 from sparring.training.recipe import Recipe
 from sparring.training.start_from import Start, copy_average, copy_players
 
 ADAPTIVE_IMAGES = 100_000  # an adaptive augmentation's probability takes this many images to rise from 0 to 1
 
 
-def build(recipe: Recipe, dataset: Dataset, folder: Path | None = None, start: Start | None = None) -> Training:
+def build(
+    recipe: Recipe, dataset: Dataset, folder: Path | None = None, start: Start | None = None, parts: Parts = Parts()
+) -> Training:
     """Build a training at its beginning from a complete recipe and its data, for a run's folder.
 
-    With a start, the networks are those of another run.
+    With a start, the networks are those of another run; with parts, they or others are the caller's own.
     """
     has_clusters = recipe.num_clusters > 1
     if has_clusters:
@@ -59,30 +59,32 @@ def build(recipe: Recipe, dataset: Dataset, folder: Path | None = None, start: S
         attributes=attributes,
         rows=rows,
     )
-    game = build_game(recipe, config, start)
+    game = build_game(recipe, config, parts, start)
     average = Average(game.generator, recipe.average_decay)
     if start is not None:
         copy_average(start, config, average.module)
     scale = dataset.modality.scale
     data = Balanced(dataset.train) if recipe.balance else dataset.train
     data = data if scale == 1 else Scaled(data, 1 / scale)
-    return Training(recipe, game, dataset, data, average, config, folder)
+    return Training(recipe, game, dataset, data, average, config, folder, parts)
 
 
-def build_game(recipe: Recipe, config: Config, start: Start | None = None) -> Game:
+def build_game(recipe: Recipe, config: Config, parts: Parts = Parts(), start: Start | None = None) -> Game:
     """Build the networks of a recipe, or copy those of another run, and the game that trains them."""
-    device = choose_device(recipe.device)
+    device, network = choose_device(recipe.device), parts.find_network(config.network)
+    shape = config.modality.item_shape
     with Stream(recipe.seed, "networks").as_default():
-        generator = config.build()
-        discriminator = NETWORKS[config.network].discriminator(
-            config.modality.item_shape, config.width, recipe.normalization, config.label_size
-        )
+        generator = network.generator(shape, config.latent_dim, config.width, config.label_size)
+        discriminator = network.discriminator(shape, config.width, recipe.normalization, config.label_size)
+    if parts.network is not None:
+        check_players(generator, discriminator, config)
     if start is not None:
         copy_players(start, config, generator, discriminator)
     for player in (generator, discriminator):
         synchronize_batch_norm(player)
         convert_conv2d_weight_memory_format(player.to(device), torch.channels_last)  # this layout is faster
-    penalty = PENALTIES[recipe.penalty](recipe.penalty_weight, recipe.penalty_interval)
+    penalty = parts.find_penalty(recipe.penalty)
+    penalty = replace(penalty, weight=recipe.penalty_weight, interval=recipe.penalty_interval)
     if recipe.compile:
         generator.compile()
         if not penalty.per_sample:  # the others need second derivatives, which compiled layers lack
@@ -97,7 +99,7 @@ def build_game(recipe: Recipe, config: Config, start: Start | None = None) -> Ga
     return Game(
         generator,
         discriminator,
-        objective=OBJECTIVES[recipe.objective].smooth(recipe.smoothing),
+        objective=parts.find_objective(recipe.objective).smooth(recipe.smoothing),
         penalties=[] if recipe.penalty == "none" else [penalty],
         prior=PRIORS[recipe.prior]((recipe.latent_dim,)),
         generator_optimizer=_build_optimizer(recipe, generator, rate),

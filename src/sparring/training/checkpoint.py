@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, contiguous_format
 
 from sparring.errors import CheckpointError, RunFolderError, SparringWarning, UsageError
 from sparring.files import parse_json, write_atomically, write_json
@@ -47,7 +47,8 @@ def save(folder: Path, state: State, step: int, images: int, seconds: float, rec
 
     def write(path: Path) -> None:
         path.mkdir()
-        data = to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
+        copies = {name: tensor.detach().cpu().clone(memory_format=contiguous_format) for name, tensor in state.items()}
+        data = to_bytes(copies)  # which takes no two tensors that share memory
         (path / STATE).write_bytes(data)
         manifest = Manifest(FORMAT, step, images, seconds, recipe, {STATE: hashlib.sha256(data).hexdigest()}, "")
         write_json(path / "manifest.json", asdict(manifest) | {"checksum": checksum(asdict(manifest))})

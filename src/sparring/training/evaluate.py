@@ -1,16 +1,26 @@
 """Measure the generator of a run."""
 
+import warnings
+from contextlib import suppress
 from dataclasses import asdict, replace
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 
+from torch import nn
+
+from sparring.data.containers import Reading
+from sparring.errors import DataError, SparringWarning, UsageError
 from sparring.evaluation.card import Card, measure
-from sparring.files import write_json
-from sparring.generator.generator import load
+from sparring.files import read_json, write_json
+from sparring.generator.generator import Generator, load
+from sparring.modalities import look_at, prepare
+from sparring.modalities.modality import Dataset, Survey
 from sparring.training.progress import Terminal
+from sparring.training.recipe import make_request
 from sparring.training.resolve import open_data
-from sparring.training.run_folder import open_run
+from sparring.training.run_folder import Run
 from sparring.training.torch_defaults import torch_defaults
+from sparring.types import OnProgress
 
 
 def evaluate(
@@ -18,23 +28,27 @@ def evaluate(
     n: int = 10_000,
     seed: int = 0,
     *,
+    data: str | PathLike[str] | None = None,
+    module: nn.Module | None = None,
     fid: bool = False,
     only: str | None = None,
     progress: bool = True,
 ) -> Card:
-    """Measure a run's generator, and write the card into the run's folder and its summary.
+    """Measure a generator, and write the card into its folder; that of a run also goes into the run's summary.
 
     Args:
-        path: a run, its folder, or `best/` in it, which gets its own card.
+        path: a run, its folder, `best/` or a checkpoint in it, which get their own cards, or a generator's folder.
         n: samples to generate, and the most to take from the data; more than the number of features.
         seed: random seed; the same seed gives the same card, byte for byte.
+        module: a generator of your own, as `load` takes it.
+        data: what the generator was trained on, a name or a path, if that was moved or there is no run.
         fid: also compute the Fréchet distance of Inception's features, for images; it takes minutes, more than 2,048
             samples, and the extra `fid`.
         only: the one figure to measure; None for all that the data allow, of all samples and of each class.
         progress: show it on the standard error, if that is a terminal or a notebook.
 
     Raises:
-        UsageError: if there is no run or no generator, the data are missing or changed, or n is too small.
+        UsageError: if there is no generator, the data are missing or changed, or n is too small.
 
     Example:
         >>> import tempfile, sparring
@@ -43,14 +57,44 @@ def evaluate(
         >>> list(card.extractors), sorted(card.figures)[:3]
         (['coordinates'], ['coverage', 'density', 'divergence'])
     """
-    folder = Path(path)
-    is_best = folder.name == "best" and not (folder / "recipe.json").exists()
-    run = open_run(folder.parent if is_best else folder)
+    folder = Path(path).expanduser()
     with torch_defaults(), Terminal(stderr=True, quiet=not progress) as show:
-        generator, dataset = load(folder), open_data(run.recipe(), show.on_progress)
+        generator = load(folder, module=module)
+        homes = (each for each in (folder, *folder.resolve().parents[:2]) if (each / "recipe.json").exists())
+        run = Run(home) if (home := next(homes, None)) else None
+        with suppress(UsageError):  # no card, or a damaged one
+            if (before := read_json(folder / "card.json", Card).num_generated) > n:
+                message = f"the card of {before:,} samples in {folder} gives way to one of {n:,}, which is less exact"
+                warnings.warn(SparringWarning(message), stacklevel=2)
+        dataset = _open_data(generator, run, None if data is None else fspath(data), show.on_progress)
         card = measure(generator, dataset, n, seed, fid=fid, only=only, on_progress=show.on_progress)
-    write_json(folder / "card.json", asdict(card))
-    if not is_best:
+    try:
+        write_json(folder / "card.json", asdict(card))
+    except OSError as error:
+        raise UsageError(f"cannot write into {folder}: {error.strerror}: copy the generator to your own") from error
+    if run is not None and run.path == folder:
         metrics = {name: row.generated.value for name, row in card.figures.items()}
         run.write_summary(replace(run.summary(), metrics=metrics))
     return card
+
+
+def _open_data(generator: Generator, run: Run | None, data: str | None, on_progress: OnProgress) -> Dataset:
+    """What a generator was trained on, by its run or by the user."""
+    config, place = generator.config, None if data is None else make_request(data).data
+    if run is not None:
+        recipe = run.recipe()
+        dataset = open_data(recipe if place is None else replace(recipe, data=place), on_progress)
+    elif place is not None:
+        found = look_at(place, Reading(), on_progress)
+        kind = (found.choices[0] if isinstance(found, Survey) else found.modality).name
+        if kind != config.modality.name:
+            raise DataError(f"{place} holds {kind}, and the generator makes {config.modality.name}: give the same data")
+        dataset = prepare(found, config.modality.item_shape[1:] or None, False, on_progress)
+    else:
+        raise UsageError("this generator is in no run, so nothing says what it was trained on: give its data")
+    if config.known_labels and config.class_names != dataset.class_names:
+        raise DataError(
+            f"the classes of {dataset.name} are not those that the generator was trained with "
+            f"({', '.join(config.known_labels)}): give the same data"
+        )
+    return dataset

@@ -23,6 +23,7 @@ from sparring.generator.config import Config
 from sparring.generator.generator import Generator
 from sparring.modalities.modality import Dataset
 from sparring.seeding import Stream
+from sparring.training.parts import Parts
 from sparring.training.recipe import Recipe
 from sparring.training.run_folder import NUMBERS, Status
 from sparring.training.stopping import catch_signals
@@ -64,6 +65,7 @@ class Training:
     average: Average  # of the generator's weights
     config: Config  # of the generator, for saving it
     folder: Path | None = None  # of the run
+    parts: Parts = field(default_factory=Parts)  # the caller's own
     images: int = 0  # real samples shown to the discriminator, over all processes
     seconds: float = 0.0  # training time, without evaluation and saving
     left_out: int = 0  # updates in a row with numbers that were not finite
@@ -174,7 +176,7 @@ def _follow_schedules(training: Training) -> None:
     recipe, game, share = training.recipe, training.game, training.progress
     game.penalty_factor = recipe.penalty_final**share
     factor = SCHEDULES[recipe.schedule](share)
-    rates = recipe.learning_rate, recipe.learning_rate * recipe.learning_rate_ratio
+    rates = recipe.learning_rate * recipe.learning_rate_final**share, recipe.learning_rate * recipe.learning_rate_ratio
     for optimizer, rate in zip((game.generator_optimizer, game.discriminator_optimizer), rates, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate * factor

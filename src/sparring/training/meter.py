@@ -42,8 +42,9 @@ class Meter(Listener):
     def stepped(self, training: Training, report: Report | None) -> None:
         """Make a line every `log_steps`, and whenever an evaluation is due."""
         step, training.line = training.game.steps, None
-        evaluate = self.monitor is not None and self.monitor.is_due(step, training.seconds, training.progress)
-        if training.pending and (evaluate or step % training.recipe.log_steps == 0):
+        has_line, place = step % training.recipe.log_steps == 0, (step, training.seconds, training.progress)
+        evaluate = self.monitor is not None and self.monitor.is_due(*place, has_line=has_line)
+        if training.pending and (evaluate or has_line):
             self._make_line(training, evaluate)
 
     def ended(self, training: Training, outcome: Outcome) -> None:
@@ -87,9 +88,13 @@ def check_goal(recipe: Recipe, dataset: Dataset) -> None:
     """Refuse a goal for a number that the log will not contain."""
     if recipe.until is None:
         return
-    name = Goal(recipe.until).name
+    goal = Goal(recipe.until)
+    name = goal.name
     figures = [figure.name for figure in FIGURES.values() if figure.in_monitor]
     if name not in (*COUNTERS, *NUMBERS, *figures):
         raise UnknownNameError("figure", name, (*figures, *COUNTERS, *NUMBERS))
     if name in figures and not does_evaluate(recipe, dataset):
         raise UsageError(f"--until {recipe.until} needs evaluations: raise evaluation_share, or give more data")
+    is_share = FIGURES[name].is_share if name in FIGURES else name in ("real_probability", "fake_probability")
+    if goal.target and is_share and not (0 <= (number := goal.target[2]) <= 1 and number != (goal.target[1] == ">")):
+        raise UsageError(f"--until {recipe.until!r}: {name} lies between 0 and 1, so this is always so, or never")

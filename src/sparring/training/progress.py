@@ -17,11 +17,13 @@ from sparring.evaluation.health import Alarm
 from sparring.game.game import Report
 from sparring.modalities.modality import Dataset
 from sparring.training.loop import Listener, Outcome, Training
+from sparring.training.parts import Parts
 from sparring.training.recipe import Recipe
 from sparring.training.resolve import images_per_second
 from sparring.training.run_folder import NUMBERS, Run
 from sparring.training.stopping import Limits
 
+MAX_LISTED = 5  # classes in a line of text
 BAR_SECONDS, LINE_SECONDS = 1.0, 10.0
 """Seconds of training between updates of the bar, and between the plain lines that replace it in a file."""
 
@@ -83,7 +85,7 @@ class Terminal(Listener):
         if self._console.quiet:
             return
         recipe, step = training.recipe, training.game.steps
-        lines = [] if step else describe_choice(recipe, training.dataset)
+        lines = [] if step else describe_choice(recipe, training.dataset, training.parts)
         until = f"to {describe_limits(recipe.limits)}" + (f" or {recipe.until}" if recipe.until else "")
         where = f"{training.folder} from step {step:,}" if step else str(training.folder)
         if training.folder is not None and training.folder.resolve().is_relative_to(recipe.data):
@@ -162,9 +164,11 @@ def describe_limits(limits: Limits) -> str:
     return " or ".join(given)
 
 
-def describe_choice(recipe: Recipe, dataset: Dataset) -> list[str]:
+def describe_choice(recipe: Recipe, dataset: Dataset, own: Parts = Parts()) -> list[str]:
     """Lines on the data and the settings chosen for them; how long it takes only for the user's own files."""
-    labels = "with labels" if recipe.conditional else "no labels"
+    names = [*dataset.class_names, *(each.name for each in dataset.attributes)]
+    listed = f" ({', '.join(names[:MAX_LISTED])}{', …' if len(names) > MAX_LISTED else ''})" if names else ""
+    labels = f"with labels{listed}" if recipe.conditional else "no labels"
     if recipe.num_clusters > 1:
         labels = f"no labels: {recipe.num_clusters} automatic groups stand in for them"
     num_items, survey = dataset.train.num_items, dataset.survey
@@ -174,25 +178,36 @@ def describe_choice(recipe: Recipe, dataset: Dataset) -> list[str]:
         f"  {dataset.modality.describe()}; {parts}"
         f"{', as their folders say' if survey and survey.num_heldout is not None else ''}"
         f"{'; each also mirrored' if recipe.mirror else ''}",
-        f"  network {recipe.network} with width {recipe.width}, {recipe.objective}, penalty {recipe.penalty}"
+        f"  network {recipe.network}{'' if own.network else f' with width {recipe.width}'}, {recipe.objective}, "
+        f"penalty {recipe.penalty}"
         f"{', augmentation as needed' if recipe.augment_target is not None else ''}; {labels}",
     ]
-    if survey is None:
+    if survey is None or own.network:
         return lines
-    rate, limits = images_per_second(recipe, dataset.modality), recipe.limits
+    rate, limits = images_per_second(recipe, dataset.modality, own), recipe.limits
     images = min(
         (limits.steps or math.inf) * recipe.images_per_step,
         limits.images or math.inf,
         60 * (limits.minutes or math.inf) * rate,
     )
     seconds = images / rate
-    minutes = f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
-    time = f"{seconds:.0f} s" if seconds < 100 else minutes
     return [
         *lines,
-        f"  about {rate:,.0f} images/s: {images / recipe.images_per_step:,.0f} steps in {time}, "
+        f"  about {rate:,.0f} images/s: {images / recipe.images_per_step:,.0f} steps in {describe_seconds(seconds)}, "
         f"each image {images / max(1, num_items or 0):,.1f} times",
     ]
+
+
+def describe_seconds(seconds: float) -> str:
+    """A time in words.
+
+    Example:
+        >>> describe_seconds(42), describe_seconds(195), describe_seconds(9000)
+        ('42 s', '3 minutes', '2.5 hours')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
 
 
 def _alarm_lines(alarm: Alarm) -> list[Text]:

@@ -20,6 +20,7 @@ from sparring.training.stopping import Limits
 
 if TYPE_CHECKING:
     from sparring.data.containers import Reading
+    from sparring.training.parts import Parts
 
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0), Lt(math.inf)]
@@ -45,10 +46,12 @@ class Recipe:
     labels: str | None = None
     frames: Literal["first", "all"] = "first"  # of animations and stacks of images
     follow_links: bool = False  # also read files outside the folder that links lead to
+    sample_rate_hz: Annotated[int, Ge(1000), Le(192_000)] | None = None  # of sounds; None for the one that suits them
+    seconds: Positive | None = None  # the length of sounds; None for one that 95 % of them fit into
     size: tuple[Pixels, Pixels] | None = None  # height and width of images; None for their own
     mirror: bool = False  # add a mirrored copy of each image
     start_from: str | None = None  # a run, or one of its checkpoints, whose networks this training begins with
-    network: str  # a name in `NETWORKS`
+    network: str  # a name in `NETWORKS`, or "custom: CLASS" for modules that the caller gives
     width: Count  # features of the generator's last layer; the other layers have multiples of it
     normalization: Literal["batch", "none"] = "none"  # between the discriminator's layers
     conditional: bool = False  # give both networks the labels
@@ -56,15 +59,16 @@ class Recipe:
     num_clusters: Count = 1  # groups of similar items that are used as labels when the data have none; 1 for none
     prior: Literal["gaussian", "uniform"] = "gaussian"  # the distribution of the latents; uniform in [−1, 1]
     latent_dim: Count = 64  # numbers in a latent
-    objective: str = "non_saturating"  # a name in `OBJECTIVES`
+    objective: str = "non_saturating"  # a name in `OBJECTIVES`, or "custom: NAME"
     smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0  # the objective's target for real samples is 1 minus this
-    penalty: str = "none"  # a name in `PENALTIES`
+    penalty: str = "none"  # a name in `PENALTIES`, or "custom: NAME"
     penalty_weight: Annotated[float, Ge(0), Lt(math.inf)] = 1.0  # at the start of the training
     penalty_interval: Count = 1  # updates of the discriminator per penalty
     penalty_final: Positive = 1.0  # the weight falls exponentially to this share of itself; 1 keeps it
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"  # of both networks
     learning_rate: Positive = 1e-3  # the generator's
-    learning_rate_ratio: Positive = 1.0  # the discriminator's learning rate divided by the generator's
+    learning_rate_ratio: Positive = 1.0  # the discriminator's learning rate divided by the generator's, at the start
+    learning_rate_final: Positive = 1.0  # the generator's also falls exponentially to this share of itself
     # How learning rates fall to zero: not at all, linearly, linearly in the last third, or along a cosine.
     schedule: Literal["constant", "linear", "late", "cosine"] = "linear"
     beta1: Decay = 0.5  # of Adam; the momentum of SGD
@@ -116,7 +120,8 @@ class Recipe:
 OPEN = ("size", "network", "width", "normalization", "conditional", "num_clusters", "penalty_weight", "augment")
 """Fields that are chosen to suit the data when they are missing or None."""
 FIXED = (  # fields that cannot change when a run is resumed
-    "column", "labels", "frames", "follow_links", "size", "mirror", "network", "width", "normalization", "conditional",
+    "column", "labels", "frames", "follow_links", "sample_rate_hz", "seconds", "size", "mirror",
+    "network", "width", "normalization", "conditional",
     "num_clusters", "prior", "latent_dim", "optimizer", "seed", "start_from",
 )  # fmt: skip
 LIMITS = ("steps", "images", "minutes")
@@ -136,6 +141,7 @@ class Request:
     data: str  # a name, or an absolute path
     preset: str | None  # None for the modality's first one
     settings: Mapping[str, Any]  # fields of `Recipe`
+    parts: "Parts | None" = None  # the caller's own, which the settings name
 
     def agrees_with(self, recipe: Recipe) -> bool:
         """Whether a recipe is of these data and has these settings."""
@@ -143,7 +149,7 @@ class Request:
         return all(getattr(recipe, name) == value for name, value in given.items())
 
 
-def make_request(data: str, preset: str | None = None, /, **settings: object) -> Request:
+def make_request(data: str, preset: str | None = None, parts: "Parts | None" = None, /, **settings: object) -> Request:
     """Check what a user asks for, before anything is opened.
 
     Example: one limit replaces all three of the preset
@@ -164,7 +170,7 @@ def make_request(data: str, preset: str | None = None, /, **settings: object) ->
         checked["labels"] = resolve_setting(checked["labels"])
     if "penalty" in checked:  # it replaces the preset's penalty together with its numbers
         checked = {"penalty_weight": None, "penalty_interval": 1, "penalty_final": 1.0} | checked
-    return Request(data, preset, checked)
+    return Request(data, preset, checked, parts)
 
 
 def check_settings(settings: Mapping[str, object]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from sparring.training.recipe import Change
 from sparring.training.run_folder import Run, Summary
 
 COLUMNS = 10  # of a picture of samples, and the most classes in it
+MOST_PICTURES, PICTURES_BYTES = 300, 40_000_000
+"""Pictures that are kept: so many, and so many bytes if each has the newest one's size; larger ones make it 50 MB."""
 
 
 class Recorder(Listener):
@@ -71,7 +73,7 @@ class Recorder(Listener):
         if distance < self.best:
             self.best = distance
             with _warn_if_unwritable(self.run.best):
-                training.generator().save(self.run.best)
+                self._save_generator(training, self.run.best)
                 self.run.write_best(line)
         if "changed" in line:
             self._old_values = {}
@@ -90,17 +92,36 @@ class Recorder(Listener):
         with _warn_if_unwritable(path.parent):
             path.parent.mkdir(exist_ok=True)
             save(picture, path)
+            most = min(MOST_PICTURES, PICTURES_BYTES // path.stat().st_size)
+            _thin_out(self.run.sample_paths(), max(1, most), training.recipe.sample_steps or 1)
 
     def _save(self, training: Training) -> None:
         step, folder = training.game.steps, self.run.checkpoints
         recipe = asdict(training.recipe) | self._old_values  # a resume before the next line logs the changes too
         checkpoint.save(folder, training.state(), step, training.images, training.seconds, recipe)
         checkpoint.prune(folder, training.recipe.keep_checkpoints, step)
-        training.generator().save(self.run.generator)
+        self._save_generator(training, self.run.generator)
+
+    def _save_generator(self, training: Training, folder: Path) -> None:
+        training.generator().save(folder)
+        (folder / "card.json").unlink(missing_ok=True)  # of the generator before
 
     def _write_summary(self, training: Training, outcome: Outcome) -> None:
         counters = training.game.steps, training.images, round(training.seconds, 3)
         self.run.write_summary(Summary(outcome.status, *counters, outcome.reason, {}, training.alarms))
+
+
+def _thin_out(paths: Mapping[int, Path], most: int, interval: int) -> None:
+    """Delete all pictures but the newest and the first in each interval, doubled until at most so many are begun.
+
+    Which ones stay is a function of the steps alone, so a resumed run has the same ones.
+    """
+    newest = max(paths)
+    while newest // interval >= most:
+        interval *= 2
+    firsts = {step // interval: step for step in sorted(paths, reverse=True)}
+    for step in paths.keys() - {*firsts.values(), newest}:
+        paths[step].unlink()
 
 
 def _is_due(every_steps: int | None, every_seconds: float, step: int, before: float, now: float) -> bool:

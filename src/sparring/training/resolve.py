@@ -10,15 +10,13 @@ import torch
 
 from sparring.data import MAX_CLASSES
 from sparring.distributed.collectives import without_peers, world_size
-from sparring.errors import SparringWarning, UnknownNameError, UsageError
-from sparring.game.objectives import OBJECTIVES
-from sparring.game.penalties import PENALTIES
+from sparring.errors import SparringWarning, UsageError
 from sparring.generator.config import Config
 from sparring.modalities import RECIPES, look_at, prepare
 from sparring.modalities.modality import Dataset, Modality, Preset, Survey
-from sparring.networks import NETWORKS
 from sparring.training.build import build_game, choose_device
 from sparring.training.meter import check_goal
+from sparring.training.parts import Parts
 from sparring.training.recipe import OPEN, Recipe, Request, reading_of
 from sparring.training.start_from import inherit, open_start
 from sparring.training.stopping import Limits
@@ -27,19 +25,20 @@ from sparring.types import OnProgress
 MAX_CLUSTERS, ITEMS_PER_CLUSTER = 50, 50  # the most clusters, and the least items per cluster on average
 FEW_ITEMS, AUGMENT_TARGET = 5_000, 0.6  # fewer items get an adaptive augmentation with this target
 ENOUGH_IMAGES = 150_000  # with fewer, samples are poor: if the time allows no more, a smaller size is chosen
-CALIBRATION_SECONDS = 0.7
+CALIBRATION_SECONDS, SHORT_STEP_SECONDS = 0.7, 0.1
 
 
 def resolve(
     request: Request, on_progress: OnProgress = lambda what, share: None, *, dry: bool = False
 ) -> tuple[Recipe, Dataset]:
     """Open the data (only count files if dry) and complete the recipe; items get a shape that the network takes."""
-    for kind, known in (("objective", OBJECTIVES), ("penalty", PENALTIES), ("network", NETWORKS)):
-        if request.settings.get(kind) not in (None, *known):
-            raise UnknownNameError(kind, request.settings[kind], known)
+    parts = request.parts or Parts()
+    for kind, look_up in parts.registries.items():
+        if (name := request.settings.get(kind)) is not None:
+            look_up(name)
     found = look_at(request.data, reading_of(request.settings), on_progress)
     modality = found.choices[0] if isinstance(found, Survey) else found.modality
-    start = open_start(path) if (path := request.settings.get("start_from")) else None
+    start = open_start(path, parts) if (path := request.settings.get("start_from")) else None
     if start is not None:
         request = inherit(request, start, modality)
     preset = RECIPES[request.preset] if request.preset else modality.presets[0]
@@ -55,6 +54,10 @@ def resolve(
         raise UsageError(f"the network {recipe.network!r} takes no images of {asked} pixels: try --size {offered}")
     dataset = prepare(found, recipe.size, recipe.mirror, on_progress, dry)
     has_labels = start is not None and start.config.label_size > 0
+    if not parts.find_network(recipe.network).takes_labels:
+        if request.settings.get("conditional") or (request.settings.get("num_clusters") or 1) > 1:
+            raise UsageError(f"the network {recipe.network!r} takes no labels: leave conditional and num_clusters away")
+        settings |= {"conditional": False, "num_clusters": 1}
     recipe = _suit(recipe, settings, dataset, least_clusters=2 if has_labels else 1)
     if start is not None and has_labels != (recipe.conditional or recipe.num_clusters > 1):
         raise UsageError(
@@ -77,32 +80,34 @@ def open_data(recipe: Recipe, on_progress: OnProgress = lambda what, share: None
 def complete(request: Request, preset: Preset, modality: Modality) -> Recipe:
     """A recipe for items of a modality, without the choices that depend on their number."""
     settings: dict[str, Any] = {**preset.settings, **request.settings}
-    network = NETWORKS[settings.get("network") or modality.usual_network(settings.get("normalization"))]
-    settings |= {k: v for k, v in preset.by_network.get(network.name, {}).items() if k not in request.settings}
-    penalty = PENALTIES[settings.get("penalty", "none")]
+    parts = request.parts or Parts()
+    name = settings.get("network") or modality.usual_network(settings.get("normalization"))
+    network = parts.find_network(name)
+    settings |= {k: v for k, v in preset.by_network.get(name, {}).items() if k not in request.settings}
+    penalty = parts.find_penalty(settings.get("penalty", "none"))
     if settings.get("normalization") not in (None, *network.normalizations):
         raise UsageError(
-            f"the network {network.name!r} takes no normalization {settings['normalization']!r}, but "
+            f"the network {name!r} takes no normalization {settings['normalization']!r}, but "
             f"{' or '.join(map(repr, network.normalizations))}: leave it away, or give another --network"
         )
     default = network.normalizations[0] if modality.batch_normalization and not penalty.per_sample else "none"
     weight = settings.get("penalty_weight")
     chosen = {
         "data": request.data,
-        "network": network.name,
+        "network": name,
         "size": network.fit(modality.item_shape)[1:] or None,
         "width": settings.get("width") or network.width,
         "normalization": settings.get("normalization") or default,
-        "penalty_weight": penalty().weight if weight is None else weight,
+        "penalty_weight": penalty.weight if weight is None else weight,
     }
     recipe = Recipe(**{k: v for k, v in settings.items() if v is not None or k not in OPEN} | chosen)
     if recipe.limits == Limits():
         raise UsageError("the training would never end: give steps, images or minutes")
-    OBJECTIVES[recipe.objective].smooth(recipe.smoothing)  # raises an error if the objective cannot
-    restraint = penalty(recipe.penalty_weight, recipe.penalty_interval)  # raises an error for a bad number
-    if recipe.accumulate > 1 and restraint.whole_batch:
+    parts.find_objective(recipe.objective).smooth(recipe.smoothing)  # raises an error if the objective cannot
+    replace(penalty, weight=recipe.penalty_weight, interval=recipe.penalty_interval)  # raises one for a bad number
+    if recipe.accumulate > 1 and penalty.whole_batch:
         raise UsageError(
-            f"the penalty {penalty.name!r} needs the whole batch: leave accumulate={recipe.accumulate} away"
+            f"the penalty {recipe.penalty!r} needs the whole batch: leave accumulate={recipe.accumulate} away"
         )
     choose_device(recipe.device)
     return recipe
@@ -164,22 +169,33 @@ def _choose_size(request: Request, preset: Preset, survey: Survey, on_progress: 
         fitting = modality.with_size(recipe.size or ())
         if chosen is not None and fitting != chosen:
             on_progress(f"trying {fitting.describe()}", number / len(survey.choices))
-            if images_per_second(recipe, fitting) * 60 * recipe.minutes < ENOUGH_IMAGES:
+            if images_per_second(recipe, fitting, request.parts) * 60 * recipe.minutes < ENOUGH_IMAGES:
                 break
         chosen = fitting
     assert chosen is not None
     return chosen
 
 
-def images_per_second(recipe: Recipe, modality: Modality) -> float:
-    """Measure for about a second how many real items a second a game without labels trains on."""
-    shape = recipe.batch_size // world_size(), *modality.item_shape
+def images_per_second(recipe: Recipe, modality: Modality, parts: Parts | None = None) -> float:
+    """Measure for about a second how many real items a second a game without labels trains on.
+
+    Where whole batches would take long, parts of them are played: they need little memory, and have nearly that rate.
+    """
+    whole, size = recipe.batch_size // world_size(), 2 * recipe.accumulate
     with without_peers():
-        game = build_game(recipe, Config(modality, recipe.network, recipe.latent_dim, recipe.prior, recipe.width))
-        real = [torch.zeros(shape, device=choose_device(recipe.device))] * recipe.discriminator_steps
-        game.step(real)  # the first one takes longer
-        start, steps = time.perf_counter(), 0
-        while steps == 0 or time.perf_counter() - start < CALIBRATION_SECONDS:
-            game.step(real)
-            steps += 1
-        return recipe.images_per_step * steps / (time.perf_counter() - start)
+        config = Config(modality, recipe.network, recipe.latent_dim, recipe.prior, recipe.width)
+        game = build_game(recipe, config, parts or Parts())
+        while True:
+            size = min(size, whole)
+            shape = size, *modality.item_shape
+            real = [torch.zeros(shape, device=choose_device(recipe.device))] * recipe.discriminator_steps
+            game.step(real)  # the first one takes longer
+            start, steps = time.perf_counter(), 0
+            while steps == 0 or time.perf_counter() - start < CALIBRATION_SECONDS:
+                game.step(real)
+                steps += 1
+                if size < whole and (time.perf_counter() - start) / steps < SHORT_STEP_SECONDS:
+                    break
+            else:
+                return size * world_size() * recipe.discriminator_steps * steps / (time.perf_counter() - start)
+            size *= 4

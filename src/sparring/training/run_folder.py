@@ -2,8 +2,8 @@
 
 recipe.json           the complete recipe, and versions
 log.jsonl             a JSON object a line: step, images, seconds, losses, ...
-samples/              step-NNNNNN.png, always from the same latents
-checkpoints/          step-NNNNNN/, for `sparring resume`
+samples/              step-NNNNNN.png, always from the same latents; at most 300 of them, and 50 MB
+checkpoints/          step-NNNNNN/, for `sparring resume`: the newest ones
 generator/            config.json, model.safetensors: for `sparring.load`
 best/                 likewise, of the best evaluation
 curves.png            losses and probabilities
@@ -16,6 +16,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 from base64 import b64encode
 from dataclasses import asdict, dataclass
@@ -23,7 +24,7 @@ from html import escape
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
@@ -32,6 +33,7 @@ from sparring.distributed.collectives import world_size
 from sparring.errors import RunFolderError, UsageError
 from sparring.evaluation.health import Alarm
 from sparring.files import parse_json, read_json, write_atomically, write_json
+from sparring.training.checkpoint import list_checkpoints
 from sparring.training.recipe import Recipe
 from sparring.types import LogLine
 
@@ -201,6 +203,14 @@ class Run:
         lines = parse_json(b"[" + whole.replace(b"\n", b",\n") + b"]", list, str(path))
         return [check_line(line, f"line {number} of {path}") for number, line in enumerate(lines, start=1)]
 
+    def frame(self) -> Any:
+        """The log as a table of pandas: a row a line, and flat columns such as `evaluation.distance`."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise UsageError(f"frame needs pandas ({error}): pip install pandas") from error
+        return pandas.json_normalize(self.log())
+
     def cut_log(self, step: int) -> None:
         """Delete the lines after a step: a resumed run writes them again."""
         lines = [line for line in self.log() if line["step"] <= step]
@@ -256,3 +266,14 @@ def open_run(path: Path) -> Run:
     if not (path / "recipe.json").exists():
         raise RunFolderError(f"{str(path)!r} holds no run (no recipe.json): give the folder of `sparring train`")
     return Run(path)
+
+
+def delete_if_never_saved(run: Run) -> bool:
+    """Delete a run that was killed before its first checkpoint, and return whether it is gone.
+
+    A run with a generator but no checkpoint stays: somebody moved its checkpoints.
+    """
+    if list_checkpoints(run.checkpoints) or run.generator.exists():
+        return False
+    shutil.rmtree(run.path.resolve(), ignore_errors=True)
+    return True

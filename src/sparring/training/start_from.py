@@ -12,12 +12,13 @@ from torch.nn.utils import parametrize
 
 from sparring.errors import SparringWarning, UsageError
 from sparring.files import read_json
-from sparring.game.penalties import PENALTIES
 from sparring.generator.config import Config
 from sparring.modalities.modality import Modality
-from sparring.networks import NETWORKS, Discriminator
+from sparring.networks import NETWORKS
+from sparring.plugins import OWN, find
 from sparring.seeding import Stream
 from sparring.training.checkpoint import load, load_latest
+from sparring.training.parts import Parts
 from sparring.training.recipe import Request
 from sparring.training.run_folder import open_run
 
@@ -33,14 +34,15 @@ class Start:
     recipe: Mapping[str, Any]  # the fields by name
     config: Config
     generator: nn.Module
-    discriminator: Discriminator
+    discriminator: nn.Module
     average: nn.Module  # the averaged generator
 
 
-def open_start(path: str) -> Start:
+def open_start(path: str, parts: Parts = Parts()) -> Start:
     """Read the networks of a run from its newest checkpoint, or from the checkpoint in a folder.
 
     Raises:
+        UsageError: if its networks are modules that the caller of `train` gave.
         RunFolderError: if there is no run or no checkpoint.
         CheckpointError: if it is damaged.
     """
@@ -52,9 +54,13 @@ def open_start(path: str) -> Start:
         run = open_run(folder)
         manifest, state = load_latest(run.checkpoints)
     config = read_json(run.generator / "config.json", Config)
+    if config.network.startswith(OWN):
+        raise UsageError(f"{path} has networks of your own: load their weights into yours, and leave start_from away")
+    if parts.network is not None:
+        raise UsageError("networks of your own start with the weights that they have: leave start_from away")
     generator, discriminator = _build_players(config, manifest.recipe["normalization"], config.label_size)
     average, _ = _build_players(config, manifest.recipe["normalization"], config.label_size)
-    PENALTIES[manifest.recipe["penalty"]]().prepare(discriminator)
+    parts.find_penalty(manifest.recipe["penalty"]).prepare(discriminator)
     for name, player in (("generator", generator), ("discriminator", discriminator), ("average", average)):
         player.load_state_dict({k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")})
     for module in discriminator.eval().modules():
@@ -95,7 +101,8 @@ def copy_players(start: Start, config: Config, generator: nn.Module, discriminat
     Raises:
         UsageError: if no weights fit.
     """
-    fresh = _copy(start, config, start.generator, generator) + _copy(start, config, start.discriminator, discriminator)
+    fresh = _copy(start, config, start.generator, generator)
+    fresh += _copy(start, config, start.discriminator, discriminator, is_discriminator=True)
     total = len(generator.state_dict()) + len(discriminator.state_dict())
     if len(fresh) == total:
         raise UsageError(f"none of the weights in {start.path} fit networks for {config.modality.describe()}")
@@ -117,8 +124,8 @@ def copy_average(start: Start, config: Config, average: nn.Module) -> None:
     _copy(start, config, start.average, average)
 
 
-def _build_players(config: Config, normalization: str, label_size: int) -> tuple[nn.Module, Discriminator]:
-    network, shape = NETWORKS[config.network], config.modality.item_shape
+def _build_players(config: Config, normalization: str, label_size: int) -> tuple[nn.Module, nn.Module]:
+    network, shape = find("network", config.network, NETWORKS), config.modality.item_shape
     with Stream(0, "start").as_default():  # the weights will be replaced
         generator = network.generator(shape, config.latent_dim, config.width, label_size)
         return generator, network.discriminator(shape, config.width, normalization, label_size)
@@ -138,12 +145,12 @@ def _label_names(config: Config) -> list[str | None]:
 
 
 @torch.no_grad()
-def _copy(start: Start, config: Config, old: nn.Module, new: nn.Module) -> list[str]:
+def _copy(start: Start, config: Config, old: nn.Module, new: nn.Module, *, is_discriminator: bool = False) -> list[str]:
     """Copy the tensors that fit, and return the names of the others."""
     # A dimension that grows with the number of classes ends with a place for each class.
     num_before, num_now = start.config.label_size, config.label_size
     players = _build_players(config, start.recipe["normalization"], num_now + (num_now > 0))
-    larger = players[isinstance(new, Discriminator)].state_dict()
+    larger = players[is_discriminator].state_dict()
     given, names = old.state_dict(), _label_names(start.config)
     seen = [place for place, name in enumerate(names) if name is not None]
     rows = [[names.index(name)] if name is not None and name in names else seen for name in _label_names(config)]
@@ -151,7 +158,7 @@ def _copy(start: Start, config: Config, old: nn.Module, new: nn.Module) -> list[
     source = dict(zip(reversed(new.state_dict()), reversed(given), strict=False))
     fresh = []
     for name, tensor in new.state_dict().items():
-        value = given.get(name if isinstance(new, Discriminator) else source.get(name, ""))
+        value = given.get(name if is_discriminator else source.get(name, ""))
         grows = [dim for dim, (a, b) in enumerate(zip(tensor.shape, larger[name].shape, strict=True)) if a != b]
         if value is not None and grows and value.ndim == tensor.ndim:
             (dim,) = grows

@@ -54,12 +54,12 @@ class Goal:
     def __init__(self, text: str) -> None:
         match = re.fullmatch(r"\s*(\w+)\s*([<>])\s*(\S+)\s*", text)
         try:
-            self._target = (match[1], match[2], float(match[3])) if match else None
+            self.target = (match[1], match[2], float(match[3])) if match else None
         except ValueError:
             match = None
         if text != "plateau" and match is None:
             raise UsageError(f"until must be plateau, or a target such as coverage>0.9, and is {text!r}")
-        self.name = "distance" if self._target is None else self._target[0]
+        self.name = "distance" if self.target is None else self.target[0]
         self._text = text
         self._first: float | None = None
         self._values: deque[float] = deque(maxlen=2 * WINDOW)
@@ -69,8 +69,8 @@ class Goal:
         value = {**line, **line.get("evaluation", {})}.get(self.name)
         if value is None:
             return ""
-        if self._target is not None:
-            _, comparison, threshold = self._target
+        if self.target is not None:
+            _, comparison, threshold = self.target
             reached = value < threshold if comparison == "<" else value > threshold
             return f"{self.name} is {value:.4g} ({self._text})" if reached else ""
         self._first = value if self._first is None else self._first

@@ -5,13 +5,14 @@ import shutil
 import signal
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from rich.console import Console
+from torch import nn
 
 from sparring.data.memory import Indexable
 from sparring.distributed.collectives import barrier, is_restarted, on_rank_zero, process_group, rank, world_size
@@ -24,11 +25,13 @@ from sparring.training.build import build
 from sparring.training.checkpoint import Checkpoint, list_checkpoints, load_first, load_latest
 from sparring.training.loop import Listener, Outcome, Training, play
 from sparring.training.meter import Meter
+from sparring.training.parts import Parts, take_parts
 from sparring.training.progress import Terminal
 from sparring.training.recipe import LIMITS, Change, Recipe, Request, changes_since, check_settings, make_request
 from sparring.training.recorder import Recorder
 from sparring.training.resolve import check_batch_size, open_data, resolve
-from sparring.training.run_folder import Run, create_run, name_of_launch, open_run
+from sparring.training.run_folder import Run, create_run, delete_if_never_saved, name_of_launch, open_run
+from sparring.training.settings import Changes, Settings
 from sparring.training.start_from import open_start
 from sparring.training.torch_defaults import torch_defaults
 from sparring.types import OnProgress
@@ -41,10 +44,12 @@ def train(
     *,
     labels: Indexable | Mapping[str, Indexable] | None = None,
     recipe: str | None = None,
+    generator: nn.Module | None = None,
+    discriminator: nn.Module | None = None,
     out: str | PathLike[str] | None = None,
     listeners: Sequence[Listener] = (),
     progress: bool = True,
-    **settings: object,
+    **settings: Unpack[Settings],
 ) -> Run:
     """Train a GAN.
 
@@ -55,10 +60,15 @@ def train(
         labels: of data in memory, one for each item, as `sparring.data.labels.check_labels` takes them: the class, or
             a mapping from the names of attributes to values. For a path, the setting of `Recipe`: "FILE:COLUMN,...".
         recipe: a name in `RECIPES`; None for the one that suits the data.
+        generator: a network of your own, as `Game` takes it, and a discriminator with it; copies of both are trained.
+            Its latents are [batch, latent_dim], its samples have the shape of the data, or the one to resize images
+            to; with `conditional=True` both networks get labels as their second argument.
+        discriminator: from samples to one logit each, without a sigmoid.
         out: the run's folder; None for the first free `runs/NAME-N`.
         listeners: called after each step.
         progress: show what is trained and how it goes: on the standard error, or in the notebook.
-        settings: fields of `Recipe`, such as `objective="wasserstein"` or `steps=1000`.
+        settings: fields of `Recipe`, such as `objective="wasserstein"` or `steps=1000`; an `Objective` and a `Penalty`
+            of your own stand for their names.
 
     Returns:
         The run, which `sparring.load` and `sparring.evaluate` take. After SIGUSR1, which clusters send before a job's
@@ -77,15 +87,16 @@ def train(
         >>> sparring.load(run).sample(3).shape
         (3, 2)
     """
+    named, parts = take_parts(settings, generator, discriminator)
     if not isinstance(data, str | PathLike):
-        data = keep(data, labels)
+        data = keep(data, labels, settings.get("sample_rate_hz"))
     elif isinstance(labels, str):
-        settings["labels"] = labels
+        named["labels"] = labels
     elif labels is not None:
         raise UsageError(
             'labels go with an array: files bring their own, or give the text labels="FILE:COLUMN" or labels="COLUMN"'
         )
-    request = make_request(os.fspath(data), recipe, **settings)
+    request = make_request(os.fspath(data), recipe, parts, **named)
     with Terminal(stderr=True, quiet=not progress) as show:
         folder = None if out is None else Path(out)
         ended = start(request, folder, listeners=[show, *listeners], on_progress=show.on_progress)
@@ -95,20 +106,26 @@ def train(
 def resume(
     path: str | PathLike[str],
     *,
+    generator: nn.Module | None = None,
+    discriminator: nn.Module | None = None,
+    data: str | PathLike[str] | None = None,
     exact: bool = False,
     listeners: Sequence[Listener] = (),
     progress: bool = True,
-    **settings: object,
+    **settings: Unpack[Changes],
 ) -> Run:
     """Resume a run, to the end of its recipe or further.
 
     Args:
         path: the run, or its folder.
+        generator: the module that `train` got, if it got one: a copy gets the weights of the checkpoint.
+        discriminator: likewise.
+        data: other data, with items of the same shape and the same classes; None for the run's own.
         exact: refuse another number of processes or threads, which rounds sums differently.
         listeners: called after each step.
         progress: show how it goes, as in `train`.
         settings: fields of `Recipe` to change. `steps`, `images` or `minutes`, each counted from the run's beginning,
-            replaces all limits; `data` must have items of the same shape and the same classes.
+            replaces all limits. An `Objective` or a `Penalty` of your own must be given again.
 
     Raises:
         UsageError: if there is no such run, nothing left to do, or a setting that cannot change.
@@ -119,9 +136,11 @@ def resume(
         >>> sparring.resume(run, steps=8).summary().steps
         8
     """
+    named, parts = take_parts(settings, generator, discriminator)
+    given = {name: value for name, value in named.items() if generator is None or name not in ("network", "latent_dim")}
     with Terminal(stderr=True, quiet=not progress) as show:
-        on_progress = show.on_progress
-        ended = go_on(Path(path), settings, exact=exact, listeners=[show, *listeners], on_progress=on_progress)
+        own, on_progress = [show, *listeners], show.on_progress
+        ended = go_on(Path(path), given | {"data": data}, parts, exact=exact, listeners=own, on_progress=on_progress)
     return _raise_signal(*ended)
 
 
@@ -150,10 +169,11 @@ def start(
             run = Run(out)
             if (summary := on_rank_zero(run.summary)).status == "finished":
                 return run, Outcome("finished", summary.reason)
-            return go_on(out, listeners=listeners, on_progress=on_progress)
+            return go_on(out, parts=request.parts, listeners=listeners, on_progress=on_progress)
+        parts = request.parts or Parts()
         recipe, dataset = _open_everywhere(lambda: resolve(request, on_progress))
-        start_from = on_rank_zero(lambda: open_start(recipe.start_from) if recipe.start_from else None)
-        training = build(recipe, dataset, start=start_from)
+        start_from = on_rank_zero(lambda: open_start(recipe.start_from, parts) if recipe.start_from else None)
+        training = build(recipe, dataset, start=start_from, parts=parts)
         meters = [Meter(training)] if rank() == 0 else []  # whatever can fail does so before there is a folder
         run = on_rank_zero(create)
         training.folder = run.path
@@ -170,6 +190,7 @@ def start(
 def go_on(
     path: Path,
     settings: Mapping[str, Any] = {},
+    parts: Parts | None = None,
     *,
     exact: bool = False,
     listeners: Sequence[Listener] = (),
@@ -182,6 +203,7 @@ def go_on(
 
     def open_first() -> tuple[Recipe, Dataset]:
         recipe = replace(run.recipe(), **given)
+        (parts or Parts()).check(asdict(recipe))
         recipe = recipe if data is None else replace(recipe, data=make_request(os.fspath(data)).data)
         try:
             return recipe, open_data(recipe, on_progress)
@@ -195,7 +217,7 @@ def go_on(
         try:
             recipe, dataset = _open_everywhere(open_first)
             check_batch_size(recipe, dataset)
-            training = build(recipe, dataset, run.path)
+            training = build(recipe, dataset, run.path, parts=parts or Parts())
             checkpoint, changes = on_rank_zero(lambda: _load_checkpoint(run, training, exact))
             own = _restore(run, training, checkpoint, changes)
             if training.reached and is_limited:  # the user asks to go on after the goal
@@ -230,17 +252,6 @@ def _is_restarted_run(out: Path | None, request: Request, again: bool) -> bool:
     file, launch = Run(out).recipe_file(), name_of_launch()
     is_ours = launch not in ("", "none") or request.agrees_with(file.recipe)  # without a rendezvous, launches are alike
     return file.launch == launch and is_ours and not delete_if_never_saved(Run(out))
-
-
-def delete_if_never_saved(run: Run) -> bool:
-    """Delete a run that was killed before its first checkpoint, and return whether it is gone.
-
-    A run with a generator but no checkpoint stays: somebody moved its checkpoints.
-    """
-    if list_checkpoints(run.checkpoints) or run.generator.exists():
-        return False
-    shutil.rmtree(run.path.resolve(), ignore_errors=True)
-    return True
 
 
 def _load_checkpoint(run: Run, training: Training, exact: bool) -> tuple[Checkpoint, dict[str, Change]]:
@@ -280,10 +291,12 @@ def _load_checkpoint(run: Run, training: Training, exact: bool) -> tuple[Checkpo
 def _begin_again(run: Run, training: Training, is_limited: bool) -> None:
     is_finished = run.summary().status == "finished"  # else it was killed at its end
     if (reason := training.stop_reason()) and (is_finished or is_limited):
-        raise UsageError(
-            f"{run.path} is finished at step {training.game.steps}, since {reason}: to go further, give "
-            f"{'more' if is_limited else '--steps, --images or --minutes'}"
-        )
+        state = f"finished at step {training.game.steps}, since {reason}"
+        if is_limited:
+            seconds = f"{training.seconds / 60:.3g} minutes"
+            state = f"already at step {training.game.steps}, after {training.images} images and {seconds}"
+        limits = "more than that by " if is_limited else ""
+        raise UsageError(f"{run.path} is {state}: to go further, give {limits}--steps, --images or --minutes")
     run.write_recipe(training.recipe)
     (run.path / "card.json").unlink(missing_ok=True)  # of the generator before
 
@@ -313,7 +326,7 @@ def _play(run: Run, training: Training, own: Sequence[Listener], others: Sequenc
             slower = replace(training.recipe, learning_rate=training.recipe.learning_rate / 2)
             rate = f"with the learning rate {slower.learning_rate:g}"
             warnings.warn(SparringWarning(f"{error}. Gone back to step {manifest.step}, {rate}"), stacklevel=2)
-            training = build(slower, training.dataset, run.path)
+            training = build(slower, training.dataset, run.path, parts=training.parts)
             state["left_out"].zero_()
             if rank() == 0:
                 run.write_recipe(slower)

@@ -1,0 +1,165 @@
+"""Read sound files, resample them, and survey them before they are packed."""
+
+import io
+import math
+import wave
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+import numpy as np
+import torch
+
+from sparring.data.containers import Container, Entry, File, Kind, one_line
+from sparring.data.survey import Findings, count_classes
+from sparring.errors import DataError, how_to_install
+from sparring.types import OnProgress
+
+SOUNDS = Kind("sounds", frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"}), columns=("audio", "sound"))
+RATES = (8_000, 16_000, 22_050)  # Hz: choices
+UNCUT = 0.95  # this share of the recordings fits into the length of an item
+SILENT, CLIPPED = 1e-4, 0.999  # largest magnitudes of silent and of clipped recordings
+NUM_MEASURED, LEVEL_SHARE = 500, 0.999  # recordings whose levels are measured, and the share of samples below them
+MAX_SECONDS = 600.0  # of one recording
+
+
+def read_sound(file: File, name: str) -> tuple[np.ndarray, int]:
+    """Read a sound file as float32 [samples] in [−1, 1], the mean of its channels, and its sample rate in Hz.
+
+    WAV files with whole numbers are read by Python, all others by the library soundfile.
+
+    Raises:
+        DataError: if it cannot be read, is empty, or is longer than ten minutes.
+    """
+    data = file.read()
+    samples, rate = _read_wav(data, name) if data[:4] == b"RIFF" else _read_other(data, name)
+    if not len(samples):
+        raise DataError(f"{name}: it holds no samples")
+    if not np.isfinite(samples).all():
+        raise DataError(f"{name}: it holds samples that are not finite")
+    return samples.mean(axis=1), rate
+
+
+def _read_wav(data: bytes, name: str) -> tuple[np.ndarray, int]:
+    try:
+        with wave.open(io.BytesIO(data)) as sound:
+            rate, width, channels = sound.getframerate(), sound.getsampwidth(), sound.getnchannels()
+            _check_length(sound.getnframes() / max(1, rate), name)
+            raw = np.frombuffer(sound.readframes(sound.getnframes()), np.uint8)
+    except wave.Error:  # floats, or an extended header
+        return _read_other(data, name)
+    except (EOFError, ValueError) as error:
+        raise DataError(f"{name}: {error or 'it ends too early'}") from error
+    raw = raw[: len(raw) // (width * channels) * width * channels].reshape(-1, width)
+    if width == 1:
+        values = (raw[:, 0].astype(np.float32) - 128) / 128  # 8 bits have no sign
+    else:
+        padded = np.zeros((len(raw), 4), np.uint8)
+        padded[:, 4 - width :] = raw
+        values = padded.view("<i4")[:, 0].astype(np.float32) / 2**31
+    return values.reshape(-1, channels), rate
+
+
+def _read_other(data: bytes, name: str) -> tuple[np.ndarray, int]:
+    try:
+        import soundfile
+    except ImportError as error:
+        only = "without soundfile, only WAV files of whole numbers can be read"
+        raise DataError(f"{name}: {only}: {how_to_install('sound')}") from error
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as sound:
+            _check_length(sound.frames / sound.samplerate, name)
+            return sound.read(dtype="float32", always_2d=True), sound.samplerate
+    except soundfile.SoundFileError as error:
+        reason = str(error).rpartition(": ")[2].rstrip(".").lower()
+        raise DataError(f"{name}: {reason or 'it is no sound'}") from error
+
+
+def _check_length(seconds: float, name: str) -> None:
+    if seconds > MAX_SECONDS:
+        minutes, most = seconds / 60, MAX_SECONDS / 60
+        raise DataError(f"{name}: {minutes:.0f} minutes long, more than {most:.0f}: cut it into pieces")
+
+
+def resample(samples: np.ndarray, rate: int, to: int) -> np.ndarray:
+    """A sound [samples] at another sample rate: its spectrum, cut off or continued with zeros."""
+    if rate == to:
+        return samples
+    length = max(1, round(len(samples) * to / rate))
+    spectrum = torch.fft.rfft(torch.from_numpy(samples))
+    resampled: np.ndarray = (torch.fft.irfft(spectrum[: length // 2 + 1], length) * (length / len(samples))).numpy()
+    return resampled
+
+
+def prepare(samples: np.ndarray, rate: int, to: int, length: int) -> np.ndarray:
+    """The beginning of a sound at another sample rate, with silence after its end, float32 [length]."""
+    resampled = resample(samples, rate, to)[:length]
+    return np.pad(resampled, (0, length - len(resampled)))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SoundFindings(Findings):
+    """What a container of sounds holds."""
+
+    rates: list[int]  # choices that the recordings have the frequencies for, in Hz; at least one
+    seconds: float  # a length that most recordings fit into
+    level: float  # a magnitude that one in a thousand samples of the loudest recording exceeds
+
+
+class _Look(NamedTuple):
+    ending: str
+    rate: int
+    seconds: float
+    peak: float
+    level: float
+
+
+def find_out(container: Container, on_progress: OnProgress, seconds: float | None = None) -> SoundFindings:
+    """Read every sound in a container, and describe them; without a length in seconds, choose one."""
+    faults: list[str] = []
+
+    def look(file: File, entry: Entry, number: int) -> _Look:
+        samples, rate = read_sound(file, entry.name)
+        magnitudes = np.abs(samples)
+        level = float(np.quantile(magnitudes, LEVEL_SHARE)) if number < NUM_MEASURED else 0.0
+        ending = entry.name.rpartition(".")[2].lower()
+        return _Look(ending, rate, len(samples) / rate, float(magnitudes.max()), level)
+
+    found = list(container.read(look, faults, "listening to", on_progress))
+    looks, heldout = [each for _, each in found], [entry.is_heldout for entry, _ in found]
+    lengths, rates = sorted(each.seconds for each in looks), Counter(each.rate for each in looks)
+    if all(each.peak < SILENT for each in looks):
+        raise DataError(f"all {len(looks)} sounds in {str(container.path)!r} are silent: there is nothing to learn")
+    usual = rates.most_common(1)[0][0]
+    seconds = seconds or lengths[math.ceil(UNCUT * len(lengths)) - 1]
+    classes, about_classes = count_classes(container, [entry.label for entry, _ in found])
+    silent, clipped = sum(each.peak < SILENT for each in looks), sum(each.peak >= CLIPPED for each in looks)
+    num_cut = sum(each.seconds > seconds for each in looks)
+    lines = [
+        f"{one_line(container.path)}: {len(looks):,} sounds ({_list([each.ending for each in looks])}; "
+        f"{_list([f'{each.rate:,} Hz' for each in looks])}), {lengths[0]:.2f} to {lengths[-1]:.2f} s long, median "
+        f"{lengths[len(lengths) // 2]:.2f} s",
+        f"  brought to {seconds:.2f} s: the ends of {num_cut:,} are cut off, the others end in silence",
+        *([f"  {silent:,} are silent"] if silent else []),
+        *([f"  {clipped:,} are clipped, or as loud as can be"] if clipped else []),
+        *([f"  {container.list_others()} were not opened"] if container.others else []),
+        *(f"  {note}" for note in container.notes),
+        *(f"  {line}" for line in container.list_faults(faults).splitlines()),
+        f"  {about_classes}",
+    ]
+    return SoundFindings(
+        fingerprint=container.fingerprint,
+        num_items=len(looks),
+        rates=[rate for rate in RATES if rate <= usual] or [RATES[0]],
+        seconds=seconds,
+        level=max(each.level for each in looks),
+        class_counts=classes,
+        num_heldout=None if None in heldout else sum(map(bool, heldout)),
+        description=lines,
+    )
+
+
+def _list(values: Sequence[str]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in Counter(values).most_common())

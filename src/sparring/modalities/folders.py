@@ -1,0 +1,53 @@
+"""What modalities of files share: find a container of their kind of file, and pack it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from sparring.data.containers import Container, File, Kind, Reading
+from sparring.data.files import find_container
+from sparring.data.items import split
+from sparring.data.pack import Format, pack
+from sparring.data.survey import Findings
+from sparring.modalities.modality import Dataset, Modality
+from sparring.types import OnProgress
+
+
+def find_files(path: Path, kind: Kind, reading: Reading) -> Container | None:
+    """The container at a path, if it holds files of a kind, and no other modality's kind of file is more frequent."""
+    from sparring.modalities import MODALITIES
+
+    container = find_container(path, kind, reading)
+    if container is None:
+        return None
+    counts = [
+        sum(container.others.get(ending, 0) for ending in modality.kind.endings)
+        for modality in MODALITIES.values()
+        if modality.kind is not None
+    ]
+    return container if container.num_files > max(counts) else None
+
+
+def load_container(
+    container: Container,
+    reading: Reading,
+    found: Findings,
+    modality: Modality,
+    read: Callable[[File, str], np.ndarray],
+    on_progress: OnProgress,
+    dry: bool,
+) -> Dataset:
+    """The data set of a container: packed, or only counted if dry.
+
+    `read` gives the items in a file of a name, as uint8 [items, *item_shape].
+    """
+    name, class_names = str(container.path), tuple(found.class_counts)
+    form = Format(modality.item_shape, modality.describe(), read)
+    items, labels, is_heldout = (
+        found.count(form.item_shape, sum(attribute.size for attribute in container.attributes))
+        if dry
+        else pack(container, reading, class_names, form, on_progress)
+    )
+    train, heldout = split(name, items, labels, is_heldout, class_names)
+    return Dataset(name, modality, train, heldout, class_names, container.attributes)

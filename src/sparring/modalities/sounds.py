@@ -1,0 +1,243 @@
+"""Sounds: recordings of one length and sample rate, which networks see as log-mel spectrograms."""
+
+import math
+import wave
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparring.data.arrays import check_finite
+from sparring.data.containers import Container, File, Reading
+from sparring.data.items import Items, split
+from sparring.data.pack import remember
+from sparring.data.sounds import LEVEL_SHARE, NUM_MEASURED, SILENT, SOUNDS, SoundFindings, find_out, prepare, read_sound
+from sparring.data.spectrograms import Spectrogram
+from sparring.data.vowels import FORMANTS, SAMPLE_RATE_HZ, sing_vowels
+from sparring.errors import DataError, UsageError
+from sparring.game.sources import Source
+from sparring.metrics.extractors import Extractor, random_features, thumbnails
+from sparring.modalities.folders import find_files, load_container
+from sparring.modalities.images import Images
+from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset, Survey
+from sparring.types import OnProgress, Samples
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BANDS = {8_000: 64, 16_000: 80, 22_050: 96}  # of the spectrograms, by the sample rate in Hz
+HOP_SECONDS = 0.012  # frames are at most this far apart
+STEP, MAX_FRAMES = 16, 512  # the number of frames is a multiple of the step
+HEADROOM_DB = 10.0  # from the level of a wave down to that of its spectrogram's loudest band, roughly
+LOUDEST = 1.001
+AT_ONCE = 256
+NUM_VOWELS = 1_000
+PAUSE_SECONDS = 0.3  # between sounds in one file
+
+
+@final
+@dataclass(frozen=True)
+class Sounds(Modality):
+    """Sounds of one length and sample rate."""
+
+    item_shape: tuple[int, ...]  # (1, bands, frames) of a spectrogram
+    sample_rate_hz: int
+    num_samples: int  # of one sound
+    top_db: float  # the level of the spectrograms' largest value
+    name: Literal["sounds"] = "sounds"
+    summary = "speech and other recordings, by their log-mel spectrograms"
+    array_name = "sounds"
+    kind = SOUNDS
+    has_sample_rate = True
+    layouts = "sounds, as floats [n, samples] from -1 to 1 with a sample_rate_hz"
+
+    def __post_init__(self) -> None:
+        if len(self.item_shape) != 3 or self.item_shape[0] != 1:
+            raise UsageError(f"spectrograms have the shape [1, bands, frames], not {list(self.item_shape)}")
+
+    @cached_property
+    def spectrogram(self) -> Spectrogram:
+        """The way from waves to pictures and back."""
+        _, bands, frames = self.item_shape
+        hop = 4 * math.ceil(self.num_samples / frames / 4)  # the transform is fast if four divides it
+        return Spectrogram(self.sample_rate_hz, hop, bands, frames, self.top_db)
+
+    def encode(self, items: np.ndarray) -> Samples:
+        """Spectrograms [n, 1, bands, frames] in [−1, 1] of waves float32 [n, num_samples]."""
+        waves = torch.from_numpy(np.ascontiguousarray(items, np.float32))
+        padded = torch.nn.functional.pad(waves, (0, self.spectrogram.num_samples - waves.shape[1]))
+        return self.spectrogram.encode(padded)[:, None]
+
+    def decode(self, samples: Tensor) -> np.ndarray:
+        """Waves float32 [n, num_samples] in [−1, 1], by Griffin-Lim: see `Spectrogram.decode`."""
+        waves: np.ndarray = self.spectrogram.decode(samples[:, 0].cpu())[:, : self.num_samples].clamp(-1, 1).numpy()
+        return waves
+
+    @classmethod
+    def accept(cls, array: np.ndarray, name: str, reading: Reading) -> "tuple[Sounds, np.ndarray] | None":
+        """Waves [n, samples] of a known sample rate: floats from −1 to 1, or whole numbers that fill their type."""
+        rate = reading.sample_rate_hz
+        if array.ndim == 3 and 1 in array.shape[1:]:  # one channel
+            array = array.reshape(len(array), array.shape[1] * array.shape[2])
+        if array.ndim != 2 or array.dtype.kind not in "if":
+            return None
+        if rate is None:
+            return None
+        if array.dtype.kind == "i":
+            array = array / (np.iinfo(array.dtype).max + 1)
+        check_finite(array, name, "sound")
+        loudest = float(np.abs(array).max()) if array.size else 0.0
+        if not SILENT < loudest <= LOUDEST:
+            raise DataError(f"the loudest sample of {name!r} is {loudest:g}: give floats from -1 to 1, or int16")
+        waves = array.astype(np.float32).clip(-1, 1)
+        return cls.of_length(rate, waves.shape[1], _level(waves)), waves
+
+    @classmethod
+    def of_length(cls, sample_rate_hz: int, num_samples: int, level: float) -> "Sounds":
+        """The modality of sounds of a length, by a magnitude that one in a thousand samples exceeds."""
+        bands = next((bands for rate, bands in BANDS.items() if rate >= sample_rate_hz), max(BANDS.values()))
+        frames = STEP * max(2, math.ceil(num_samples / (HOP_SECONDS * sample_rate_hz) / STEP))
+        if frames > MAX_FRAMES:
+            seconds = num_samples / sample_rate_hz
+            raise DataError(f"sounds of {seconds:.1f} s are too long: cut them into pieces, or give --set seconds=2")
+        return cls((1, bands, frames), sample_rate_hz, num_samples, 20 * math.log10(level) - HEADROOM_DB)
+
+    def store(self, items: np.ndarray) -> Tensor:
+        """Spectrograms uint8 [n, 1, bands, frames]."""
+        parts = np.array_split(items, math.ceil(len(items) / AT_ONCE))
+        return torch.cat([to_bytes(self.encode(part)) for part in parts])
+
+    @classmethod
+    def open_path(cls, path: Path, reading: Reading, on_progress: OnProgress) -> Dataset | Survey | None:
+        """Look at sound files in a folder, an archive or a table."""
+        container = find_files(path, SOUNDS, reading)
+        if container is None:
+            return None
+        found = remember(container, reading, lambda: find_out(container, on_progress, reading.seconds), SoundFindings)
+        return _survey(container, found, reading)
+
+    @property
+    def constants(self) -> dict[str, np.ndarray]:
+        """The sample rate."""
+        return {"sample_rate_hz": np.array(self.sample_rate_hz)}
+
+    def with_size(self, size: tuple[int, ...]) -> "Sounds":
+        """Spectrograms of other numbers of bands and frames."""
+        return replace(self, item_shape=(1, *size))
+
+    def resize(self, dataset: Dataset, size: tuple[int, ...]) -> Dataset:
+        """The same sounds with other numbers of bands and frames, by linear interpolation."""
+        modality = self.with_size(size)
+
+        def stretch(spectrograms: Tensor) -> Tensor:
+            resized = torch.nn.functional.interpolate(spectrograms.float(), size=size, mode="bilinear", antialias=True)
+            return resized.round().clamp(0, 255).to(torch.uint8)
+
+        def change(source: Source) -> Source:
+            assert isinstance(source, Items)
+            return source.mapped(stretch, modality.item_shape)
+
+        return dataset.with_sources(change, modality)
+
+    def usual_network(self, normalization: str | None) -> str:
+        """The network for images: a spectrogram is one."""
+        return Images(self.item_shape).usual_network(normalization)
+
+    def neutral_extractor(self) -> Extractor:
+        """Random convolutions over spectrograms."""
+        return random_features(self.item_shape)
+
+    def thumbnails(self) -> Extractor:
+        """At most 14×14 numbers of a spectrogram."""
+        return thumbnails(self.item_shape)
+
+    def describe(self) -> str:
+        """The length, the sample rate, and the shape of the spectrogram."""
+        _, bands, frames = self.item_shape
+        seconds = self.num_samples / self.sample_rate_hz
+        return f"{seconds:.2f} s at {self.sample_rate_hz:,} Hz, as {bands} bands × {frames} frames"
+
+    def num_pictured(self, num_rows: int) -> int:
+        """Four for each class, or six rows of four: each takes a few milliseconds to decode."""
+        return 4 * (num_rows or 6)
+
+    def picture(self, items: np.ndarray, columns: int | None = None) -> "Image":
+        """Draw the spectrograms side by side, low frequencies at the bottom, loud parts bright."""
+        from matplotlib import colormaps
+
+        pixels = (self.encode(items)[:, 0].flip(1).numpy() + 1) / 2
+        colours = (colormaps["magma"](pixels)[..., :3] * 255).round().astype(np.uint8)
+        return Images((3, *self.item_shape[1:])).picture(colours, columns)
+
+    def write_files(self, items: np.ndarray, folder: Path) -> None:
+        """A WAV file for each sound, of 16 bits."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, item in enumerate(items):
+            write_wav(item, self.sample_rate_hz, folder / f"{number:06d}.wav")
+
+
+def to_bytes(spectrograms: Tensor) -> Tensor:
+    """Numbers in [−1, 1] as uint8, the inverse of `to_float`."""
+    return ((spectrograms + 1) * 127.5).round().to(torch.uint8)
+
+
+def write_wav(samples: np.ndarray, sample_rate_hz: int, path: Path) -> None:
+    """Write a sound float [samples] in [−1, 1] as a WAV file of 16 bits."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate_hz)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).round().astype("<i2").tobytes())
+
+
+def _survey(container: Container, found: SoundFindings, reading: Reading) -> Survey:
+    rates = [reading.sample_rate_hz] if reading.sample_rate_hz else found.rates
+    choices = [Sounds.of_length(rate, math.ceil(found.seconds * rate), found.level) for rate in rates]
+
+    def read(size: tuple[int, ...] | None, on_progress: OnProgress, dry: bool) -> Dataset:
+        chosen = choices[-1]
+        if size is not None:  # the number of bands says which rate was chosen
+            chosen = next((each for each in choices if each.item_shape[1] >= size[0]), chosen).with_size(size)
+
+        def read_file(file: File, name: str) -> np.ndarray:
+            wave = prepare(*read_sound(file, name), chosen.sample_rate_hz, chosen.num_samples)
+            return chosen.store(wave[None]).numpy()
+
+        return replace(load_container(container, reading, found, chosen, read_file, on_progress, dry), survey=survey)
+
+    survey = Survey([*choices], choices[0], found.num_heldout, found.description, read)
+    return survey
+
+
+def _open_vowels() -> Dataset:
+    waves, labels = sing_vowels(NUM_VOWELS)
+    modality, names = Sounds.of_length(SAMPLE_RATE_HZ, waves.shape[1], _level(waves)), tuple(FORMANTS)
+    parts = split("vowels", modality.store(waves), torch.from_numpy(labels), None, names)
+    return Dataset("vowels", modality, *parts, names)
+
+
+def _level(waves: np.ndarray) -> float:
+    """The magnitude that one in a thousand samples of the loudest wave exceeds."""
+    return max(float(np.quantile(np.abs(wave), LEVEL_SHARE)) for wave in waves[:NUM_MEASURED])
+
+
+Sounds.sources = (
+    NamedSource(
+        "vowels", "1,000 sung vowels of .38 s at 8,000 Hz, made on the fly; 100 of them held out",
+        source="this project; resonances of Peterson and Barney 1952",
+        open=_open_vowels,
+    ),
+)  # fmt: skip
+Sounds.presets = (
+    Preset(
+        "sounds", "for sounds: the default of images, on log-mel spectrograms",
+        source="this project, docs/log.md",
+        settings={
+            "num_clusters": None, "learning_rate": 4e-3, "learning_rate_ratio": 0.25, "beta2": 0.99, "schedule": "late",
+        },
+    ),
+)  # fmt: skip

@@ -1,0 +1,184 @@
+"""The commands and the Python of README.md, CONTRIBUTING.md and docs/ run, and print what stands there in form.
+
+Long trainings are made short, data sets that need a network are replaced by the digits, and numbers may differ.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from torch import nn
+from warm import Process
+
+import sparring
+from sparring.game import objectives
+from sparring.modalities.sounds import write_wav
+
+TOP = Path(__file__).parent.parent
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(TOP)) for path in (TOP / "docs").glob("*.md"))]
+PAGES.remove("docs/extending.md")  # test_extending.py runs it
+NUMBER = re.compile(r"-?\d+(,\d{3})*(\.\d+)?(e-?\d+)?")
+# Counting modes takes minutes, and has tests of its own.
+SHORT = {
+    "fashion-mnist": "digits",
+    "dogs/": "shapes/",
+    "--processes 4": "--processes 2",
+    "per-node=4": "per-node=2",
+    "bench modes --quick": "list",
+    "bench modes": "list",
+}
+SHORT_STUDY = {"minutes = 2": "steps = 4", "fashion-mnist": "ring", "seeds = 5": "seeds = 2", "= 5000": "= 300"}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a page in a language; "" for those without."""
+    text = (TOP / page).read_text(encoding="utf-8")
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for name, block in fenced if name == language]
+
+
+def sessions(page: str) -> list[tuple[str, list[str]]]:
+    """The commands of a page, each with the lines that it prints, if the page says so."""
+    found: list[tuple[str, list[str]]] = []
+    for block in blocks(page, ""):
+        is_session = block.startswith("$ ")
+        for line in block.splitlines():
+            if is_session and not line.startswith("$ "):
+                found[-1][1].append(line)
+            elif is_session or line.startswith(("sparring ", "torchrun ")):
+                found.append((line.removeprefix("$ "), []))
+    return found
+
+
+def shorten(command: str) -> list[str]:
+    """The words of a command that takes seconds."""
+    for long, short in SHORT.items():
+        command = command.replace(long, short)
+    words = shlex.split(command, comments=True)
+    if words[:3] == ["sparring", "bench", "theory"]:
+        words.append("--quick")
+    if "--minutes" in words:
+        place = words.index("--minutes")
+        words[place : place + 2] = ["--steps", "20"]
+    elif "resume" in words and "--steps" not in words:
+        words += ["--steps", "40"]
+    elif "train" in words and "--steps" not in words:
+        words += ["--steps", "20"]
+    return words
+
+
+def has_form(printed: str, expected: list[str]) -> bool:
+    """Whether lines agree up to numbers and spaces; "…" stands for anything in a line, and "..." for lines.
+
+    Progress bars are left out, and so are empty lines.
+    """
+
+    def lines(given: list[str]) -> list[str]:
+        kept = (line for line in given if line.strip() and not re.match(r"━| *\d+%  ", line))
+        return [NUMBER.sub("0", " ".join(line.split())) for line in kept]
+
+    pattern = ""
+    for line in lines(expected):
+        words = re.escape(line).replace("…", ".*").replace("/home/me/", ".*")
+        pattern += r"(.*\n)*?" if line == "..." else words + r"\n"
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in lines(printed.splitlines()))) is not None
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the pages speak of."""
+    top = tmp_path_factory.mktemp("documents")
+    random = np.random.default_rng(0)
+    for name in ("circles", "squares"):
+        (top / "shapes" / name).mkdir(parents=True)
+        for number in range(200):
+            image = Image.new("RGB", (32, 32), "white")
+            x, y, size = random.integers(2, 14, 3)
+            draw = getattr(ImageDraw.Draw(image), {"circles": "ellipse", "squares": "rectangle"}[name])
+            draw([x, y, x + size, y + size], fill=tuple(random.integers(0, 200, 3).tolist()))
+            image.save(top / "shapes" / name / f"{number}.png")
+    image.save(top / "cat.png")
+    (top / "recordings").mkdir()
+    for digit, speaker, take in product("67", ("theo", "mary"), range(20)):
+        sound = (0.1 * random.standard_normal(4000)).astype(np.float32).clip(-1, 1)
+        write_wav(sound, 8000, top / f"recordings/{digit}_{speaker}_{take}.wav")
+    settings: dict[str, Any] = {"width": 4, "evaluation_share": 0.0, "progress": False}
+    sparring.train(str(top / "shapes"), out=top / "runs/animals-1", steps=10, checkpoint_steps=10, **settings)
+    (top / "runs/animals-1/checkpoints/step-000010").rename(top / "runs/animals-1/checkpoints/step-010000")
+    sparring.train("grid", out=top / "python/runs/grid-1", steps=10, **settings)
+    plan = blocks("docs/studies.md", "toml")[0]
+    for long, short in SHORT_STUDY.items():
+        plan = plan.replace(long, short)
+    (top / "games.toml").write_text(plan)
+    return top
+
+
+@pytest.fixture
+def folder(prepared: Path, tmp_path: Path) -> Path:
+    """A copy of it for each page."""
+    return shutil.copytree(prepared, tmp_path / "me")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if sessions(page)])
+def test_commands_print_what_the_page_says(page: str, folder: Path) -> None:
+    latest = "runs/recordings-2"  # which RUN stands for
+    for number, (command, expected) in enumerate(sessions(page)):
+        if "HOST" in command:  # two machines
+            continue
+        if "--out RUN" in command:
+            latest = f"run-{number}"
+        words = shorten(command.replace("RUN", latest))
+        is_stopped = expected[:1] == ["^C"]
+        if is_stopped:
+            words = shlex.split(command)
+        code = {"sparring": "from sparring.cli.main import main; main()"}.get(
+            words[0], "from torch.distributed.run import main; main()"
+        )
+        process = Process(*words[1:], cwd=folder, env=os.environ | {"COLUMNS": "100"}, code=code)
+        while is_stopped and not list((folder / "runs/digits-2").glob("samples/*")):
+            time.sleep(0.1)
+            assert process.poll() is None
+        if is_stopped:
+            os.kill(process.pid, signal.SIGINT)
+        printed, errors = process.communicate()
+        assert process.returncode == (130 if is_stopped else 0), f"{command}\n{printed}\n{errors}"
+        if expected:
+            assert has_form(printed, expected[is_stopped:]), f"{command}\n{printed}\n" + "\n".join(expected)
+
+
+def names() -> dict[str, Any]:
+    """What the pages' Python takes as given."""
+
+    def player(*sizes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(*sizes))
+
+    images = torch.randn(8, 1, 8, 8)
+    generator, discriminator = nn.Sequential(player(64, 64), nn.Unflatten(1, (1, 8, 8))), player(64, 1)
+    return {
+        "sparring": sparring, "my_images": np.random.default_rng(0).integers(0, 256, (80, 16, 16), np.uint8),
+        "my_labels": ["a", "b"] * 40, "my_generator": generator, "my_discriminator": discriminator,
+        "my_loader": [images] * 2, "batches": [images] * 2, "generator": generator, "discriminator": discriminator,
+        "d_optimizer": torch.optim.Adam(discriminator.parameters()),
+        "g_optimizer": torch.optim.Adam(generator.parameters()),
+        "real": torch.randn(400, 2), "fake": torch.randn(400, 2), **vars(objectives),
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_python_runs(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder / "python")
+    given = names()
+    for block in blocks(page, "python"):
+        exec(compile(re.sub(r"minutes=\d+", "steps=10", block), page, "exec"), given)

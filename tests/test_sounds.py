@@ -1,0 +1,233 @@
+"""Sounds: files of all kinds, spectrograms and back, and a training on recordings."""
+
+import struct
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sparring
+from sparring import DataError, open_dataset
+from sparring.data import sounds
+from sparring.data.containers import Reading
+from sparring.data.sounds import read_sound, resample
+from sparring.data.spectrograms import Spectrogram
+from sparring.data.vowels import FORMANTS, sing_vowels
+from sparring.modalities import Survey, look_at
+from sparring.modalities.sounds import Sounds, write_wav
+
+RATE = 8_000
+
+
+def tone(hertz: float, seconds: float = 0.4, rate: int = RATE, size: float = 0.5) -> np.ndarray:
+    return (size * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def write(path: Path, samples: np.ndarray, rate: int = RATE, width: int = 2, channels: int = 1) -> None:
+    """Write whole numbers of so many bytes, the same in each channel."""
+    whole = np.round(samples.astype(np.float64).repeat(channels) * (2 ** (8 * width - 1) - 1)).astype("<i4")
+    data = (whole + 128).astype(np.uint8).tobytes() if width == 1 else b"".join(
+        struct.pack("<i", number)[:width] for number in whole.tolist()
+    )  # fmt: skip
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, width, rate, len(samples), "NONE", ""))
+        file.writeframes(data)
+
+
+def record(folder: Path, n: int = 24, rate: int = RATE) -> Path:
+    """A folder of tones: the word is its pitch, and the speaker how loud it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(n):
+        word, speaker = ("low", "high")[number % 2], ("ann", "bob")[number // 2 % 2]
+        samples = tone(300 + 900 * (number % 2) + number, 0.2 + 0.01 * number, rate, (0.3, 0.6)[number // 2 % 2])
+        write(folder / f"{word}_{speaker}_{number:02}.wav", samples, rate)
+    return folder
+
+
+@pytest.mark.parametrize(("width", "channels"), [(1, 1), (2, 1), (2, 2), (3, 6), (4, 1)])
+def test_every_width_and_number_of_channels(width: int, channels: int, tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", tone(440), 96_000, width, channels)
+    with (tmp_path / "a.wav").open("rb") as file:
+        samples, rate = read_sound(file, "a.wav")
+    assert rate == 96_000
+    assert samples.shape == tone(440).shape
+    assert np.abs(samples - tone(440)).max() <= 1.1 / 2 ** (8 * width - 1)
+
+
+def test_other_formats_are_read_by_soundfile(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")  # it comes with the extra `test`
+    for name, kind in (("a.flac", "PCM_16"), ("b.wav", "FLOAT"), ("c.ogg", "VORBIS")):
+        soundfile.write(tmp_path / name, tone(440), RATE, subtype=kind)
+        with (tmp_path / name).open("rb") as file:
+            samples, rate = read_sound(file, name)
+        assert rate == RATE
+        assert np.abs(samples[400:2400] - tone(440)[400:2400]).max() < 0.05
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050, 44_100, 6_000])
+def test_a_tone_is_the_same_at_another_rate(rate: int) -> None:
+    """But for its ends, where the spectrum of a piece wraps around."""
+    resampled = resample(tone(1000, 0.5, rate), rate, RATE)
+    assert len(resampled) == 4000
+    assert np.abs(resampled - tone(1000, 0.5))[200:-200].max() < 0.01
+
+
+def test_frequencies_above_half_the_rate_are_left_out() -> None:
+    assert np.abs(resample(tone(5000, 0.5, 16_000), 16_000, RATE))[200:-200].max() < 0.01
+
+
+def test_a_tone_lies_in_its_band() -> None:
+    """Bands are evenly spaced in mels: 2595 log₁₀(1 + f/700), from 0 to 2146 at 4,000 Hz."""
+    spectrogram = Spectrogram(RATE, hop=80, num_bands=64, num_frames=40, top_db=-6.0)
+    for hertz in (200.0, 1000.0, 3000.0):
+        encoded = spectrogram.encode(torch.from_numpy(tone(hertz))[None])[0]
+        mel = 2595 * np.log10(1 + hertz / 700)
+        expected = mel / (2146.06 / 65) - 1
+        assert abs(encoded.mean(1).argmax().item() - expected) <= 1
+
+
+def test_levels_are_decibels() -> None:
+    """Half the amplitude is 6.02 dB less, of a range of 80 dB that is mapped to a length of 2."""
+    spectrogram = Spectrogram(RATE, hop=80, num_bands=64, num_frames=40, top_db=0.0)
+    loud, soft = (spectrogram.encode(torch.from_numpy(tone(1000, size=size))[None]).max() for size in (0.8, 0.4))
+    assert (loud - soft).item() == pytest.approx(6.0206 / 40, abs=1e-4)
+    assert spectrogram.encode(torch.zeros(1, 3200)).eq(-1).all()
+    assert spectrogram.decode(torch.full((1, 64, 40), -1.0)).abs().max() == 0
+
+
+def test_vowels_come_back_from_their_spectrograms() -> None:
+    """With the same loud parts: the bands within 30 dB of the top differ by less than 3 dB on average."""
+    waves, _ = sing_vowels(20)
+    modality = Sounds.of_length(RATE, waves.shape[1], 0.5)
+    before = modality.encode(waves)
+    after = modality.encode(modality.decode(before))
+    loud = before > before.amax(dim=(1, 2, 3), keepdim=True) - 30 / 40
+    assert 40 * (after - before)[loud].abs().mean() < 3
+    assert np.array_equal(modality.decode(before), modality.decode(before))
+
+
+def test_vowels_have_the_resonances_of_their_class() -> None:
+    """The strongest harmonics of each vowel lie nearest to its own first resonance, on average over its sounds."""
+    waves, labels = sing_vowels(100)
+    spectrum = np.abs(np.fft.rfft(waves)) ** 2
+    hertz = np.fft.rfftfreq(waves.shape[1], 1 / RATE)
+    below = hertz < 1200
+    centers = (spectrum[:, below] * hertz[below]).sum(1) / spectrum[:, below].sum(1)
+    means = [centers[labels == label].mean() for label in range(5)]
+    assert np.argsort(means).tolist() == np.argsort([first for first, _, _ in FORMANTS.values()]).tolist()
+
+
+def test_a_survey_chooses_and_says(tmp_path: Path) -> None:
+    record(tmp_path / "a", rate=44_100)
+    write(tmp_path / "a" / "low_ann_99.wav", tone(300, 3.0, 44_100), 44_100)
+    (tmp_path / "a" / "notes.txt").write_text("nothing")
+    (tmp_path / "a" / "low_bob_98.wav").write_text("no sound")
+    survey = look_at(str(tmp_path / "a"), Reading(labels="{word}_{speaker}_{take}:word"))
+    assert isinstance(survey, Survey)
+    assert [getattr(modality, "sample_rate_hz", 0) for modality in survey.choices] == [8000, 16000, 22050]
+    text = "\n".join(survey.description)
+    for part in ("25 sounds (wav 25; 44,100 Hz 25), 0.20 to 3.00 s", "brought to 0.43 s: the ends of 1 are cut off",
+                 "1 other files (.txt 1)", "low_bob_98.wav", "2 classes from labels in names"):  # fmt: skip
+        assert part in text
+    with pytest.warns(sparring.SparringWarning, match=r"low_bob_98.wav"):
+        chosen = open_dataset(str(tmp_path / "a"), sample_rate_hz=16_000, seconds=1.0).modality
+    assert isinstance(chosen, Sounds)
+    assert (chosen.sample_rate_hz, chosen.num_samples) == (16_000, 16_000)
+
+
+REFUSED = {
+    "silent": (lambda folder: [write(folder / f"{n}.wav", np.zeros(800)) for n in range(9)], "are silent"),
+    "one file": (lambda folder: write(folder / "a.wav", tone(300)), "holds 1 items"),
+    "text": (lambda folder: [(folder / f"{n}.wav").write_text("no sound") for n in range(9)], "cannot be read"),
+    "empty": (lambda folder: [write(folder / f"{n}.wav", np.zeros(0)) for n in range(9)], "no samples"),
+    "too long": (lambda folder: [write(folder / f"{n}.wav", tone(300, 20.0)) for n in range(9)], "--set seconds="),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_used_is_refused(case: str, tmp_path: Path) -> None:
+    make, message = REFUSED[case]
+    (tmp_path / "a").mkdir()
+    make(tmp_path / "a")
+    with pytest.raises(DataError, match=message):
+        open_dataset(str(tmp_path / "a"))
+
+
+def test_the_library_for_other_formats_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "soundfile", None)  # as if it were not installed
+    for number in range(9):
+        (tmp_path / f"{number}.flac").write_bytes(b"fLaC" + bytes(100))
+    with pytest.raises(DataError, match=r"without soundfile.*: pip install"):
+        open_dataset(str(tmp_path))
+
+
+def test_a_recording_of_an_hour_is_refused_by_its_header(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", tone(300), rate=5)
+    with (tmp_path / "a.wav").open("rb") as file, pytest.raises(DataError, match="11 minutes long"):
+        read_sound(file, "a.wav")
+
+
+def test_a_cover_picture_does_not_make_sounds_images(tmp_path: Path) -> None:
+    from PIL import Image
+
+    record(tmp_path / "a")
+    Image.new("RGB", (32, 32)).save(tmp_path / "a" / "cover.png")
+    assert isinstance(open_dataset(str(tmp_path / "a")).modality, Sounds)
+
+
+def test_arrays_with_a_sample_rate(tmp_path: Path) -> None:
+    waves, labels = sing_vowels(40)
+    whole = (waves * 32767).astype(np.int16)
+    np.savez(tmp_path / "a.npz", sounds=waves, sample_rate_hz=RATE, labels=labels)
+    np.savez(tmp_path / "b.npz", x=whole, sample_rate_hz=RATE, y=labels)
+    first, second = (open_dataset(str(tmp_path / name)) for name in ("a.npz", "b.npz"))
+    assert isinstance(first.modality, Sounds)
+    assert first.modality.item_shape == second.modality.item_shape == (1, 64, 32)
+    assert isinstance(first.train, sparring.Items)
+    assert isinstance(second.train, sparring.Items)
+    difference = first.train.items.int() - second.train.items.int()
+    assert difference.abs().float().mean() < 0.1  # 16 bits are coarse in quiet bands
+    np.savez(tmp_path / "c.npz", sounds=waves)
+    with pytest.raises(DataError, match="sample_rate_hz"):
+        open_dataset(str(tmp_path / "c.npz"))
+    np.savez(tmp_path / "d.npz", sounds=40 * waves, sample_rate_hz=RATE)
+    with pytest.raises(DataError, match="give floats from -1 to 1"):
+        open_dataset(str(tmp_path / "d.npz"))
+
+
+def test_from_recordings_to_wav_files(tmp_path: Path) -> None:
+    """Trained with two conditions, stopped, resumed to the same bytes, sampled, measured, explained."""
+    folder = record(tmp_path / "a", 60)
+    settings = {"labels": "{word}_{speaker}_{take}:word,speaker", "width": 4, "batch_size": 16, "progress": False}
+    whole = sparring.train(folder, steps=4, out=tmp_path / "whole", **settings)
+    sparring.train(folder, steps=2, out=tmp_path / "parts", **settings)
+    parts = sparring.resume(tmp_path / "parts", steps=4, progress=False)
+    weights = [(run.generator / "model.safetensors").read_bytes() for run in (whole, parts)]
+    assert weights[0] == weights[1]
+    generator = sparring.load(whole)
+    assert isinstance(generator.modality, Sounds)
+    waves = generator.sample(3, labels={"word": "low", "speaker": "bob"})
+    assert waves.shape == (3, generator.modality.num_samples)
+    assert waves.dtype == np.float32
+    generator.modality.write(waves, tmp_path / "out")
+    with wave.open(str(tmp_path / "out" / "000002.wav")) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getnframes()) == (RATE, 1, waves.shape[1])
+        data = np.frombuffer(file.readframes(waves.shape[1]), "<i2") / 32767
+    assert np.abs(data - waves[2]).max() <= 0.5 / 32767 + 1e-7
+    generator.modality.write(waves, tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert arrays["sounds"].shape == waves.shape
+        assert arrays["sample_rate_hz"] == RATE
+    assert len(whole.sample_paths()) > 0
+
+
+def test_wav_files_hold_the_loudest_samples(tmp_path: Path) -> None:
+    write_wav(np.array([-1.5, -1.0, 0.0, 1.0, 1.5]), RATE, tmp_path / "a.wav")
+    with wave.open(str(tmp_path / "a.wav")) as file:
+        assert np.frombuffer(file.readframes(5), "<i2").tolist() == [-32767, -32767, 0, 32767, 32767]
+
+
+def test_the_usual_rates_have_bands() -> None:
+    assert [Sounds.of_length(rate, rate // 2, 0.5).item_shape[1] for rate in sounds.RATES] == [64, 80, 96]
