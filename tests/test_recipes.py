@@ -182,3 +182,9 @@ def test_too_few_items_for_a_batch(tmp_path: Path) -> None:
     np.save(tmp_path / "few.npy", np.eye(28, dtype=np.uint8)[None] * np.arange(200, 220, dtype=np.uint8)[:, None, None])
     with pytest.raises(UsageError, match="18 items to train on, fewer than a batch of 32"):
         resolve(make_request(str(tmp_path / "few.npy")))
+
+
+def test_none_in_text_is_a_name_where_it_is_one() -> None:
+    assert check_setting("penalty", "none", strict=False) == "none"
+    assert check_setting("normalization", "none", strict=False) == "none"
+    assert check_setting("minutes", "none", strict=False) is None

@@ -27,13 +27,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     arrays = dict[str, np.ndarray]()
     try:
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as file:
-                check_unpacked(path, sum(member.file_size for member in file.infolist()))
-        is_large = path.suffix == ".npy" and path.stat().st_size > LARGE
-        loaded = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"": loaded}
-        with loaded:
+            with zipfile.ZipFile(path) as archive:
+                check_unpacked(path, sum(member.file_size for member in archive.infolist()))
+        if path.suffix == ".npy" and path.stat().st_size > LARGE:
+            return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
+        with path.open("rb") as file:  # numpy would leave some damaged files open
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"": loaded}
             for key in loaded:
                 try:
                     arrays[key] = loaded[key]

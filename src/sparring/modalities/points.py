@@ -120,9 +120,9 @@ Points.presets = (
         source="this project, docs/log.md, after Huang et al. 2024, arXiv:2501.05441",
         settings={
             "network": "fourier", "latent_dim": 2, "objective": "relativistic", "penalty": "r1r2",
-            "penalty_weight": 1.0, "penalty_interval": 8, "penalty_final": 1e-5, "batch_size": 1024,
-            "learning_rate": 2e-3, "learning_rate_final": 1e-2, "beta1": 0.0, "beta2": 0.99, "schedule": "late",
-            "average_decay": 0.9993, "log_steps": 50,
+            "penalty_weight": 1.0, "penalty_interval": 8, "penalty_final": 1e-4, "batch_size": 1024,
+            "learning_rate": 2e-3, "beta1": 0.0, "beta2": 0.99, "schedule": "cosine", "average_decay": 0.999,
+            "log_steps": 50,
         },
     ),
 )

@@ -176,7 +176,7 @@ def _follow_schedules(training: Training) -> None:
     recipe, game, share = training.recipe, training.game, training.progress
     game.penalty_factor = recipe.penalty_final**share
     factor = SCHEDULES[recipe.schedule](share)
-    rates = recipe.learning_rate * recipe.learning_rate_final**share, recipe.learning_rate * recipe.learning_rate_ratio
+    rates = recipe.learning_rate, recipe.learning_rate * recipe.learning_rate_ratio
     for optimizer, rate in zip((game.generator_optimizer, game.discriminator_optimizer), rates, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate * factor

@@ -67,8 +67,7 @@ class Recipe:
     penalty_final: Positive = 1.0  # the weight falls exponentially to this share of itself; 1 keeps it
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"  # of both networks
     learning_rate: Positive = 1e-3  # the generator's
-    learning_rate_ratio: Positive = 1.0  # the discriminator's learning rate divided by the generator's, at the start
-    learning_rate_final: Positive = 1.0  # the generator's also falls exponentially to this share of itself
+    learning_rate_ratio: Positive = 1.0  # the discriminator's learning rate divided by the generator's
     # How learning rates fall to zero: not at all, linearly, linearly in the last third, or along a cosine.
     schedule: Literal["constant", "linear", "late", "cosine"] = "linear"
     beta1: Decay = 0.5  # of Adam; the momentum of SGD
@@ -201,7 +200,8 @@ def check_setting(name: str, value: object, *, strict: bool = True) -> Any:
     elif name == "size" and isinstance(value, int):
         value = value, value
     choices = get_args(kinds[name]) if get_origin(kinds[name]) is Literal else ()
-    if not strict and str(value).lower() == "none" and "none" not in choices:
+    can_be_none = type(None) in get_args(kind) and "none" not in choices
+    if not strict and can_be_none and str(value).lower() == "none":
         value = None
     try:
         return TypeAdapter(kind).validate_python(value, strict=strict)

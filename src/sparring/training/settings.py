@@ -23,7 +23,6 @@ class Changes(TypedDict, total=False):
     penalty_final: Positive
     learning_rate: Positive
     learning_rate_ratio: Positive
-    learning_rate_final: Positive
     schedule: Literal["constant", "linear", "late", "cosine"]
     beta1: Decay
     beta2: Decay
