@@ -229,5 +229,12 @@ def test_wav_files_hold_the_loudest_samples(tmp_path: Path) -> None:
         assert np.frombuffer(file.readframes(5), "<i2").tolist() == [-32767, -32767, 0, 32767, 32767]
 
 
+def test_longer_spectrograms_get_the_settings_that_their_network_needs() -> None:
+    """Without normalisation, `resnet` diverges at the rates of `conv`."""
+    network = Sounds.of_length(16_000, 32_000, 0.5).usual_network(None)
+    assert network == "resnet"
+    assert sparring.RECIPES["sounds"].by_network[network] == sparring.RECIPES["default"].by_network[network]
+
+
 def test_the_usual_rates_have_bands() -> None:
     assert [Sounds.of_length(rate, rate // 2, 0.5).item_shape[1] for rate in sounds.RATES] == [64, 80, 96]

@@ -9,7 +9,7 @@ import tarfile
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -98,8 +98,13 @@ class Container:
 
     def list_others(self) -> str:
         """How many files of other kinds there are, and their endings."""
-        kinds = [f"{ending} {number:,}" for ending, number in Counter(self.others).most_common(NUM_LISTED)]
-        return f"{sum(self.others.values()):,} other files" + (f" ({', '.join(kinds)})" if kinds else "")
+        kinds = list_counts(self.others, NUM_LISTED)
+        return f"{sum(self.others.values()):,} other files" + (f" ({kinds})" if kinds else "")
+
+    def describe_rest(self, faults: Sequence[str]) -> list[str]:
+        """Lines of text on the files that were not opened, left out or unreadable."""
+        unopened = [f"{self.list_others()} were not opened"] if self.others else []
+        return [*unopened, *self.notes, *self.list_faults(faults).splitlines()]
 
     def read(
         self, read: Callable[[File, Entry, int], T], faults: list[str], doing: str, on_progress: OnProgress
@@ -137,6 +142,11 @@ class Container:
         more = [f"and {len(faults) - NUM_LISTED} more"] if len(faults) > NUM_LISTED else []
         first = f"{len(faults)} of the {self.num_files} {self.kind.name} in {str(self.path)!r} cannot be read:"
         return "\n  ".join([first, *faults[:NUM_LISTED], *more])
+
+
+def list_counts(values: Mapping[str, int] | Iterable[str], most: int | None = None) -> str:
+    """The different values with their numbers, the most frequent first."""
+    return ", ".join(f"{name} {number:,}" for name, number in Counter(values).most_common(most))
 
 
 def list_folder(path: Path, reading: Reading = Reading()) -> Iterator[str]:

@@ -222,6 +222,11 @@ def to_float(items: Tensor) -> Samples:
     return items.float() / 127.5 - 1 if items.dtype == torch.uint8 else items.float()
 
 
+def to_uint8(samples: Samples) -> Tensor:
+    """Samples in [−1, 1] as uint8, the inverse of `to_float` up to rounding."""
+    return ((samples.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
 def split(
     name: str,
     items: Tensor | Packed,

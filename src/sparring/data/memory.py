@@ -56,12 +56,7 @@ def clear_memory_files() -> int:
 
 def write_memory_file(arrays: Mapping[str, np.ndarray]) -> Path:
     """Write arrays into a .npz file of the cache, named by their contents, unless it exists already."""
-
-    def save(beside: Path) -> None:
-        with beside.open("wb") as file:  # by a name alone, numpy would add an ending
-            np.savez(file, **dict[str, Any](arrays))
-
-    return _write(arrays, "data.npz", save)
+    return _write(arrays, "data.npz", lambda beside: np.savez(beside, **dict[str, Any](arrays)))
 
 
 def write_memory_images(images: Sequence[np.ndarray], labels: Mapping[str, np.ndarray]) -> Path:

@@ -4,14 +4,13 @@ import io
 import math
 import wave
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
 import numpy as np
 import torch
 
-from sparring.data.containers import Container, Entry, File, Kind, one_line
+from sparring.data.containers import Container, Entry, File, Kind, list_counts, one_line
 from sparring.data.survey import Findings, count_classes
 from sparring.errors import DataError, how_to_install
 from sparring.types import OnProgress
@@ -98,6 +97,11 @@ def prepare(samples: np.ndarray, rate: int, to: int, length: int) -> np.ndarray:
     return np.pad(resampled, (0, length - len(resampled)))
 
 
+def level_of(samples: np.ndarray) -> float:
+    """A magnitude that one in a thousand samples of a sound exceeds."""
+    return float(np.quantile(np.abs(samples), LEVEL_SHARE))
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class SoundFindings(Findings):
@@ -123,7 +127,7 @@ def find_out(container: Container, on_progress: OnProgress, seconds: float | Non
     def look(file: File, entry: Entry, number: int) -> _Look:
         samples, rate = read_sound(file, entry.name)
         magnitudes = np.abs(samples)
-        level = float(np.quantile(magnitudes, LEVEL_SHARE)) if number < NUM_MEASURED else 0.0
+        level = level_of(samples) if number < NUM_MEASURED else 0.0
         ending = entry.name.rpartition(".")[2].lower()
         return _Look(ending, rate, len(samples) / rate, float(magnitudes.max()), level)
 
@@ -138,15 +142,13 @@ def find_out(container: Container, on_progress: OnProgress, seconds: float | Non
     silent, clipped = sum(each.peak < SILENT for each in looks), sum(each.peak >= CLIPPED for each in looks)
     num_cut = sum(each.seconds > seconds for each in looks)
     lines = [
-        f"{one_line(container.path)}: {len(looks):,} sounds ({_list([each.ending for each in looks])}; "
-        f"{_list([f'{each.rate:,} Hz' for each in looks])}), {lengths[0]:.2f} to {lengths[-1]:.2f} s long, median "
+        f"{one_line(container.path)}: {len(looks):,} sounds ({list_counts(each.ending for each in looks)}; "
+        f"{list_counts(f'{each.rate:,} Hz' for each in looks)}), {lengths[0]:.2f} to {lengths[-1]:.2f} s long, median "
         f"{lengths[len(lengths) // 2]:.2f} s",
         f"  brought to {seconds:.2f} s: the ends of {num_cut:,} are cut off, the others end in silence",
         *([f"  {silent:,} are silent"] if silent else []),
         *([f"  {clipped:,} are clipped, or as loud as can be"] if clipped else []),
-        *([f"  {container.list_others()} were not opened"] if container.others else []),
-        *(f"  {note}" for note in container.notes),
-        *(f"  {line}" for line in container.list_faults(faults).splitlines()),
+        *(f"  {line}" for line in container.describe_rest(faults)),
         f"  {about_classes}",
     ]
     return SoundFindings(
@@ -159,7 +161,3 @@ def find_out(container: Container, on_progress: OnProgress, seconds: float | Non
         num_heldout=None if None in heldout else sum(map(bool, heldout)),
         description=lines,
     )
-
-
-def _list(values: Sequence[str]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in Counter(values).most_common())

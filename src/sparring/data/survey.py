@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sparring.data.containers import Container, Entry, File, one_line
+from sparring.data.containers import Container, Entry, File, list_counts, one_line
 from sparring.data.images import FULL, GREY, convert, count_frames, depth, open_image, read_deep
 from sparring.data.items import MAX_CLASSES
 from sparring.data.pixels import BYTES, DARK, Levels, choose_levels, describe_levels
@@ -101,10 +101,7 @@ def find_out(container: Container, on_progress: OnProgress, frames: str = "first
     candidates = [_size(side, ratio) for side in SIDES]
     filled = [size for size in candidates if (sizes >= size).all(axis=1).mean() >= ENOUGH]
     classes, about_classes = count_classes(container, [entry.label for entry, _ in found])
-    formats, modes = (
-        ", ".join(f"{name} {count:,}" for name, count in Counter(each).most_common())
-        for each in ([look.format for look in looks], [look.mode for look in looks])
-    )
+    formats, modes = list_counts(look.format for look in looks), list_counts(look.mode for look in looks)
     sides, shape = np.sort(sizes.min(axis=1)), "the middle square"
     if ratio != 1:
         longer, shorter = ("high", "wide") if ratio > 1 else ("wide", "high")
@@ -116,9 +113,7 @@ def find_out(container: Container, on_progress: OnProgress, frames: str = "first
         "shape, give --size HEIGHTxWIDTH)",
         *about_frames,
         *about_levels,
-        *([f"{container.list_others()} were not opened"] if container.others else []),
-        *container.notes,
-        *container.list_faults(faults).splitlines(),
+        *container.describe_rest(faults),
         about_classes,
     ]
     return ImageFindings(

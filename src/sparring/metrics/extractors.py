@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
+from sparring.data.items import to_uint8
 from sparring.errors import DataError, UsageError, how_to_install
 from sparring.metrics.digit_classifier import digit_classifier
 from sparring.seeding import Stream
@@ -130,7 +131,7 @@ class _Inception(nn.Module):
         self.network = network
 
     def forward(self, samples: Samples) -> Features:
-        images = ((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        images = to_uint8(samples)
         features: Features = self.network(images.expand(-1, 3, -1, -1))[0]
         return features
 

@@ -15,7 +15,7 @@ from sparring.data.containers import Container, File, Reading
 from sparring.data.digits import Stacked, load_digits
 from sparring.data.idx import holds_idx, load_idx, load_named
 from sparring.data.images import IMAGES, fit, middle_of, read_image
-from sparring.data.items import Items, to_float
+from sparring.data.items import Items, to_float, to_uint8
 from sparring.data.pack import remember
 from sparring.data.packed import Packed
 from sparring.data.survey import ImageFindings, find_out
@@ -63,8 +63,7 @@ class Images(Modality):
 
     def decode(self, samples: Tensor) -> np.ndarray:
         """Images uint8 [n, height, width] if grey, else [n, height, width, channels]."""
-        pixels = ((samples.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        images: np.ndarray = pixels.permute(0, 2, 3, 1).cpu().numpy()
+        images: np.ndarray = to_uint8(samples).permute(0, 2, 3, 1).cpu().numpy()
         return images[..., 0] if images.shape[-1] == 1 else images
 
     def store(self, items: np.ndarray) -> Tensor | Packed:
@@ -238,6 +237,17 @@ Images.sources = (
     ),
 )
 
+# Shared by the default presets of images and of sounds, which are drawn by the same networks.
+FAST = {
+    "num_clusters": None, "learning_rate": 4e-3, "learning_rate_ratio": 0.25, "beta2": 0.99, "schedule": "late",
+}
+FAST_BY_NETWORK = {
+    "resnet": {  # without normalisation it diverges at the rates above
+        "objective": "relativistic", "penalty": "r1r2", "penalty_weight": 0.1, "penalty_interval": 4,
+        "learning_rate": 3e-4, "beta1": 0.0,
+    },
+}
+
 # Shared by the presets from papers: no labels, constant learning rates, and DCGAN's number of latents.
 CLASSIC = {
     "conditional": False, "learning_rate": 2e-4, "schedule": "constant", "batch_size": 64, "latent_dim": 100,
@@ -248,16 +258,8 @@ Images.presets = (
     Preset(
         "default", "what works best here in two minutes: non-saturating, native size, labels or clusters",
         source="this project, docs/log.md",
-        settings={
-            "num_clusters": None, "augment": None, "learning_rate": 4e-3, "learning_rate_ratio": 0.25, "beta2": 0.99,
-            "schedule": "late",
-        },
-        by_network={
-            "resnet": {  # without normalisation it diverges at the rates above
-                "objective": "relativistic", "penalty": "r1r2", "penalty_weight": 0.1, "penalty_interval": 4,
-                "learning_rate": 3e-4, "beta1": 0.0,
-            },
-        },
+        settings=FAST | {"augment": None},
+        by_network=FAST_BY_NETWORK,
     ),
     Preset(
         "gan", "the first GAN: the value function to the letter, fully connected networks, uniform latents",

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from sparring.data.arrays import check_finite
 from sparring.data.containers import Container, File, Reading
-from sparring.data.items import Items, split
+from sparring.data.items import Items, split, to_uint8
 from sparring.data.pack import remember
-from sparring.data.sounds import LEVEL_SHARE, NUM_MEASURED, SILENT, SOUNDS, SoundFindings, find_out, prepare, read_sound
+from sparring.data.sounds import NUM_MEASURED, SILENT, SOUNDS, SoundFindings, find_out, level_of, prepare, read_sound
 from sparring.data.spectrograms import Spectrogram
 from sparring.data.vowels import FORMANTS, SAMPLE_RATE_HZ, sing_vowels
 from sparring.errors import DataError, UsageError
 from sparring.game.sources import Source
 from sparring.metrics.extractors import Extractor, random_features, thumbnails
 from sparring.modalities.folders import find_files, load_container
-from sparring.modalities.images import Images
+from sparring.modalities.images import FAST, FAST_BY_NETWORK, Images
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset, Survey
 from sparring.types import OnProgress, Samples
 
@@ -36,7 +36,6 @@ HEADROOM_DB = 10.0  # from the level of a wave down to that of its spectrogram's
 LOUDEST = 1.001
 AT_ONCE = 256
 NUM_VOWELS = 1_000
-PAUSE_SECONDS = 0.3  # between sounds in one file
 
 
 @final
@@ -83,9 +82,7 @@ class Sounds(Modality):
         rate = reading.sample_rate_hz
         if array.ndim == 3 and 1 in array.shape[1:]:  # one channel
             array = array.reshape(len(array), array.shape[1] * array.shape[2])
-        if array.ndim != 2 or array.dtype.kind not in "if":
-            return None
-        if rate is None:
+        if rate is None or array.ndim != 2 or array.dtype.kind not in "if":
             return None
         if array.dtype.kind == "i":
             array = array / (np.iinfo(array.dtype).max + 1)
@@ -109,7 +106,7 @@ class Sounds(Modality):
     def store(self, items: np.ndarray) -> Tensor:
         """Spectrograms uint8 [n, 1, bands, frames]."""
         parts = np.array_split(items, math.ceil(len(items) / AT_ONCE))
-        return torch.cat([to_bytes(self.encode(part)) for part in parts])
+        return torch.cat([to_uint8(self.encode(part)) for part in parts])
 
     @classmethod
     def open_path(cls, path: Path, reading: Reading, on_progress: OnProgress) -> Dataset | Survey | None:
@@ -180,11 +177,6 @@ class Sounds(Modality):
             write_wav(item, self.sample_rate_hz, folder / f"{number:06d}.wav")
 
 
-def to_bytes(spectrograms: Tensor) -> Tensor:
-    """Numbers in [−1, 1] as uint8, the inverse of `to_float`."""
-    return ((spectrograms + 1) * 127.5).round().to(torch.uint8)
-
-
 def write_wav(samples: np.ndarray, sample_rate_hz: int, path: Path) -> None:
     """Write a sound float [samples] in [−1, 1] as a WAV file of 16 bits."""
     with wave.open(str(path), "wb") as file:
@@ -204,8 +196,8 @@ def _survey(container: Container, found: SoundFindings, reading: Reading) -> Sur
             chosen = next((each for each in choices if each.item_shape[1] >= size[0]), chosen).with_size(size)
 
         def read_file(file: File, name: str) -> np.ndarray:
-            wave = prepare(*read_sound(file, name), chosen.sample_rate_hz, chosen.num_samples)
-            return chosen.store(wave[None]).numpy()
+            samples = prepare(*read_sound(file, name), chosen.sample_rate_hz, chosen.num_samples)
+            return chosen.store(samples[None]).numpy()
 
         return replace(load_container(container, reading, found, chosen, read_file, on_progress, dry), survey=survey)
 
@@ -222,7 +214,7 @@ def _open_vowels() -> Dataset:
 
 def _level(waves: np.ndarray) -> float:
     """The magnitude that one in a thousand samples of the loudest wave exceeds."""
-    return max(float(np.quantile(np.abs(wave), LEVEL_SHARE)) for wave in waves[:NUM_MEASURED])
+    return max(level_of(samples) for samples in waves[:NUM_MEASURED])
 
 
 Sounds.sources = (
@@ -236,8 +228,7 @@ Sounds.presets = (
     Preset(
         "sounds", "for sounds: the default of images, on log-mel spectrograms",
         source="this project, docs/log.md",
-        settings={
-            "num_clusters": None, "learning_rate": 4e-3, "learning_rate_ratio": 0.25, "beta2": 0.99, "schedule": "late",
-        },
+        settings=FAST,
+        by_network=FAST_BY_NETWORK,
     ),
 )  # fmt: skip
