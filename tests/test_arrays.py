@@ -173,6 +173,7 @@ NAMES = {
     "by place": {"arr_0": IMAGE},
     "keras": {"x_train": IMAGE, "y_train": LABEL, "x_test": TEST, "y_test": TEST_LABEL},
     "parts first": {"train_images": IMAGE, "train_labels": LABEL, "test_images": TEST, "test_labels": TEST_LABEL},
+    "without lines": {"trainX": IMAGE, "trainY": LABEL, "testX": TEST, "testY": TEST_LABEL},
     "only one part": {"X_train": IMAGE, "y_train": LABEL},
     "without labels": {"train_images": IMAGE, "test_images": TEST},
     "three parts": {"train_images": IMAGE, "val_images": TEST[:2], "test_images": TEST[2:]},
@@ -193,6 +194,12 @@ def test_arrays_of_a_file_are_known_by_usual_names(case: str, tmp_path: Path) ->
     if has_test and has_labels:
         assert dataset.train.item_labels.tolist() == LABEL.tolist()
         assert dataset.heldout.item_labels.tolist() == TEST_LABEL.tolist()
+
+
+@pytest.mark.parametrize("word", ["dev", "valid", "eval", "evaluation", "holdout", "held_out", "tests"])
+def test_arrays_are_held_out_by_the_words_of_folders(word: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{"x_train": IMAGE, f"x_{word}": TEST})
+    assert open_dataset(str(tmp_path / "a.npz")).heldout.num_items == 6
 
 
 def test_points_in_parts(tmp_path: Path) -> None:

@@ -85,6 +85,9 @@ LAYOUTS = {
     ),
     "dev": ("train/1.png= dev/2.png=!", "held out: dev"),
     "eval": ("Train/1.png= EVAL/2.png=!", "held out: EVAL"),
+    "held out": ("training/1.png= held_out/2.png=!", "held out: held_out"),
+    "numbers": ("train/1.png= test1/2.png=! test2/3.png=!", "held out: test1, test2"),
+    "a word before": ("train/1.png= public_test/2.png=!", "held out: public_test"),
     "sets": ("training_set/a/1.png=a training_set/b/2.png=b test_set/a/3.png=!a", "held out: test_set"),
     "years": ("train2017/1.png= val2017/2.png=!", "held out: val2017"),
     "images and labels": (

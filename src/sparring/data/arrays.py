@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sparring.data.labels import LABEL_COLUMNS, NPZ
+from sparring.data.layout import parse_split
 from sparring.data.pixels import BYTES, Levels, choose_levels, describe_levels, is_dark, to_bytes
 from sparring.errors import DataError, SparringWarning
 from sparring.files import check_unpacked
@@ -16,7 +17,6 @@ from sparring.files import check_unpacked
 LARGE = 2**28  # a .npy file of more bytes stays on the disk
 CHANNELS = (1, 3, 4)
 MIN_SIDE, MAX_RATIO = 4, 8  # of images; of bytes, which are hardly ever signals, any ratio
-TRAINING, HELD_OUT = {"train", "training"}, {"test", "testing", "val", "valid", "validation"}  # in names of arrays
 ITEM_NAMES = {"image", "images", "img", "imgs", "x", "data", "arr_0"}  # of arrays in a .npz file
 PICKLED = "allow_pickle"  # in numpy's error about arrays of Python objects, which are never unpickled
 AT_ONCE = 1000
@@ -70,12 +70,13 @@ def find_arrays(arrays: Mapping[str, np.ndarray], usual: Collection[str], name: 
     found: dict[str, dict[str, list[str]]] = {"train": {"items": [], "labels": []}}
     stems = dict[str, str]()
     for key in arrays:
-        words = key.lower().split("_")
-        split = next((word for word in words if word in TRAINING | HELD_OUT), "train")
-        stems[key] = "_".join(word for word in words if word not in TRAINING | HELD_OUT)
+        split = parse_split(key)
+        words = (key.lower(),) if split is None else (split.before, split.what, split.after)
+        stems[key] = "_".join(filter(None, (word.strip("_- ") for word in words)))
         kind = "items" if stems[key] in (*usual, *ITEM_NAMES) else "labels" if stems[key] in LABEL_COLUMNS else ""
         if kind:
-            parts = found.setdefault("train" if split in TRAINING else split, {"items": [], "labels": []})
+            part = "train" if split is None or split.is_training else split.word
+            parts = found.setdefault(part, {"items": [], "labels": []})
             parts[kind].append(key)
     seen = ", ".join(sorted(arrays))
     for kinds in found.values():

@@ -11,11 +11,14 @@ from sparring.errors import DataError
 
 Parts = tuple[str, ...]  # the folders around a file, outermost first
 
-SPLIT = re.compile(  # what stands before, a word, and what stands after it, as in seg_train, test_set and trainA
-    r"((?:.*[^a-z])?)"
-    r"(?:(training|trainval|train)|testing|test|validation|valid|val|development|devel|dev|evaluation|eval|held-?out)"
-    r"(?:[_\- ]?(?:sets?|images?|imgs?|data|split))?"
-    r"((?:[^a-z].*|[ab])?)",
+TRAINING = "training|trainval|train"
+HELD_OUT = (
+    "testing|tests?|tst|validation|validate|valid|val|development|devel|dev|evaluation|eval|"
+    "held[_\\- ]?out|hold[_\\- ]?out"
+)
+SPLIT = re.compile(  # what stands around a word for a part, as in seg_train, test_set, trainA, xtrain and y_test
+    rf"((?:.*[^a-z]|[xy])?)((?:{TRAINING})|(?:{HELD_OUT}))"
+    r"((?:[_\- ]?(?:sets?|images?|imgs?|data|split))?)((?:[^a-z].*|[abxy])?)",
     re.IGNORECASE,
 )
 ANNOTATIONS = {"label", "mask", "annotation", "segmentation", "gt", "groundtruth", "ground_truth"}
@@ -34,10 +37,29 @@ def is_hidden(name: str) -> bool:
     return (name.startswith(".") and name != "..") or name == "__MACOSX"
 
 
-def is_training(name: str) -> bool:
-    """Whether a split with this name is the one to train on."""
-    match = SPLIT.fullmatch(name)
-    return match is not None and match[2] is not None
+class Split(NamedTuple):
+    """The name of a part of a data set: of a folder, a file or an array."""
+
+    before: str
+    word: str  # train, test or the like
+    what: str  # such as images
+    after: str
+
+    @property
+    def is_training(self) -> bool:
+        """Whether it is the part to train on."""
+        return re.fullmatch(TRAINING, self.word) is not None
+
+
+def parse_split(name: str) -> Split | None:
+    """The parts of a name such as seg_train or val_images, in lower case; None if it names no part of a data set.
+
+    Example:
+        >>> parse_split("Test_images2")
+        Split(before='', word='test', what='_images', after='2')
+    """
+    match = SPLIT.fullmatch(name.lower())
+    return Split(*match.groups()) if match else None
 
 
 def find_outputs(path: object, insides: Collection[str]) -> list[str]:
@@ -108,7 +130,7 @@ def arrange(path: object, what: Sequence[str], folders: Sequence[Parts]) -> tupl
         else:
             break
     labels = {number: parts[0] if parts else "" for number, parts in rest.items()}
-    if odd := sorted(name for name in set(labels.values()) if SPLIT.fullmatch(name)):
+    if odd := sorted(name for name in set(labels.values()) if parse_split(name)):
         lines.append(f"{', '.join(odd)}: taken as classes; only folders such as train and test, together, are a split")
     return [Place(labels[n], heldout.get(n)) if n in labels else None for n in range(len(folders))], lines
 
@@ -122,13 +144,12 @@ def _find_split(path: object, what: str, folders: Collection[Parts]) -> tuple[in
                 names[parts[:level]].add(parts[level])
         sets = defaultdict[Parts, dict[str, bool]](dict)
         for name in sorted(set().union(*names.values())):
-            if match := SPLIT.fullmatch(name):
-                sets[match[1].lower(), match[3].lower()][name] = match[2] is None
-        whole = [
-            each
-            for each in sets.values()
-            if any(each.values()) and all(any(not each.get(name, True) for name in inside) for inside in names.values())
-        ]
+            if split := parse_split(name):
+                sets[split.before, split.after][name] = not split.is_training
+        together = {name: is_heldout for each in sets.values() for name, is_heldout in each.items()}
+        whole = [each for each in sets.values() if _is_whole(each, names.values())]
+        if not whole and list(together.values()).count(False) == 1 and _is_whole(together, names.values()):
+            whole = [together]  # such as train, test1 and test2
         if len(whole) > 1:
             listed = "; ".join(" and ".join(sorted(each)) for each in whole)
             one = sorted(name for name, is_heldout in whole[0].items() if not is_heldout)[0]
@@ -139,3 +160,8 @@ def _find_split(path: object, what: str, folders: Collection[Parts]) -> tuple[in
         if names and whole:
             return level, whole[0]
     return None
+
+
+def _is_whole(roles: dict[str, bool], folders: Iterable[Collection[str]]) -> bool:
+    """Whether a set has held-out files, and files to train on in each of several folders."""
+    return any(roles.values()) and all(any(not roles.get(name, True) for name in inside) for inside in folders)
