@@ -72,16 +72,16 @@ def what_is_read(container: Container) -> dict[str, str]:
 
 
 LAYOUTS = {
-    "a stray picture": ("train/1.png= train/2.png= test/3.png=! 4.png", "1 images in no folder"),
+    "a stray picture": ("train/1.png= train/2.png= test/3.png=! 4.png", "1 image in no folder"),
     "a folder beside": (
         "train/a/1.png=a train/b/2.png=b test/a/3.png=!a pred/4.png",
-        "left out beside test and train: 1 images in pred",
+        "left out beside test and train: 1 image in pred",
     ),
     "three parts": ("train/1.png= val/2.png=! test/3.png=!", "held out: test, val"),
     "Intel's scenes": (
         "seg_train/seg_train/a/1.png=a seg_train/seg_train/b/2.png=b seg_test/seg_test/a/3.png=!a "
         "seg_pred/seg_pred/4.png",
-        "1 images in seg_pred",
+        "1 image in seg_pred",
     ),
     "dev": ("train/1.png= dev/2.png=!", "held out: dev"),
     "eval": ("Train/1.png= EVAL/2.png=!", "held out: EVAL"),
@@ -155,7 +155,7 @@ def test_what_is_held_out_and_left_out_reaches_the_training(tmp_path: Path) -> N
     assert dataset.train.items[:, 0, 0, 0].tolist() == [0, 1, 2]
     assert dataset.heldout.items[:, 0, 0, 0].tolist() == [3, 4]
     assert dataset.class_names == ("a", "b")
-    assert "left out beside test and train: 1 images in no folder, 1 images in pred" in str(dataset.survey.description)
+    assert "left out beside test and train: 1 image in no folder, 1 image in pred" in str(dataset.survey.description)
 
 
 def test_a_run_is_no_data(tmp_path: Path) -> None:
@@ -183,6 +183,37 @@ def test_a_training_within_its_data_goes_on_as_if_it_were_elsewhere(
     weights = [(run.path / "generator" / "model.safetensors").read_bytes() for run in (undisturbed, resumed)]
     assert weights[0] == weights[1]
     assert len(find_packs()) == 1
+
+
+@pytest.mark.parametrize("container", ["zip", "tar", "tar.gz"])
+def test_the_order_of_an_archive_changes_nothing(container: str, tmp_path: Path) -> None:
+    names = [*(f"{number}.png" for number in range(9)), *(f"a/{number}.png" for number in range(9))]
+    files = pictures(" ".join(names))
+    expected = open_dataset(str(write(tmp_path / "data", files, "folder")), size=8)
+    path = tmp_path / f"a.{container}"
+    if container == "zip":
+        with zipfile.ZipFile(path, "w") as file:
+            for name in names[::-1]:
+                file.writestr(name, files[name])
+    else:
+        with tarfile.open(path, "w:gz" if container == "tar.gz" else "w") as tar:
+            for name in names[::-1]:
+                tar.add(tmp_path / "data" / name, name)
+    found = open_dataset(str(path), size=8)
+    assert found.train.items.equal(expected.train.items)
+    assert found.heldout.items.equal(expected.heldout.items)
+
+
+def test_a_folder_that_is_new_beside_the_parts_is_told_of(tmp_path: Path) -> None:
+    """Though nothing changes in what is read."""
+    write(tmp_path, pictures("train/1.png train/2.png test/3.png"), "folder")
+    assert "left out" not in str(open_dataset(str(tmp_path), size=8).survey.description)
+    write(tmp_path, pictures("pred/4.png pred/notes.txt"), "folder")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        told = str(open_dataset(str(tmp_path), size=8).survey.description)
+    assert "1 image in pred" in told
+    assert "not opened: 1 other file (.txt 1)" in told
 
 
 def test_a_folder_with_the_name_of_a_data_set_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from sparring import DataError, Items, UnknownNameError, UsageError, open_datase
 from sparring.data import cluster, grid, ring
 from sparring.data.clusters import k_means, nearest
 from sparring.data.idx import FILES
+from sparring.data.items import split
 from sparring.seeding import Stream
 
 DIFFERENT = np.arange(9 * 8 * 8).reshape(9, 8, 8).astype(np.uint8)
@@ -206,3 +207,27 @@ def test_unknown_names_and_sizes() -> None:
         open_dataset("digit")
     with pytest.raises(UsageError, match="points have no size"):
         open_dataset("ring", size=8)
+
+
+STACKS = {  # how many items each file has, the classes of the files, and from where on each file is held out
+    "six stacks": ([20] * 6, "aaaaaa", {5: 0}),
+    "many files": ([4] * 20, "a" * 20, {9: 0, 19: 0}),
+    "one file": ([20], "a", {0: 18}),
+    "two files": ([20, 30], "aa", {0: 18, 1: 27}),
+    "a stack among images": ([1, 1, 1, 90], "aaaa", {3: 81}),
+    "short animations": ([5, 5], "aa", {1: 4}),
+    "a file of each class": ([20, 20, 20], "abc", {0: 18, 1: 18, 2: 18}),
+    "the only one of its class": ([10, 10, 10, 10], "aaab", {2: 0}),
+}
+
+
+@pytest.mark.parametrize("case", STACKS)
+def test_items_of_a_file_stay_together(case: str) -> None:
+    """Or it is a block at its end, where whole files would be too much."""
+    sizes, names, expected = STACKS[case]
+    files = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    within = torch.cat([torch.arange(size) for size in sizes])
+    labels = torch.tensor([ord(name) - ord("a") for name in names])[files]
+    train, heldout = split("x", torch.stack([files, within], dim=1), labels, files=files)
+    assert heldout.items.tolist() == [[file, n] for file, start in expected.items() for n in range(start, sizes[file])]
+    assert len(train) + len(heldout) == len(files)

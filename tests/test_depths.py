@@ -130,7 +130,7 @@ def test_frames_are_counted_and_taken_if_asked_for(ending: str, is_archive: bool
         with zipfile.ZipFile(path, "w") as file:
             for each in sorted(folder.rglob(f"*.{ending}")):
                 file.write(each, each.relative_to(folder))
-    assert "2 files hold 20 frames: the first of each is taken, --set frames=all takes all" in told(path)
+    assert "2 files with 20 frames: the first of each is taken, --set frames=all takes all" in told(path)
     with pytest.warns(SparringWarning, match="single item"):
         first = open_dataset(str(path), size=28)
     assert greys(first) == [40, 140, 240]
@@ -142,4 +142,14 @@ def test_frames_are_counted_and_taken_if_asked_for(ending: str, is_archive: bool
     with pytest.warns(SparringWarning, match="single item"):
         dry = open_dataset(str(path), size=28, frames="all", dry=True)
     assert dry.train.num_items == every.train.num_items
+    assert dry.heldout.num_items == every.heldout.num_items
     assert re.search("21 images .*\n.*\n.*20 frames: all are taken", "\n".join(dry.survey.description))
+
+
+def test_all_frames_of_a_file_are_on_one_side(tmp_path: Path) -> None:
+    for number in range(12):
+        animate(tmp_path / f"{number:02}.tif", [20 * number + frame for frame in range(number % 3 + 1)])
+    for dry in (True, False):
+        dataset = open_dataset(str(tmp_path), size=28, frames="all", dry=dry)
+        assert (dataset.train.num_items, dataset.heldout.num_items) == (23, 1)
+    assert dataset.heldout.items[:, 0, 0, 0].tolist() == [180]

@@ -121,6 +121,17 @@ def test_samples_like_no_data_lack_no_part_of_it() -> None:
     assert read([line(100 * step, missing=0.9, precision=0.01, distance=1.0) for step in range(9)]) == []
 
 
+@pytest.mark.parametrize(
+    ("num_heldout", "score", "is_raised"),
+    [(1, 0.9, False), (1, 1.0, True), (2, 0.9, False), (3, 0.9, True), (None, 0.9, True)],
+)
+def test_copies_must_be_clear_by_few_held_out_items(num_heldout: int | None, score: float, is_raised: bool) -> None:
+    doctor = Doctor(num_heldout)
+    for step in (100, 200, 300, 400):
+        alarms = doctor.see(line(step, memorization=score))
+    assert bool(alarms) == is_raised
+
+
 def test_overfitting_must_be_sure() -> None:
     """A discriminator that hardly tells real from generated has a wild ratio with a large error."""
     assert read([line(step, overfitting=2.0, overfitting_error=1.5) for step in range(4)]) == []

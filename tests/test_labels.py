@@ -23,6 +23,8 @@ from sparring.generator.generator import Generator
 from sparring.modalities import Survey, look_at, open_dataset
 from sparring.modalities.points import Points
 from sparring.seeding import Stream
+from sparring.training.recipe import make_request
+from sparring.training.resolve import resolve
 
 HAIR = ["black", "red", "blond"]
 
@@ -262,8 +264,8 @@ def test_files_and_rows_that_do_not_match_are_said(tmp_path: Path) -> None:
     write_csv(tmp_path / "labels.csv", rows)
     classes, description = read(tmp_path)
     assert classes == {number: HAIR[number % 3] for number in range(30) if number != 3}
-    assert "1 images without a label in labels.csv were left out" in description
-    assert "1 of the 31 rows of labels.csv name no file here" in description
+    assert "left out, without a label in labels.csv: 1 image" in description
+    assert "rows of labels.csv that name no file here: 1 of 31" in description
     write_csv(tmp_path / "labels.csv", rows[:20])
     with pytest.raises(DataError, match=r"12 of the 30 images .*the first 'a/020.png'.*set labels=folders"):
         look_at(str(tmp_path))
@@ -339,7 +341,7 @@ CELLS = {  # a column "label" of a table: the names of the classes, and what is 
     "one is missing, as pandas writes it": (
         [float("nan")] + [1.0, 2.0] * 14 + [1.0],
         ("1", "2"),
-        "1 images without a label in the table were left out",
+        "left out, without a label in the table: 1 image",
     ),
     "a number": ([n / 7 for n in range(30)], (), "label (0 to 4.14286)"),
     "lists": ([[n % 2] for n in range(30)], (), "label (list<element: int64>) left aside: labels are numbers or text"),
@@ -545,6 +547,13 @@ def test_balance_needs_classes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="these data have no classes: leave it away"):
         sparring.train("ring", balance=True, steps=1, width=4, out=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+    (tmp_path / "data").mkdir()
+    rows = [f"{number}.png,{'ab'[number % 2]},{number}" for number in range(40)]
+    (tmp_path / "data" / "labels.csv").write_text("\n".join(["file,hair,age", *rows]))
+    for number in range(40):
+        Image.new("L", (28, 28), 6 * number).save(tmp_path / "data" / f"{number}.png")
+    with pytest.raises(DataError, match="these data have no classes: leave it away"):
+        resolve(make_request(str(tmp_path / "data"), balance=True, steps=1), dry=True)
     run = sparring.train("digits", balance=True, steps=2, width=4, out=tmp_path / "run", progress=False)
     assert run.recipe().balance
     assert sparring.resume(run.path, steps=3, progress=False).summary().steps == 3

@@ -10,14 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sparring.data import Items
+from sparring.data import Items, to_float
 from sparring.errors import SparringWarning
 from sparring.evaluation.figures import FIGURES
+from sparring.evaluation.health import CLEAR_COPIES, RULES
 from sparring.evaluation.monitor import Monitor, can_monitor
 from sparring.game.ema import Average
+from sparring.metrics import memorization
 from sparring.modalities import open_dataset
 from sparring.modalities.images import Images
 from sparring.modalities.modality import Dataset
+from sparring.seeding import Stream
 from sparring.training.build import build
 from sparring.training.loop import Training, play_step
 from sparring.training.meter import Meter, does_evaluate
@@ -242,6 +245,19 @@ def test_copies_of_very_few_items_are_found_beside_a_single_held_out_one(num_tra
     assert figures["diversity"] > 0.5
     training.average = Average(Copies(few.heldout.items.repeat(2, 1, 1, 1)), 0.0)
     assert measure(training)["memorization"] < 0
+
+
+def test_other_digits_are_seldom_taken_for_copies_beside_a_single_held_out_one(digits: Dataset) -> None:
+    """For 200 random choices of 17 and 1 digits: above the usual threshold there are about 22 of them."""
+    assert isinstance(digits.train, Items)
+    features = digits.modality.thumbnails()(to_float(digits.train.items[:3000]))
+    scores = []
+    for turn in range(200):
+        order = Stream(0, "choice", turn).permutation(3000)
+        train, heldout, others = (features[order[part]] for part in (slice(17), slice(17, 18), slice(1000, 1500)))
+        scores.append(memorization(train, heldout, others).value)
+    assert sum(score > CLEAR_COPIES for score in scores) <= 4
+    assert sum(score > RULES["memorization"].threshold for score in scores) > 10
 
 
 def test_a_run_of_eighteen_images_says_so_and_raises_the_alarm_of_copies(digits: Dataset, tmp_path: Path) -> None:

@@ -74,14 +74,17 @@ def test_what_is_seen_of_a_folder(tmp_path: Path) -> None:
     assert found.num_items == 20
     told = "\n".join(found.description)
     assert "20 images (PNG 20; RGB 20), shorter side 64 to 70 px, median 70" in told
-    assert "1 other files (.txt 1) were not opened" in told
-    assert "1 of the 21 images" in told
-    assert "bad.jpg: it is damaged, or none of" in told
+    assert "not opened: 1 other file (.txt 1)" in told
+    assert "cannot be read" not in told  # this is said once, by a warning
+    assert found.faults.startswith("1 of the 21 images")
+    assert "bad.jpg: it is damaged, or none of" in found.faults
     assert "2 classes from sub-folders; the smallest, cats, has 8 images" in told
     assert found.sizes == [(28, 28), (32, 32), (64, 64)]
     assert found.class_counts == {"cats": 8, "dogs": 12}
-    with pytest.warns(SparringWarning, match="were left out"):
-        dataset = open_dataset(str(tmp_path))
+    for dry in (True, False):
+        with pytest.warns(SparringWarning, match="were left out") as told_of:
+            dataset = open_dataset(str(tmp_path), dry=dry)
+        assert len(told_of) == 1
     assert dataset.train.item_shape == (3, 64, 64)
     assert dataset.class_names == ("cats", "dogs")
     assert numbers(dataset.heldout) == [9, 19]
@@ -189,7 +192,7 @@ def test_what_is_no_file_or_is_hidden_is_passed_over(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "cats" / "pipe.png")  # which would be waited for
     found = look(tmp_path)
     assert found.class_counts == {"cats": 2, "dogs": 2}
-    assert "1 other files (.png 1) were not opened" in str(found.description)
+    assert "not opened: 1 other file (.png 1)" in str(found.description)
 
 
 def test_permissions_that_change_are_a_change(tmp_path: Path) -> None:
@@ -246,7 +249,7 @@ def test_a_class_that_is_all_held_out(tmp_path: Path) -> None:
 CLASSES = {
     "none": ([f"{n}.png" for n in range(4)], (), "no sub-folders"),
     "a single one": ([f"a/{n}.png" for n in range(4)], (), "no sub-folders"),
-    "some outside": (["1.png", "a/2.png", "b/3.png"], (), "1 images are outside"),
+    "some outside": (["1.png", "a/2.png", "b/3.png"], (), "1 image outside"),
     "numbers": ([f"{n}/1.png" for n in (10, 9, 2)], ("2", "9", "10"), ""),
 }
 
@@ -299,7 +302,7 @@ def test_images_of_one_pixel_and_of_too_many(tmp_path: Path) -> None:
 
 def test_one_image_and_alike_images_are_refused(tmp_path: Path) -> None:
     make(tmp_path / "0.png", 0)
-    with pytest.raises(DataError, match="holds 1 items"):
+    with pytest.raises(DataError, match="holds 1 item,"):
         open_dataset(str(tmp_path))
     with pytest.raises(DataError, match="is a single image: give the folder"):
         open_dataset(str(tmp_path / "0.png"))
@@ -477,7 +480,7 @@ def test_archives(ending: str, tmp_path: Path) -> None:
     dataset = open_dataset(str(path), size=8)
     assert sorted(numbers(dataset.train) + numbers(dataset.heldout)) == list(range(12))
     assert dataset.class_names == ("a", "b")
-    assert "1 other files (.txt 1) were not opened" in str(dataset.survey.description)
+    assert "not opened: 1 other file (.txt 1)" in str(dataset.survey.description)
     assert sorted(os.listdir(tmp_path)) == [path.name]  # nothing was unpacked beside it
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match=f"cannot read .*images.{ending}"):
@@ -506,13 +509,13 @@ def test_columns_and_splits_of_tables(tmp_path: Path) -> None:
                 dataset = open_dataset(str(tmp_path), size=8, column=column)
                 assert numbers(dataset.train) == list(range(start, start + 12))
                 assert numbers(dataset.heldout) == list(range(100 + start, 112 + start))
-    assert "left out beside test and train: 1 files in extra" in str(dataset.survey.description)
+    assert "left out beside test and train: 1 file in extra" in str(dataset.survey.description)
     assert len(find_packs()) == 2
     (tmp_path / "test-00000-of-00001.parquet").unlink()
     with pytest.warns(SparringWarning, match="has changed"):
         dataset = open_dataset(str(tmp_path), size=8)
     assert sorted(numbers(dataset.train) + numbers(dataset.heldout)) == list(range(12))
-    assert "left out beside train: 1 files" in str(dataset.survey.description)
+    assert "left out beside train: 1 file" in str(dataset.survey.description)
 
 
 @pytest.mark.parametrize("given", [None, -1, "no column"])
@@ -568,7 +571,7 @@ def test_a_data_set_of_hugging_face_on_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "names", "reason"),
-    [([0, 2], ("zebra", "bee"), ""), ([-1, 0], (), "1 images are outside the labels")],
+    [([0, 2], ("zebra", "bee"), ""), ([-1, 0], (), "1 image outside the labels")],
     ids=["one is not there", "some have none"],
 )
 def test_classes_of_hugging_face_that_are_not_used(

@@ -20,7 +20,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from sparring.data.labels import Attribute
-from sparring.data.layout import arrange, find_outputs, is_hidden
+from sparring.data.layout import arrange, find_outputs, is_hidden, say_count
 from sparring.errors import DataError
 from sparring.files import check_unpacked, check_within
 from sparring.types import OnProgress
@@ -78,6 +78,7 @@ class Entry:
     open: Callable[[], File]
     is_heldout: bool | None = None
     vector: np.ndarray | None = None  # of attributes, float32 [d]
+    inside: str = ""  # the path within the container; none for the rows of a table
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,11 @@ class Container:
     def list_others(self) -> str:
         """How many files of other kinds there are, and their endings."""
         kinds = list_counts(self.others, NUM_LISTED)
-        return f"{sum(self.others.values()):,} other files" + (f" ({kinds})" if kinds else "")
+        return say_count(sum(self.others.values()), "other files") + (f" ({kinds})" if kinds else "")
 
-    def describe_rest(self, faults: Sequence[str]) -> list[str]:
-        """Lines of text on the files that were not opened, left out or unreadable."""
-        unopened = [f"{self.list_others()} were not opened"] if self.others else []
-        return [*unopened, *self.notes, *self.list_faults(faults).splitlines()]
+    def describe_rest(self) -> list[str]:
+        """Lines of text on the files that are not opened or left out."""
+        return [*([f"not opened: {self.list_others()}"] if self.others else []), *self.notes]
 
     def read(
         self, read: Callable[[File, Entry, int], T], faults: list[str], doing: str, on_progress: OnProgress
@@ -140,7 +140,8 @@ class Container:
         if not faults:
             return ""
         more = [f"and {len(faults) - NUM_LISTED} more"] if len(faults) > NUM_LISTED else []
-        first = f"{len(faults)} of the {self.num_files} {self.kind.name} in {str(self.path)!r} cannot be read:"
+        which = f"{len(faults):,} of the {say_count(self.num_files, self.kind.name)}"
+        first = f"{which} in {str(self.path)!r} cannot be read:"
         return "\n  ".join([first, *faults[:NUM_LISTED], *more])
 
 
@@ -274,7 +275,7 @@ def _contain(
     def entries() -> Iterator[Entry]:
         for inside, opener in members(place_of):
             place = place_of[inside]
-            yield Entry(one_line(name(inside)), one_line(place.label), opener, place.is_heldout)
+            yield Entry(one_line(name(inside)), one_line(place.label), opener, place.is_heldout, None, inside)
 
     marks = b"".join(os.fsencode(inside) + stamps.get(inside, b"") for inside in insides)
     fingerprint = hashlib.sha256(stamps.get("", b"") + marks).hexdigest()

@@ -8,6 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from sparring.data.layout import say_count
 from sparring.data.packed import Packed
 from sparring.errors import DataError, SparringWarning
 from sparring.game.sources import Source
@@ -16,6 +17,7 @@ from sparring.types import Labels, Samples
 
 MAX_CLASSES = 1000
 HELDOUT_EVERY = 10  # every tenth item is held out, unless the data say which
+MOST_HELDOUT = 0.34  # the largest share to hold out so that the items of each file stay together
 CHANGED_AT_ONCE = 1000
 Change = Callable[[Tensor], Tensor]  # changes each of the stored items [k, ...]
 
@@ -233,31 +235,37 @@ def split(
     labels: Labels | None = None,
     is_heldout: Tensor | None = None,
     class_names: Sequence[str] = (),
+    files: Tensor | None = None,
 ) -> tuple[Items, Items]:
     """Training items and held-out items.
 
     If the data do not say which are held out, it is every tenth item in the order of classes, but never the only one of
-    a class.
+    a class. Items of one file stay together, unless more than a third would be held out, or the only file of a class:
+    then it is the last tenth of each file.
+
+    Args:
+        name: of the data, for messages.
+        items: all of them.
+        labels: of the items.
+        is_heldout: bool [n], if the data say it.
+        class_names: in the order of the classes' numbers.
+        files: the number of each item's file, int64 [n], if some hold several items, which are neighbours.
     """
     count, has_content = len(items), not (isinstance(items, Tensor) and items.is_meta)
     if count < 2:
-        raise DataError(f"{name!r} holds {count} items, but a training needs at least a few hundred")
-    places, counts = torch.arange(count), torch.zeros(0)
+        raise DataError(f"{name!r} holds {say_count(count, 'items')}, but a training needs at least a few hundred")
+    counts = torch.zeros(0)
     if labels is not None:
         _check_range(f"{name!r}: ", labels)
     if labels is not None and not labels.is_floating_point():
-        places[torch.argsort(labels, stable=True)] = torch.arange(count)
         counts = torch.bincount(labels, minlength=len(class_names))
     says_itself = is_heldout is not None and bool(is_heldout.any()) and not bool(is_heldout.all())
     if is_heldout is None or not says_itself:
-        is_heldout = places % HELDOUT_EVERY == HELDOUT_EVERY - 1
-        if labels is not None and not labels.is_floating_point():
-            is_heldout &= counts[labels] > 1
-        if not is_heldout.any():
-            is_heldout[-1] = True
+        is_heldout = _choose_heldout(count, labels) if files is None else _choose_files(files, labels)
     parts = [Items(items, labels, part.nonzero().flatten(), len(class_names)) for part in (~is_heldout, is_heldout)]
-    singles = [name for name, number in zip(class_names, counts.tolist(), strict=False) if number == 1]
-    missing = [name for name, share in zip(class_names, parts[0].class_shares, strict=False) if not share]
+    names = class_names or [str(number) for number in range(len(counts))]
+    singles = [name for name, number in zip(names, counts.tolist(), strict=False) if number == 1]
+    missing = [name for name, share in zip(names, parts[0].class_shares, strict=False) if not share]
     problems = {"a single item, which will be memorized": singles}
     if says_itself and has_content:
         problems["only held-out items"] = missing
@@ -267,6 +275,39 @@ def split(
             advice = f"{', '.join(found[:10])}{more}. Add some, or train with --conditional False"
             warnings.warn(SparringWarning(f"classes in {name!r} with {what}: {advice}"), stacklevel=2)
     return parts[0], parts[1]
+
+
+def _choose_heldout(count: int, labels: Labels | None) -> Tensor:
+    """Every tenth item in the order of classes, but never the only one of a class; if there is none, the last: [n]."""
+    places, are_several = torch.arange(count), _are_several(count, labels)
+    if labels is not None and not labels.is_floating_point():
+        places[torch.argsort(labels, stable=True)] = torch.arange(count)
+    is_heldout = (places % HELDOUT_EVERY == HELDOUT_EVERY - 1) & are_several
+    if not is_heldout.any():
+        is_heldout[torch.where(are_several, places, places - count).argmax()] = True
+    return is_heldout
+
+
+def _choose_files(files: Tensor, labels: Labels | None) -> Tensor:
+    """The items of every tenth file, or the last tenth of each file's items where whole files would not do: [n]."""
+    sizes = torch.bincount(files)
+    sizes = sizes[sizes > 0]
+    file_of, first = torch.repeat_interleave(torch.arange(len(sizes)), sizes), sizes.cumsum(0) - sizes
+    file_labels = None if labels is None else labels[first]
+    is_chosen = _choose_heldout(len(sizes), file_labels) & _are_several(len(sizes), file_labels)
+    is_heldout = is_chosen[file_of]
+    if not 0 < is_heldout.double().mean() <= MOST_HELDOUT:
+        from_end = (first + sizes)[file_of] - torch.arange(len(files))  # 1 for the last item of a file
+        is_heldout = from_end <= (sizes // HELDOUT_EVERY)[file_of]
+        is_heldout[-1] |= not is_heldout.any()
+    return is_heldout
+
+
+def _are_several(count: int, labels: Labels | None) -> Tensor:
+    """Whether each item is not the only one of its class, bool [n]."""
+    if labels is None or labels.is_floating_point():
+        return torch.ones(count, dtype=torch.bool)
+    return torch.bincount(labels)[labels] > 1
 
 
 def _check_range(prefix: str, labels: Labels) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from sparring.data.containers import MAX_FAULTS, Container, Entry, ending_of, one_line, read_members
 from sparring.data.labels import LABEL_COLUMNS, label_columns, make_labels
+from sparring.data.layout import say_count
 from sparring.errors import DataError, UnknownNameError
 from sparring.files import check_within
 
@@ -106,7 +107,7 @@ def add_labels(container: Container, setting: str | None) -> Container:
             raise DataError(f"{str(container.path)!r}: {problem} is needed")
         return _leave_aside(container, mark, f"{about} was not used: {problem} is needed")
     labelled = label_entries(container, columns, wanted, about, mark, twice, mend, is_asked=bool(setting))
-    notes = [f"{len(unknown):,} of the {num_rows:,} rows of {about} name no file here"] if unknown else []
+    notes = [f"rows of {about} that name no file here: {len(unknown):,} of {num_rows:,}"] if unknown else []
     others = Counter(container.others) - Counter(ending_of(name) for name in tables if not source)
     return replace(labelled, others=others, notes=(*labelled.notes, *notes))
 
@@ -159,7 +160,7 @@ def label_entries(
             raise DataError(f"{str(container.path)!r}: {problem}{mend}")
         return _leave_aside(container, mark, f"{problem}; it was not used")
     if without:
-        notes.append(f"{len(without):,} {container.kind.name} without a label in {about} were left out")
+        notes.append(f"left out, without a label in {about}: {say_count(len(without), container.kind.name)}")
     if not wanted and (aside := [title for title in columns if title not in chosen]):
         notes.append(f"columns left aside: {', '.join(aside)}; --set labels=COLUMN,... chooses")
     notes += found.unused

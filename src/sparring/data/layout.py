@@ -32,6 +32,27 @@ class Place(NamedTuple):
     is_heldout: bool | None  # None if the folders do not say
 
 
+def say_count(number: int, things: str) -> str:
+    """A number of things.
+
+    Example:
+        >>> say_count(1, "images"), say_count(2000, "images")
+        ('1 image', '2,000 images')
+    """
+    return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
+
+
+def path_order(inside: str) -> tuple[tuple[int, str], ...]:
+    """The key that sorts paths as a folder is read: its files, then what is in its folders.
+
+    Example:
+        >>> sorted(["a/1", "b"], key=path_order)
+        ['b', 'a/1']
+    """
+    *folders, name = inside.split("/")
+    return *((1, folder) for folder in folders), (0, name)
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is left out because of its name."""
     return (name.startswith(".") and name != "..") or name == "__MACOSX"
@@ -97,13 +118,13 @@ def arrange(path: object, what: Sequence[str], folders: Sequence[Parts]) -> tupl
         >>> places[2:]
         [Place(label='cats', is_heldout=True), None]
         >>> lines
-        ['held out: test', 'left out beside test and train: 1 images in x']
+        ['held out: test', 'left out beside test and train: 1 image in x']
     """
     rest, heldout, lines = dict(enumerate(folders)), dict[int, bool](), list[str]()
 
     def leave_out(kept: Collection[str], left_out: Iterable[Parts]) -> None:
         counts = Counter("/".join(parts[:1]) for parts in left_out)
-        where = [f"{number:,} {what[0]} in {name or 'no folder'}" for name, number in counts.items()]
+        where = [f"{say_count(number, what[0])} in {name or 'no folder'}" for name, number in counts.items()]
         if where:
             lines.append(f"left out beside {' and '.join(sorted(kept))}: {', '.join(where)}")
 

@@ -1,7 +1,8 @@
 """Packing: the files of a container become one file of items, from which batches are read.
 
 A pack is a folder in the cache: `items.npy` [n, ...], `labels.npy` if there are any, `heldout.npy` if the container
-says what is held out, and `pack.json` with its origin and checksums. One process makes it while others wait. It is
+says what is held out, `files.npy` if some files hold several items, and `pack.json` with its origin and checksums. The
+items are in the order of their paths, whatever the order of an archive. One process makes it while others wait. It is
 complete or does not exist, and it is made again if the files change.
 """
 
@@ -14,13 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sparring.data.containers import Container, Entry, File, Reading, one_line
+from sparring.data.layout import path_order
 from sparring.data.packed import Packed
 from sparring.errors import DataError, SparringWarning, UsageError
 from sparring.files import cache_folder, clear_leftovers, read_json, write_atomically, write_json
@@ -28,10 +30,20 @@ from sparring.types import OnProgress
 
 T = TypeVar("T")
 
-VERSION = 4  # of the way that files are read and described; packs of other versions are not used
-ITEMS, LABELS, HELD_OUT = "items.npy", "labels.npy", "heldout.npy"
+VERSION = 5  # of the way that files are read and described; packs of other versions are not used
+ITEMS = "items.npy"
+OTHERS = ("labels.npy", "heldout.npy", "files.npy")  # arrays [n, ...], if there are any
 BLOCK = 2**26
 MAX_CHECKED = 16  # blocks of a large pack that are checked before it is used
+
+
+class Contents(NamedTuple):
+    """The items of a container."""
+
+    items: Tensor | Packed
+    labels: Tensor | None  # int64 [n], or float32 [n, d]
+    is_heldout: Tensor | None  # bool [n], if the container says it
+    files: Tensor | None  # the number of each item's file, int64 [n], if some hold several items
 
 
 @dataclass(frozen=True)
@@ -61,14 +73,15 @@ def packs_folder() -> Path:
 
 
 def remember(container: Container, reading: Reading, look: Callable[[], T], kind: type[T]) -> T:
-    """The result of `look`, a dataclass with `fingerprint` and `num_items`; saved while the container is unchanged."""
+    """The result of `look`, of `sparring.data.survey.Findings`; saved while the container is unchanged."""
     place = _place(container, reading)
     with _lock(place):
         before: Any = _read(place / "survey.json", kind)
-        if before is not None and before.fingerprint == container.fingerprint:
+        is_same = before is not None and before.fingerprint == container.fingerprint
+        if is_same and before.rest == container.describe_rest():
             return before  # type: ignore[no-any-return]
         found: Any = look()
-        if before is not None:
+        if before is not None and not is_same:
             change = f"{before.num_items} {container.kind.name} then, {found.num_items} now"
             _warn(f"{container.path} has changed since it was packed ({change}): it is packed again")
             _clear(place)
@@ -78,8 +91,8 @@ def remember(container: Container, reading: Reading, look: Callable[[], T], kind
 
 def pack(
     container: Container, reading: Reading, class_names: Sequence[str], form: Format, on_progress: OnProgress
-) -> tuple[Packed, Tensor | None, Tensor | None]:
-    """The items of a container, their labels, and which are held out, from an earlier pack or a new one."""
+) -> Contents:
+    """The items of a container, from an earlier pack or a new one."""
     place = _place(container, reading)
     folder = place / "x".join(map(str, form.item_shape))
     with _lock(place):
@@ -87,14 +100,18 @@ def pack(
         if info is None or not _is_whole(folder, info, container):
             write_atomically(folder, lambda beside: _make(beside, container, class_names, form, on_progress))
             info = read_json(folder / "pack.json", PackInfo)
-        labels, is_heldout = (
-            torch.from_numpy(np.load(folder / name)) if (folder / name).exists() else None
-            for name in (LABELS, HELD_OUT)
+        labels, is_heldout, files = (
+            torch.from_numpy(np.load(folder / name)) if (folder / name).exists() else None for name in OTHERS
         )
         items = Packed(np.load(folder / ITEMS, mmap_mode="r"))
-    if info.faults:
-        _warn(f"{info.faults}\nThey were left out")
-    return items, labels, is_heldout
+    warn_of(info.faults)
+    return Contents(items, labels, is_heldout, files)
+
+
+def warn_of(faults: str) -> None:
+    """Say which files cannot be read."""
+    if faults:
+        _warn(f"{faults}\nThey were left out")
 
 
 def find_packs() -> list[tuple[Path, PackInfo]]:
@@ -119,23 +136,27 @@ def _make(
     faults: list[str] = []
     labels: list[int | np.ndarray] = []
     is_heldout: list[bool | None] = []
+    files: list[int] = []
+    paths: list[str] = []
     different: set[int] = set()  # checksums of items, until there are two
 
-    def read(file: File, entry: Entry, number: int) -> list[bytes]:
+    def read(file: File, entry: Entry, number: int) -> tuple[int, list[bytes]]:
         items = [item.tobytes() for item in form.read(file, entry.name)]
         if class_names and entry.label not in number_of:
             raise DataError(f"{entry.name}: no file of its class could be read before")
-        return items
+        return number, items
 
     folder.mkdir(parents=True)
     with (folder / ITEMS).open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (0, *form.item_shape)}
         np.lib.format.write_array_header_1_0(file, header)
-        for entry, items in container.read(read, faults, f"packing as {form.description}", on_progress):
+        for entry, (number, items) in container.read(read, faults, f"packing as {form.description}", on_progress):
             for data in items:
                 file.write(data)
                 labels.append(number_of.get(entry.label, 0) if entry.vector is None else entry.vector)  # 0 without
                 is_heldout.append(entry.is_heldout)
+                files.append(number)
+                paths.append(entry.inside)
                 if len(different) < 2:
                     different.add(zlib.crc32(data))
         file.seek(0)
@@ -144,13 +165,30 @@ def _make(
     if len(different) < 2 <= len(labels):
         what = f"all {len(labels)} {container.kind.name} in {str(container.path)!r}"
         raise DataError(f"{what} are the same: there is nothing to learn")
-    if class_names or container.attributes:
-        np.save(folder / LABELS, np.array(labels, np.float32 if container.attributes else np.int64))
-    if None not in is_heldout:
-        np.save(folder / HELD_OUT, np.array(is_heldout, np.bool_))
+    order = sorted(range(len(paths)), key=lambda place: path_order(paths[place]))
+    if order != [*range(len(order))]:
+        _reorder(folder / ITEMS, order)
+    found = (
+        (class_names or container.attributes, labels, np.float32 if container.attributes else np.int64),
+        (None not in is_heldout, is_heldout, np.bool_),
+        (len(set(files)) < len(files), files, np.int64),
+    )
+    for name, (is_there, values, kind) in zip(OTHERS, found, strict=True):
+        if is_there:
+            np.save(folder / name, np.array(values, kind)[order])
     origin = one_line(container.path), container.fingerprint, form.description, len(labels)
     checksums = tuple(_checksum(*block) for block in _blocks(folder))
     write_json(folder / "pack.json", asdict(PackInfo(*origin, container.list_faults(faults), checksums)))
+
+
+def _reorder(path: Path, order: Sequence[int]) -> None:
+    """Put the items of a file [n, ...] into another order."""
+    items, beside = np.load(path, mmap_mode="r"), path.with_suffix(".sorted")
+    ordered = np.lib.format.open_memmap(beside, "w+", items.dtype, items.shape)
+    for place, number in enumerate(order):
+        ordered[place] = items[number]
+    ordered.flush()
+    beside.replace(path)
 
 
 def _place(container: Container, reading: Reading) -> Path:
@@ -207,7 +245,7 @@ def _is_whole(folder: Path, info: PackInfo, container: Container) -> bool:
 def _blocks(folder: Path) -> list[tuple[Path, int]]:
     """The parts with a checksum each: blocks of the items, then the other arrays."""
     items = folder / ITEMS
-    others = [(folder / name, 0) for name in (LABELS, HELD_OUT) if (folder / name).exists()]
+    others = [(folder / name, 0) for name in OTHERS if (folder / name).exists()]
     return [(items, start) for start in range(0, items.stat().st_size, BLOCK)] + others
 
 

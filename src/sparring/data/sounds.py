@@ -148,7 +148,7 @@ def find_out(container: Container, on_progress: OnProgress, seconds: float | Non
         f"  brought to {seconds:.2f} s: the ends of {num_cut:,} are cut off, the others end in silence",
         *([f"  {silent:,} are silent"] if silent else []),
         *([f"  {clipped:,} are clipped, or as loud as can be"] if clipped else []),
-        *(f"  {line}" for line in container.describe_rest(faults)),
+        *(f"  {line}" for line in container.describe_rest()),
         f"  {about_classes}",
     ]
     return SoundFindings(
@@ -159,5 +159,7 @@ def find_out(container: Container, on_progress: OnProgress, seconds: float | Non
         level=max(each.level for each in looks),
         class_counts=classes,
         num_heldout=None if None in heldout else sum(map(bool, heldout)),
+        rest=container.describe_rest(),
+        faults=container.list_faults(faults),
         description=lines,
     )

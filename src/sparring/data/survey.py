@@ -3,17 +3,18 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, final
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from sparring.data.containers import Container, Entry, File, list_counts, one_line
 from sparring.data.images import FULL, GREY, convert, count_frames, depth, open_image, read_deep
 from sparring.data.items import MAX_CLASSES
+from sparring.data.layout import path_order, say_count
+from sparring.data.pack import Contents
 from sparring.data.pixels import BYTES, DARK, Levels, choose_levels, describe_levels
 from sparring.types import OnProgress
 
@@ -34,16 +35,22 @@ class Findings:
     num_items: int  # files that can be read
     class_counts: dict[str, int]  # items of each class, in the order of the classes' numbers
     num_heldout: int | None  # items in folders of held-out ones; None without such folders
+    frame_counts: list[int] = field(default_factory=list)  # of the files, by class; none if all have one
+    rest: list[str]  # of the description: what `Container.describe_rest` said
+    faults: str  # what `Container.list_faults` said
     description: list[str]  # lines of text for the user
 
-    def count(self, item_shape: tuple[int, ...], label_size: int = 0) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def count(self, item_shape: tuple[int, ...], label_size: int = 0) -> Contents:
         """Like `pack`, but items without content."""
         counts = torch.tensor(list(self.class_counts.values()), dtype=torch.int64)
         labels = torch.repeat_interleave(torch.arange(len(counts)), counts) if len(counts) else None
         if label_size:
             labels = torch.zeros(self.num_items, label_size)
         spread = torch.arange(self.num_items + 1) * (self.num_heldout or 0) // self.num_items  # spread evenly
-        return torch.empty(self.num_items, *item_shape, device="meta"), labels, spread[1:] > spread[:-1]
+        is_heldout = None if self.num_heldout is None else spread[1:] > spread[:-1]
+        frames = torch.tensor(self.frame_counts, dtype=torch.int64)
+        files = torch.repeat_interleave(torch.arange(len(frames)), frames) if len(frames) else None
+        return Contents(torch.empty(self.num_items, *item_shape, device="meta"), labels, is_heldout, files)
 
 
 @final
@@ -91,8 +98,10 @@ def find_out(container: Container, on_progress: OnProgress, frames: str = "first
         stride, is_quick = 1, False
         faults.clear()
         found = list(container.read(look, faults, "looking at all values of", on_progress))
+    found.sort(key=lambda pair: path_order(pair[0].inside))
     levels, about_levels = _choose_levels(container, [each for _, each in found])
     about_frames = _describe_frames([each.num_frames for _, each in found], frames)
+    files = found
     if frames == "all":
         found = [(entry, each) for entry, each in found for _ in range(each.num_frames)]
     looks, heldout = [each for _, each in found], [entry.is_heldout for entry, _ in found]
@@ -101,19 +110,21 @@ def find_out(container: Container, on_progress: OnProgress, frames: str = "first
     candidates = [_size(side, ratio) for side in SIDES]
     filled = [size for size in candidates if (sizes >= size).all(axis=1).mean() >= ENOUGH]
     classes, about_classes = count_classes(container, [entry.label for entry, _ in found])
+    in_order = sorted(files, key=lambda pair: [*classes].index(pair[0].label)) if classes else files
     formats, modes = list_counts(look.format for look in looks), list_counts(look.mode for look in looks)
     sides, shape = np.sort(sizes.min(axis=1)), "the middle square"
     if ratio != 1:
         longer, shorter = ("high", "wide") if ratio > 1 else ("wide", "high")
         shape = f"their usual shape, {max(ratio, 1 / ratio):.2f} times as {longer} as {shorter}"
+    num_images = say_count(len(looks), "images")
     description = [
-        f"{one_line(container.path)}: {len(looks):,} images ({formats}; {modes}), shorter side {sides[0]} to "
-        f"{sides[-1]} px, median {sides[len(sides) // 2]}",
+        f"{one_line(container.path)}: {num_images} ({formats}; {modes}), shorter side {sides[0]} to {sides[-1]} px, "
+        f"median {sides[len(sides) // 2]}",
         f"cropped to {shape}; {num_cropped:,} images lose more than a tenth of their pixels (for another "
         "shape, give --size HEIGHTxWIDTH)",
         *about_frames,
         *about_levels,
-        *container.describe_rest(faults),
+        *container.describe_rest(),
         about_classes,
     ]
     return ImageFindings(
@@ -124,6 +135,9 @@ def find_out(container: Container, on_progress: OnProgress, frames: str = "first
         class_counts=classes,
         levels=levels,
         num_heldout=None if None in heldout else sum(map(bool, heldout)),
+        frame_counts=[each.num_frames for _, each in in_order] if len(found) > len(files) else [],
+        rest=container.describe_rest(),
+        faults=container.list_faults(faults),
         description=[description[0], *(f"  {line}" for line in description[1:])],
     )
 
@@ -153,7 +167,7 @@ def _describe_frames(counts: Sequence[int], frames: str) -> list[str]:
     several = [count for count in counts if count > 1]
     if not several:
         return []
-    what = f"{len(several):,} files hold {sum(several):,} frames"
+    what = f"{say_count(len(several), 'files')} with {sum(several):,} frames"
     return [
         f"{what}: all are taken"
         if frames == "all"
@@ -199,7 +213,7 @@ def count_classes(container: Container, labels: Sequence[str]) -> tuple[dict[str
     if set(counts) == {""}:
         return {}, f"no classes: no {are}"
     if "" in counts:
-        return {}, f"no classes: {counts['']} {what} are outside the {are}; each needs one"
+        return {}, f"no classes: {say_count(counts[''], what)} outside the {are}; each needs one"
     if len(counts) == 1:
         return {}, f"no classes: only one of the {are}, {next(iter(counts))!r}"
     if len(counts) > MAX_CLASSES:
@@ -207,5 +221,5 @@ def count_classes(container: Container, labels: Sequence[str]) -> tuple[dict[str
     are_numbers = all(name.isdecimal() for name in counts)
     in_order = container.class_names or sorted(counts, key=lambda name: (int(name) if are_numbers else 0, name))
     least = min(in_order, key=lambda name: counts[name] or math.inf)
-    text = f"{len(counts)} classes from {are}; the smallest, {least}, has {counts[least]:,} {what}"
+    text = f"{len(counts)} classes from {are}; the smallest, {least}, has {say_count(counts[least], what)}"
     return {name: counts[name] for name in in_order if name in counts}, text

@@ -14,7 +14,7 @@ from typing import Any
 from sparring.data.containers import Container, Entry, Kind, Reading, ending_of, list_folder, stamp
 from sparring.data.label_files import label_entries, parse_setting
 from sparring.data.labels import LABEL_COLUMNS
-from sparring.data.layout import Parts, arrange, parse_split
+from sparring.data.layout import Parts, arrange, parse_split, say_count
 from sparring.errors import DataError, UnknownNameError, UsageError, how_to_install
 from sparring.files import check_within
 
@@ -40,7 +40,8 @@ def table_files(path: Path, reading: Reading = Reading()) -> tuple[list[Part], l
         pairs = zip(found, places, strict=True)
         return [(file, place.is_heldout) for (file, _), place in pairs if place is not None], lines
     parts: list[Part] = [(file, None) for file, names in found if any(map(_is_training, names))]
-    left_out = [f"left out beside train: {len(found) - len(parts)} files"] if 0 < len(parts) < len(found) else []
+    num_others = say_count(len(found) - len(parts), "files")
+    left_out = [f"left out beside train: {num_others}"] if 0 < len(parts) < len(found) else []
     return parts or [(file, None) for file, _ in found], left_out
 
 

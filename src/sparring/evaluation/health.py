@@ -25,6 +25,8 @@ WARM_UP, MIN_WARM_UP_STEPS, MAX_WARM_UP_STEPS = 0.1, 300, 1000
 WINDOW = 10  # `oscillation` and `stalled` look back on at least this many evaluations
 GOOD_COVERAGE = 0.5  # samples that cover more of the data than this are no sign of a sick discriminator
 SOME_PRECISION = 0.25
+FEW_HELDOUT, CLEAR_COPIES = 3, 0.95
+"""By fewer held-out items, other samples look like copies by chance: only a clearer score than usual counts."""
 LARGEST_LOSS = 60.0
 LARGEST_GROWTH, GROWTH_STEPS = 6.0, 1000  # weights may grow by this factor in this many steps
 
@@ -73,6 +75,8 @@ def _partial_collapse(lines: Sequence[Line]) -> dict[str, float]:
 def _memorization(lines: Sequence[Line]) -> dict[str, float]:
     if lines[-1].get("diversity", 0.0) < 0.5:
         return {}  # samples that are alike are all nearest to the same few items
+    if lines[-1].get("num_heldout", FEW_HELDOUT) < FEW_HELDOUT and lines[-1].get("memorization", 0.0) <= CLEAR_COPIES:
+        return {}
     return _numbers(lines[-1], "memorization", "precision")
 
 
@@ -201,6 +205,9 @@ def not_finite(step: int, meaning: str) -> Alarm:
 class Doctor:
     """Reads a log line by line, and tells which alarms stand.
 
+    Args:
+        num_heldout: how many held-out items there are; None for enough to judge by.
+
     Example:
         >>> doctor, game = Doctor(), {"discriminator_loss": 0.7, "generator_loss": 0.7, "penalty": 0.0}
         >>> figures = {"distance": 9.0, "distance_error": 0.1, "diversity": 0.01}
@@ -210,7 +217,8 @@ class Doctor:
         [('collapse', 100)]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, num_heldout: int | None = None) -> None:
+        self._known = {} if num_heldout is None else {"num_heldout": num_heldout}
         self._lines: list[Line] = []
         self._steps: dict[str, list[int]] = {name: [] for name in RULES}  # of the latest scores in a row that were high
         self._standing: list[Alarm] = []
@@ -219,7 +227,7 @@ class Doctor:
         """Read the next line of the log; the alarms that stand after it."""
         if "evaluation" not in line:
             return self._standing
-        self._lines.append({**line, **line["evaluation"]})
+        self._lines.append({**line, **line["evaluation"], **self._known})
         warm_up = MAX_WARM_UP_STEPS if line["progress"] < WARM_UP else MIN_WARM_UP_STEPS
         alarms, must_wait = [], line["step"] < warm_up or _is_improving(self._lines)
         standing = {alarm.name for alarm in self._standing}

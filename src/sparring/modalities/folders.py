@@ -8,7 +8,7 @@ import numpy as np
 from sparring.data.containers import Container, File, Kind, Reading
 from sparring.data.files import find_container
 from sparring.data.items import split
-from sparring.data.pack import Format, pack
+from sparring.data.pack import Format, pack, warn_of
 from sparring.data.survey import Findings
 from sparring.modalities.modality import Dataset, Modality
 from sparring.types import OnProgress
@@ -44,10 +44,12 @@ def load_container(
     """
     name, class_names = str(container.path), tuple(found.class_counts)
     form = Format(modality.item_shape, modality.describe(), read)
-    items, labels, is_heldout = (
+    if dry:
+        warn_of(found.faults)
+    items, labels, is_heldout, files = (
         found.count(form.item_shape, sum(attribute.size for attribute in container.attributes))
         if dry
         else pack(container, reading, class_names, form, on_progress)
     )
-    train, heldout = split(name, items, labels, is_heldout, class_names)
+    train, heldout = split(name, items, labels, is_heldout, class_names, files)
     return Dataset(name, modality, train, heldout, class_names, container.attributes)

@@ -28,7 +28,7 @@ class Meter(Listener):
         self, training: Training, lines: Iterable[LogLine] = (), changes: Mapping[str, Change] | None = None
     ) -> None:
         recipe = training.recipe
-        self.doctor = Doctor()
+        self.doctor = Doctor(training.dataset.heldout.num_items)
         self.goal = Goal(recipe.until) if recipe.until else None
         self.monitor: Monitor | None = None
         self.changes = dict(changes or {})

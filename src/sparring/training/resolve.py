@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sparring.data import MAX_CLASSES
+from sparring.data.items import MAX_CLASSES, Balanced
 from sparring.distributed.collectives import without_peers, world_size
 from sparring.errors import SparringWarning, UsageError
 from sparring.generator.config import Config
@@ -116,6 +116,8 @@ def complete(request: Request, preset: Preset, modality: Modality) -> Recipe:
 def _suit(recipe: Recipe, settings: Mapping[str, Any], dataset: Dataset, least_clusters: int = 1) -> Recipe:
     """A recipe with labels, clusters and augmentation that suit the data."""
     check_batch_size(recipe, dataset)
+    if recipe.balance:
+        Balanced(dataset.train)  # raises an error without classes
     num_items = dataset.train.num_items
     if (recipe.augment or recipe.augment_target is not None) and dataset.modality.augmentation is None:
         raise UsageError(f"only images can be augmented, and {recipe.data} holds none: leave augment away")
