@@ -242,8 +242,8 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
         "import filelock, sparring.modalities, PIL.Image\n"
         "PIL.Image.init()  # while modules may still be read\n"
         "if os.getuid() == 0:\n    os.setuid(65534)\n"
-        "warnings.simplefilter('ignore')\n"
-        "print(sparring.modalities.look_at(sys.argv[1]).description)\n"
+        "warnings.simplefilter('always')\n"
+        "sparring.modalities.open_dataset(sys.argv[1], dry=True)\n"
     )
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -258,7 +258,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     finally:
         for each, mode in before.items():
             each.chmod(mode)
-    assert "3.png: Permission denied" in done.stdout, done.stderr
+    assert "3.png: Permission denied" in done.stderr
 
 
 def test_resizing_is_that_of_the_metrics(tmp_path: Path) -> None:
@@ -281,3 +281,11 @@ def test_transparency_stays_and_hidden_colours_go(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), RED).save(tmp_path / "b.png")
     assert read_image(tmp_path / "b.png", (8, 8), channels=4)[0][:, 0, 0].tolist() == [255, 0, 0, 255]
     assert read_image(tmp_path / "b.png", (8, 8), channels=1)[0][:, 0, 0].tolist() == [76]  # .299 · 255
+
+
+def test_a_size_of_another_shape_says_what_is_lost(tmp_path: Path) -> None:
+    for number in range(12):
+        Image.new("RGB", (32, 128), (20 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    usual, other = (open_dataset(str(tmp_path), size=size, dry=True) for size in (None, 32))
+    assert "cropped to their usual shape, 4.00 times as high as wide" in usual.survey.description[1]
+    assert other.survey.description[1].endswith("32×32 px: an image of the usual shape, 128×32, loses 75%")

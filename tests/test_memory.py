@@ -51,6 +51,10 @@ GIVEN: dict[str, tuple[Indexable, Indexable | None]] = {
     "mappings, other names": ([{"pixel_values": x, "target": y} for x, y in zip(IMAGES, LABELS, strict=True)], None),
     "negative strides": (IMAGES[::-1, :, ::-1, ::-1].copy()[::-1, :, ::-1, ::-1], LABELS[::-1].copy()[::-1]),
     "lists of two": ([[image, label] for image, label in zip(IMAGES, LABELS, strict=True)], None),
+    "lists of an image of Pillow and a label": (
+        [[Image.fromarray(image), int(label)] for image, label in zip(IMAGES, LABELS, strict=True)],
+        None,
+    ),
     "more than pairs": ([(image, label, "name") for image, label in zip(IMAGES, LABELS, strict=True)], None),
     "tuples of one": ([(image,) for image in IMAGES], LABELS),
     "a data set of torch without labels": (TensorDataset(torch.from_numpy(IMAGES).permute(0, 3, 1, 2)), LABELS),
@@ -167,7 +171,9 @@ BAD: dict[str, tuple[Indexable, Indexable | None, str]] = {
     "too few labels": (IMAGES, LABELS[:5], "30 items and labels"),
     "labels of some": ([(IMAGES[0], 1), IMAGES[1]], None, "1 of the 2 items"),
     "mappings without images": ([{"text": "a"}] * 3, None, "have no 'image', but text"),
-    "text": (["a", "b"], None, r"<U1 \[2\]: give images"),
+    "names of files": (["a.png", "b.png"], None, "item 0 .* is no image, but str: give the folder's path"),
+    "labels first": ([(1, image) for image in IMAGES], None, r"item 0 .* cannot be read: .*a pair \(image, label\)"),
+    "a number": (np.array(3), None, "hold a single number, 3"),
     "a mapping": ({"images": IMAGES, "labels": LABELS}, None, r"have no item 0 \(dict\): give an array"),
     "32 bits": ([Image.new("F", (8, 8), 9.0)], None, "from 9 to 9, and it is not clear"),
 }
@@ -204,3 +210,38 @@ def test_a_single_class_tells_nothing() -> None:
 def test_labels_of_files_lie_beside_them(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="labels go with an array"):
         sparring.train("digits", labels=[1], steps=1, out=tmp_path / "run")
+
+
+def test_tables_of_pandas() -> None:
+    """Points, and labels with their titles."""
+    pandas = pytest.importorskip("pandas")
+    points = np.random.default_rng(0).normal(size=(30, 3))
+    labels = pandas.DataFrame({"hair": ["black", "red"] * 15, "age": np.arange(30) / 7})
+    dataset = open_dataset(str(keep(pandas.DataFrame(points, columns=list("xyz")), labels)))
+    assert (dataset.modality.name, dataset.train.item_shape) == ("points", (3,))
+    assert [each.name for each in dataset.attributes] == ["hair", "age"]
+
+
+def test_what_is_not_used_of_items_is_said() -> None:
+    frames = io.BytesIO()
+    Image.new("L", (8, 8), 9).save(frames, "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 99)])
+    given = [{"img": Image.fromarray(image), "fine_label": 3, "coarse_label": 1} for image in IMAGES]
+    with pytest.warns(SparringWarning, match="not used of the items of the data given: fine_label, coarse_label"):
+        keep(given)
+    with pytest.warns(SparringWarning, match="several frames in 1 image of the data given: the first of each is taken"):
+        keep([Image.open(frames), Image.new("L", (8, 8), 200)])
+
+
+@pytest.mark.parametrize(("black", "white", "bits"), [(0.0, 1.0, 1), (-1.0, 1.0, 1), (0.0, 1.0, 4)])
+def test_dark_floats_are_stretched_as_bytes_are(black: float, white: float, bits: int, tmp_path: Path) -> None:
+    """As masks of 0 and 1 are after a division by 255; in a file, in memory, and from the cache."""
+    masks = np.random.default_rng(0).integers(0, 2**bits, (30, 8, 8))
+    floats = (black + masks / 255 * (white - black)).astype(np.float32)
+    np.save(tmp_path / "a.npy", floats)
+    with pytest.warns(SparringWarning, match="is taken as white"):
+        of_file = open_dataset(str(tmp_path / "a.npy"))
+    with pytest.warns(SparringWarning, match="is taken as white"):
+        path = keep(floats)
+    expected = (masks * 255 / (2**bits - 1)).round().astype(np.uint8)
+    assert np.array_equal(np.load(path)["images"], expected)
+    assert of_file.train.items.equal(open_dataset(str(path)).train.items)

@@ -509,6 +509,7 @@ def test_columns_and_splits_of_tables(tmp_path: Path) -> None:
                 dataset = open_dataset(str(tmp_path), size=8, column=column)
                 assert numbers(dataset.train) == list(range(start, start + 12))
                 assert numbers(dataset.heldout) == list(range(100 + start, 112 + start))
+    assert "columns left aside: image; --set labels=COLUMN,... chooses" in str(dataset.survey.description)
     assert "left out beside test and train: 1 file in extra" in str(dataset.survey.description)
     assert len(find_packs()) == 2
     (tmp_path / "test-00000-of-00001.parquet").unlink()

@@ -45,6 +45,7 @@ def weights(run: Run) -> bytes:
         ("size", np.array([32, 64]), (32, 64)),
         ("size", np.int32(32), (32, 32)),
         ("labels", Path("labels.csv"), "labels.csv"),
+        ("device", torch.device("cpu"), "cpu"),
     ],
 )
 def test_settings_become_plain_python(name: str, given: object, plain: object) -> None:
@@ -53,6 +54,14 @@ def test_settings_become_plain_python(name: str, given: object, plain: object) -
     assert checked == plain
     assert type(checked) is type(plain)
     assert json.loads(json.dumps(checked)) == (list(plain) if isinstance(plain, tuple) else plain)
+
+
+def test_what_is_no_listener_is_refused(tmp_path: Path) -> None:
+    listener: Any = sparring.Listener()
+    listener.ended = None
+    with pytest.raises(UsageError, match=r"is no listener, since it has no ended: inherit sparring\.Listener"):
+        sparring.train("ring", steps=2, width=4, out=tmp_path / "run", progress=False, listeners=[listener])
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("name", "given"), [("steps", np.float32(5)), ("steps", np.array([5, 6])), ("mirror", 1)])

@@ -174,7 +174,7 @@ def test_a_run_goes_on_with_other_settings(tmp_path: Path) -> None:
         ({"width": 3}, "width was 2 and is 3, but a run cannot be resumed with another width"),
         ({"batch_size": 0}, "batch_size=0: must be greater"),
         ({"batch_size": 100}, "fewer than a batch of 100"),
-        ({"data": "/no/such/place.npz"}, "no file or folder.*--data PATH"),
+        ({"data": "/no/such/place.npz"}, r"no file or folder.*sparring resume \S+run\S* --data NEW"),
     ],
 )
 def test_a_run_does_not_go_on_with_what_does_not_fit(settings: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def find_levels(arrays: Sequence[np.ndarray], name: str) -> Levels:
     low = min((float(array.min()) for array in filled), default=0.0)
     high = max((float(array.max()) for array in filled), default=0.0)
     levels = choose_levels(low, high, kind.kind == "f", f"{name!r} holds {kind} images")
-    if kind.kind in "iu" and high > 0 and (told := describe_levels(levels, high)):
+    if kind.kind in "iuf" and high > levels[0] and (told := describe_levels(levels, high, kind.kind == "f")):
         warnings.warn(SparringWarning(f"{name!r} holds {kind} images: {told}"), stacklevel=2)
     return levels
 

@@ -131,6 +131,8 @@ def label_columns(labels: Any, num_items: int, name: str) -> dict[str, np.ndarra
         if any(not isinstance(row, Mapping) or row.keys() != labels[0].keys() for row in labels):
             raise DataError(f"the labels of {name!r} have not all the same attributes as the first: {[*labels[0]]}")
         labels = {key: [row[key] for row in labels] for key in labels[0]}
+    if hasattr(labels, "columns") and hasattr(labels, "to_numpy"):  # a table of pandas
+        labels = {str(title): labels[title] for title in labels.columns}
     is_mapping = isinstance(labels, Mapping)
     columns: dict[str, np.ndarray] = {}
     for key, values in labels.items() if is_mapping else (("label", labels),):

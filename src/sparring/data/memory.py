@@ -8,8 +8,10 @@ import csv
 import hashlib
 import io
 import shutil
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,10 +21,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from sparring.data.arrays import arrange, find_levels
-from sparring.data.images import GREY, IMAGES, convert, depth
+from sparring.data.images import GREY, IMAGES, convert, count_frames, depth
 from sparring.data.labels import LABEL_COLUMNS, NPZ
+from sparring.data.layout import say_count
 from sparring.data.pixels import to_bytes
-from sparring.errors import DataError
+from sparring.errors import DataError, SparringWarning
 from sparring.files import cache_folder, write_atomically
 
 NAME = "the data given"  # in messages
@@ -114,19 +117,25 @@ def _write(arrays: Mapping[str, np.ndarray], name: str, save: Callable[[Path], N
 
 def gather(data: object) -> tuple[np.ndarray | list[np.ndarray], list[Any] | None]:
     """All items, as one array unless their shapes differ, and their labels if they have any: see `sparring.train`."""
-    if isinstance(data, np.ndarray | Tensor):
-        return _as_array(data, NAME), None
+    if isinstance(data, np.ndarray | Tensor) or hasattr(data, "__array__"):
+        array = _as_array(data, NAME)
+        if array.ndim == 0:
+            raise DataError(f"{NAME} hold a single number, {array}: give an array [n, ...]")
+        if isinstance(data, np.ndarray | Tensor) or array.dtype != object:  # no table's column of arrays
+            return array, None
     if not isinstance(data, Indexable):
         mend = "list(...)" if isinstance(data, Iterable) else "an array, or a list of images"
         mend = "its .dataset" if hasattr(data, "dataset") else mend
         raise DataError(f"{NAME} have no length or no items by number ({type(data).__name__}): give {mend}")
-    items, labels = list[np.ndarray](), list[Any]()
+    items, labels, unused, num_stacks = list[np.ndarray](), list[Any](), dict[str, None](), 0
     for number in range(len(data)):
         try:
-            item, label = _item_and_label(data[number])
+            item, label, others = _item_and_label(data[number])
         except (KeyError, TypeError, NotImplementedError) as error:
             what = f"{NAME} have no item {number} ({type(data).__name__})"
             raise DataError(f"{what}: give an array or a list of images, and labels=") from error
+        unused |= dict.fromkeys(others)
+        num_stacks += isinstance(item, Image.Image) and count_frames(item) > 1
         items.append(_as_array(item, f"item {number} of {NAME}"))
         if label is not None:
             labels.append(label.tolist() if isinstance(label, np.ndarray | Tensor) else label)
@@ -134,31 +143,37 @@ def gather(data: object) -> tuple[np.ndarray | list[np.ndarray], list[Any] | Non
         raise DataError(f"{NAME} hold 0 items, but a training needs at least a few hundred")
     if labels and len(labels) != len(items):
         raise DataError(f"{len(labels)} of the {len(items)} items of {NAME} have a label: give one to each, or none")
+    if unused:
+        message = f"not used of the items of {NAME}: {', '.join(unused)} (for other labels, give labels=)"
+        warnings.warn(SparringWarning(message), stacklevel=2)
+    if num_stacks:
+        message = f"several frames in {say_count(num_stacks, 'images')} of {NAME}: the first of each is taken"
+        warnings.warn(SparringWarning(message), stacklevel=2)
     are_alike = len({(item.shape, item.dtype) for item in items}) <= 1
     return (np.array(items) if are_alike else items), labels or None
 
 
-def _item_and_label(given: Any) -> tuple[Any, Any]:
+def _item_and_label(given: Any) -> tuple[Any, Any, list[str]]:
+    """An item, its label or None, and the names of what else there is."""
     if isinstance(given, Mapping):
-        item, label = (
-            next((given[name] for name in names if name in given), None) for names in (IMAGES.columns, LABEL_COLUMNS)
-        )
+        used = [next((name for name in names if name in given), None) for names in (IMAGES.columns, LABEL_COLUMNS)]
+        item, label = (None if name is None else given[name] for name in used)
         if item is None:
             raise DataError(f"the items of {NAME} have no {IMAGES.columns[0]!r}, but {', '.join(map(str, given))}")
-        return item, label
+        return item, label, [str(name) for name in given if name not in used]
     kinds = np.ndarray, Tensor, Image.Image
     if not isinstance(given, tuple | list) or not given or not isinstance(given[0], (*kinds, list)):
-        return given, None
+        return given, None, []
     first, second = given[0], given[1] if len(given) > 1 else None
-    is_array = isinstance(given, list) and (isinstance(first, list) or _shape(first) == _shape(second))  # of rows
-    return (given, None) if is_array else (first, second)  # with a name or the like behind them
-
-
-def _shape(item: Any) -> Any:
-    return getattr(item, "shape", None)
+    has_rows = isinstance(first, list) or (hasattr(first, "shape") and first.shape == getattr(second, "shape", None))
+    if isinstance(given, list) and has_rows:
+        return given, None, []
+    return first, second, []  # with a name or the like behind them
 
 
 def _as_array(item: Any, name: str) -> np.ndarray:
+    if isinstance(item, str | bytes | PathLike):
+        raise DataError(f"{name} is no image, but {type(item).__name__}: give the folder's path, or open the images")
     try:
         if isinstance(item, Image.Image):
             item = ImageOps.exif_transpose(item)
@@ -169,4 +184,5 @@ def _as_array(item: Any, name: str) -> np.ndarray:
             item = (item.float() if item.dtype == torch.bfloat16 else item).numpy()
         return np.asarray(item)
     except Exception as error:  # on damaged images, decoders raise anything
-        raise DataError(f"{name} cannot be read: {error}") from error
+        mend = "give an image, or a pair (image, label)"
+        raise DataError(f"{name} cannot be read: {error}: {mend}") from error

@@ -1,6 +1,7 @@
 """Which values of a set of images are black and which are white.
 
-Floats go from 0 to 1 or from −1 to 1. Of whole numbers 0 is black, and 255 is white if the largest one lies from 32 to
+Floats go from 0 to 1 or from −1 to 1; if all are darker than 32 of 255, they are treated as the bytes that they would
+become. Of whole numbers 0 is black, and 255 is white if the largest one lies from 32 to
 255; otherwise the smallest of 1, 3, 7, ..., 4095, ..., 65535 that is not below the largest one. So masks of zeros and
 ones, and scans with 12 bits, use all levels of grey.
 """
@@ -35,6 +36,8 @@ def choose_levels(low: float, high: float, is_float: bool, what: str) -> Levels:
     Example:
         >>> choose_levels(0, 4000, False, "12 bits"), choose_levels(0, 1, False, "masks")
         ((0.0, 4095.0), (0.0, 1.0))
+        >>> choose_levels(0, 1 / 255, True, "masks")
+        (0.0, 0.00392156862745098)
     """
     if not is_usable(low, high, is_float) or (is_float and -CLEARLY_BELOW_0 < low < -TOLERANCE):
         raise DataError(
@@ -42,13 +45,16 @@ def choose_levels(low: float, high: float, is_float: bool, what: str) -> Levels:
             f"to 255, uint16 from 0 to {MOST}, or floats from 0 to 1 or from -1 to 1"
         )
     if is_float:
-        return (-1.0 if low < -TOLERANCE else 0.0), 1.0
+        black = -1.0 if low < -TOLERANCE else 0.0
+        byte = round((high - black) / (1 - black) * 255)
+        largest = BYTES[1] if byte >= DARK else 2 ** max(1, byte.bit_length()) - 1
+        return black, black + (1 - black) * largest / BYTES[1]
     return BYTES if DARK <= high <= 255 else (0.0, 2.0 ** max(1, int(high).bit_length()) - 1)
 
 
-def describe_levels(levels: Levels, high: float) -> str:
-    """What is drawn as white, in words, if that is not the largest number of 8 or 16 bits."""
-    is_usual = levels[1] in (BYTES[1], MOST)
+def describe_levels(levels: Levels, high: float, is_float: bool) -> str:
+    """What is drawn as white, in words, if that is not the largest number of 8 or 16 bits, or 1 of floats."""
+    is_usual = levels[1] in ((1.0,) if is_float else (BYTES[1], MOST))
     return "" if is_usual else f"the largest value is {high:g}, so {levels[1]:g} is taken as white"
 
 

@@ -158,7 +158,7 @@ def _choose_levels(container: Container, looks: Sequence[_Look]) -> tuple[dict[s
         low, high = min(low for low, _ in seen), max(high for _, high in seen)
         what = f"{str(container.path)!r} holds {bits}-bit images"
         levels[kind] = choose_levels(low, high, kind == "F", what)
-        if high > 0 and (text := describe_levels(levels[kind], high)):
+        if high > levels[kind][0] and (text := describe_levels(levels[kind], high, kind == "F")):
             told.append(f"{bits}-bit images: {text}")
     return levels, told
 

@@ -118,6 +118,9 @@ def open_table(
     ]
     parts = [part for part in parts if part[0] not in bare]
     notes = [*notes, *(f"left out, since it has no labels: {file.relative_to(path)}" for file in bare)]
+    asked = [name for name in columns if name not in (column, label, *wanted, *usual)]
+    if asked and not wanted:
+        notes.append(f"columns left aside: {', '.join(asked)}; --set labels=COLUMN,... chooses")
     notes += [f"{each} left aside: labels are numbers or text" for each in odd]
 
     def entries() -> Iterator[Entry]:

@@ -25,7 +25,7 @@ WARM_UP, MIN_WARM_UP_STEPS, MAX_WARM_UP_STEPS = 0.1, 300, 1000
 WINDOW = 10  # `oscillation` and `stalled` look back on at least this many evaluations
 GOOD_COVERAGE = 0.5  # samples that cover more of the data than this are no sign of a sick discriminator
 SOME_PRECISION = 0.25
-FEW_HELDOUT, CLEAR_COPIES = 3, 0.95
+ENOUGH_HELDOUT, CLEAR_COPIES = 3, 0.95
 """By fewer held-out items, other samples look like copies by chance: only a clearer score than usual counts."""
 LARGEST_LOSS = 60.0
 LARGEST_GROWTH, GROWTH_STEPS = 6.0, 1000  # weights may grow by this factor in this many steps
@@ -75,7 +75,10 @@ def _partial_collapse(lines: Sequence[Line]) -> dict[str, float]:
 def _memorization(lines: Sequence[Line]) -> dict[str, float]:
     if lines[-1].get("diversity", 0.0) < 0.5:
         return {}  # samples that are alike are all nearest to the same few items
-    if lines[-1].get("num_heldout", FEW_HELDOUT) < FEW_HELDOUT and lines[-1].get("memorization", 0.0) <= CLEAR_COPIES:
+    if (
+        lines[-1].get("num_heldout", ENOUGH_HELDOUT) < ENOUGH_HELDOUT
+        and lines[-1].get("memorization", 0.0) <= CLEAR_COPIES
+    ):
         return {}
     return _numbers(lines[-1], "memorization", "precision")
 

@@ -13,7 +13,7 @@ import torch
 
 from sparring.errors import SparringWarning
 from sparring.evaluation.figures import FIGURES, Comparison, SampleView, draw
-from sparring.evaluation.health import FEW_HELDOUT
+from sparring.evaluation.health import ENOUGH_HELDOUT
 from sparring.game.game import Game
 from sparring.generator.generator import Generator
 from sparring.metrics import Estimate
@@ -23,7 +23,7 @@ from sparring.types import AnyLogits, Labels, Latents
 
 NUM_SAMPLES = 500
 MIN_TRAIN = 6  # data with fewer items are not monitored: coverage looks at five neighbours
-FEW_TRAIN = 20  # figures of fewer items are rough
+FEW_TRAIN, FEW_HELDOUT = 20, 2  # figures of fewer items are rough
 MAX_TRAIN = 100_000  # with more training items, copies are not looked for
 FIRST_SECONDS = 0.25  # what the first evaluation is expected to cost
 LEAST_EVALUATIONS, MOST_SHARE = 3, 0.5  # a training is evaluated so often, unless that takes longer than this share
@@ -41,7 +41,7 @@ def warn_if_few(dataset: Dataset) -> None:
     if num_train is None or num_heldout is None or (num_train >= FEW_TRAIN and num_heldout >= FEW_HELDOUT):
         return
     measured = "be measured roughly" if can_monitor(dataset) else "not be measured"
-    copies = "" if num_heldout >= FEW_HELDOUT else ", of which only clear ones are told"
+    copies = "" if num_heldout >= ENOUGH_HELDOUT else ", of which only clear ones are told"
     message = (
         f"{dataset.name} has {num_train} items to train on and {num_heldout} held out: the samples will {measured}, "
         f"and will probably be copies{copies}. Give more items"

@@ -18,7 +18,7 @@ from sparring.data.images import IMAGES, fit, middle_of, read_image
 from sparring.data.items import Items, to_float, to_uint8
 from sparring.data.pack import remember
 from sparring.data.packed import Packed
-from sparring.data.survey import ImageFindings, find_out
+from sparring.data.survey import MUCH, ImageFindings, find_out
 from sparring.errors import SparringWarning, UsageError
 from sparring.game.augment import differentiable
 from sparring.game.sources import Source
@@ -193,7 +193,13 @@ def _survey(container: Container, reading: Reading, found: ImageFindings) -> Sur
             return read_image(file, (height, width), found.channels, name, found.levels, reading.frames == "all")
 
         dataset = load_container(container, reading, found, modality, read_file, on_progress, dry)
-        return replace(dataset, survey=survey)
+        usual, kept = found.sizes[-1], middle_of(found.sizes[-1], (height, width))
+        if (lost := 1 - math.prod(kept) / math.prod(usual)) <= MUCH:
+            return replace(dataset, survey=survey)
+        whole, part = (f"{rows}×{columns}" for rows, columns in (usual, (height, width)))
+        about = f"  cropped to the shape of {part} px: an image of the usual shape, {whole}, loses {lost:.0%}"
+        first, _, *others = survey.description
+        return replace(dataset, survey=replace(survey, description=[first, about, *others]))
 
     choices: list[Modality] = [Images((found.channels, *size)) for size in found.sizes]
     small = [choice for choice in choices if min(choice.item_shape[1:]) <= MAX_UNTIMED_SIDE]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sparring.distributed.collectives import maximum, rank, world_size
-from sparring.errors import DivergenceError, ProcessError, SparringWarning, TrainingError
+from sparring.errors import DivergenceError, ProcessError, SparringWarning, TrainingError, UsageError
 from sparring.evaluation.health import Alarm, not_finite
 from sparring.game.ema import Average
 from sparring.game.game import Game, Report
@@ -118,6 +118,9 @@ class Listener:
 
 def play(training: Training, listeners: Sequence[Listener] = ()) -> Outcome:
     """Train until a limit or a goal is reached, or a signal arrives."""
+    for listener in listeners:
+        if lacking := [name for name in ("started", "stepped", "ended") if not callable(getattr(listener, name, None))]:
+            raise UsageError(f"{listener!r} is no listener, since it has no {lacking[0]}: inherit sparring.Listener")
     torch.set_flush_denormal(True)
     with catch_signals() as signals:  # errors too are handled in here: launchers send a signal after a process fails
         try:

@@ -215,7 +215,8 @@ def check_setting(name: str, value: object, *, strict: bool = True) -> Any:
 
 
 def _as_plain(value: Any) -> Any:
-    """Numbers of numpy and torch as Python's, lists as tuples, paths as text."""
+    """Numbers of numpy and torch as Python's, lists as tuples, paths and torch's devices as text."""
+    value = str(value) if type(value).__name__ == "device" else value
     value = value.tolist() if hasattr(value, "tolist") else os.fspath(value) if hasattr(value, "__fspath__") else value
     return tuple(map(_as_plain, value)) if isinstance(value, list | tuple) else value
 

@@ -210,7 +210,7 @@ def go_on(
         except DataError as error:
             if not Path(recipe.data).is_absolute() or Path(recipe.data).exists():
                 raise
-            raise DataError(f"{error}; or if they were moved, `sparring resume {path} --data PATH`") from error
+            raise DataError(str(error).replace("resume RUN", f"resume {path}")) from error
 
     with process_group(), torch_defaults():
         run = on_rank_zero(lambda: open_run(path).lock())
