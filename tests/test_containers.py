@@ -297,7 +297,9 @@ def test_data_that_moved(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", generator.integers(0, 256, (40, 8, 8), np.uint8))
     run = sparring.train(tmp_path / "a.npy", steps=2, width=4, batch_size=8, out=tmp_path / "run")
     (tmp_path / "a.npy").rename(tmp_path / "b.npy")
-    with pytest.raises(DataError, match=r"a\.npy'; if the data of a run have moved.*: sparring resume RUN --data NEW"):
+    with pytest.raises(
+        DataError, match=r"a\.npy'; if the data of a run have moved.*: sparring resume \S+run --data NEW"
+    ):
         sparring.resume(run.path, steps=4)
 
 

@@ -184,5 +184,5 @@ def _as_array(item: Any, name: str) -> np.ndarray:
             item = (item.float() if item.dtype == torch.bfloat16 else item).numpy()
         return np.asarray(item)
     except Exception as error:  # on damaged images, decoders raise anything
-        mend = "give an image, or a pair (image, label)"
-        raise DataError(f"{name} cannot be read: {error}: {mend}") from error
+        mend = "" if name == NAME else ": give an image, or a pair (image, label)"
+        raise DataError(f"{name} cannot be read: {error}{mend}") from error

@@ -148,4 +148,7 @@ def _parse(text: object) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in text.split(",")] if isinstance(text, str) else []
     if not pairs or not all(equals for _, equals, _ in pairs):
         raise UsageError(f'this generator has attributes: give a mapping or text such as "hair=red", not {text!r}')
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    names = [name.strip() for name, _, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"{text!r} gives {twice[0]} twice: give each attribute once")
+    return dict(zip(names, (value.strip() for _, _, value in pairs), strict=True))
