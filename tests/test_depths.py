@@ -153,3 +153,20 @@ def test_all_frames_of_a_file_are_on_one_side(tmp_path: Path) -> None:
         dataset = open_dataset(str(tmp_path), size=28, frames="all", dry=dry)
         assert (dataset.train.num_items, dataset.heldout.num_items) == (23, 1)
     assert dataset.heldout.items[:, 0, 0, 0].tolist() == [180]
+
+
+def test_a_single_animation_is_refused_with_the_mend(tmp_path: Path) -> None:
+    animate(tmp_path / "a.gif", [*range(0, 200, 10)])
+    with pytest.raises(DataError, match=r"holds 1 item, but .*20 frames: the first of each is taken, --set frames=all"):
+        open_dataset(str(tmp_path))
+    every = open_dataset(str(tmp_path), frames="all", size=28)
+    assert every.heldout.items[:, 0, 0, 0].tolist() == [180, 190]
+
+
+def test_black_and_white_are_those_of_all_frames(tmp_path: Path) -> None:
+    """The first slice of a scan is often dark."""
+    for number in range(4):
+        slices = [Image.fromarray(np.full((28, 28), value, np.uint16)) for value in (100, 1000 * number, 4000)]
+        slices[0].save(tmp_path / f"{number}.tif", save_all=True, append_images=slices[1:])
+    dataset = open_dataset(str(tmp_path), size=28, frames="all")
+    assert greys(dataset) == sorted([6] * 4 + [0, 62, 125, 187] + [249] * 4)

@@ -11,7 +11,7 @@ from sparring.errors import DataError
 
 Parts = tuple[str, ...]  # the folders around a file, outermost first
 
-TRAINING = "training|trainval|train"
+TRAINING = "training|trainval|train|trn"
 HELD_OUT = (
     "testing|tests?|tst|validation|validate|valid|val|development|devel|dev|evaluation|eval|"
     "held[_\\- ]?out|hold[_\\- ]?out"

@@ -85,13 +85,14 @@ def find_out(container: Container, on_progress: OnProgress, frames: str = "first
                 return _Look(*known)
             if is_quick:
                 image.draft(None, (256, 256))  # a JPEG gives a smaller image faster
-            if depth(image):
-                values = read_deep(image)
-                return _Look(*known, False, False, (float(values.min()), float(values.max())))
-            pixels = np.asarray(convert(image, 4))
-            is_colourful, is_transparent = (pixels[..., :3] != pixels[..., :1]).any(), (pixels[..., 3] < 255).any()
-            extremes = BYTES if is_transparent else (0.0, float(pixels[..., :3].max()))
-            return _Look(*known, bool(is_colourful), bool(is_transparent), extremes)
+            parts = []
+            for place in range(count_frames(image) if frames == "all" else 1):
+                if place:
+                    image.seek(place)
+                parts.append(_look_at_pixels(image))
+            are_colourful, are_transparent, extremes = zip(*parts, strict=True)
+            low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
+            return _Look(*known, any(are_colourful), any(are_transparent), (low, high))
 
     found = list(container.read(look, faults, "looking at", on_progress))
     if any(each.depth for _, each in found) or _are_dark([each for _, each in found]):
@@ -140,6 +141,16 @@ def find_out(container: Container, on_progress: OnProgress, frames: str = "first
         faults=container.list_faults(faults),
         description=[description[0], *(f"  {line}" for line in description[1:])],
     )
+
+
+def _look_at_pixels(image: Image.Image) -> tuple[bool, bool, tuple[float, float]]:
+    """Whether an image has colours and transparent parts, and the least and the largest of its values."""
+    if depth(image):
+        values = read_deep(image)
+        return False, False, (float(values.min()), float(values.max()))
+    pixels = np.asarray(convert(image, 4))
+    is_colourful, is_transparent = (pixels[..., :3] != pixels[..., :1]).any(), (pixels[..., 3] < 255).any()
+    return bool(is_colourful), bool(is_transparent), BYTES if is_transparent else (0.0, float(pixels[..., :3].max()))
 
 
 def _are_dark(looks: Sequence[_Look]) -> bool:

@@ -8,8 +8,10 @@ import numpy as np
 from sparring.data.containers import Container, File, Kind, Reading
 from sparring.data.files import find_container
 from sparring.data.items import split
+from sparring.data.layout import say_count
 from sparring.data.pack import Format, pack, warn_of
 from sparring.data.survey import Findings
+from sparring.errors import DataError
 from sparring.modalities.modality import Dataset, Modality
 from sparring.types import OnProgress
 
@@ -44,6 +46,9 @@ def load_container(
     """
     name, class_names = str(container.path), tuple(found.class_counts)
     form = Format(modality.item_shape, modality.describe(), read)
+    if found.num_items < 2:
+        seen = "; ".join(map(str.strip, found.description))
+        raise DataError(f"{name!r} holds {say_count(found.num_items, 'items')}, but a training needs hundreds: {seen}")
     if dry:
         warn_of(found.faults)
     items, labels, is_heldout, files = (
