@@ -204,6 +204,25 @@ def test_the_order_of_an_archive_changes_nothing(container: str, tmp_path: Path)
     assert found.heldout.items.equal(expected.heldout.items)
 
 
+@pytest.mark.parametrize("container", ["tar", "tar.gz"])
+def test_links_in_archives_are_read(container: str, tmp_path: Path) -> None:
+    """As in a folder; what they lead to outside is not."""
+    data = write(tmp_path / "data", pictures(" ".join(f"{number:02}.png" for number in range(20))), "folder")
+    os.link(data / "03.png", data / "20.png")
+    (data / "21.png").symlink_to("05.png")
+    expected = open_dataset(str(data), size=8)
+    assert expected.train.num_items + expected.heldout.num_items == 22
+    secret = tmp_path / "secret.png"
+    picture(99).save(secret)
+    (data / "22.png").symlink_to(secret)
+    (data / "23.png").symlink_to("23.png")
+    path = write(data, {}, container)
+    with pytest.warns(SparringWarning, match="2 of the 24 images .* cannot be read") as told:
+        found = open_dataset(str(path), size=8)
+    assert len(told) == 1
+    assert found.train.items.equal(expected.train.items)
+
+
 def test_a_folder_that_is_new_beside_the_parts_is_told_of(tmp_path: Path) -> None:
     """Though nothing changes in what is read."""
     write(tmp_path, pictures("train/1.png train/2.png test/3.png"), "folder")

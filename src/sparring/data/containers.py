@@ -241,10 +241,19 @@ def _unpack(path: Path) -> Iterator[tuple[str, int, Callable[[int], bytes]]]:
             return
         with tarfile.open(path) as file:
             for member in file:  # one after the other: a compressed file has no random access
-                if (reader := file.extractfile(member) if member.isfile() else None) or member.isdir():
-                    yield within(member.name, member.isdir()), member.size, reader.read if reader else bytes
+                if member.isdir() or member.isfile() or member.islnk() or member.issym():
+                    yield within(member.name, member.isdir()), member.size, _open_member(file, member)
     except Exception as error:  # on damaged files, decoders raise anything
         raise DataError(f"cannot read {str(path)!r}: {error}") from error
+
+
+def _open_member(file: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[int], bytes]:
+    """What reads a member, or the member that a link leads to; there is nothing to read outside the archive."""
+    try:
+        reader = file.extractfile(member)
+    except (KeyError, RecursionError):  # such a link, or links in a circle
+        reader = None
+    return reader.read if reader else lambda count: b""
 
 
 def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, count: int) -> bytes:
