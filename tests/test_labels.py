@@ -219,7 +219,7 @@ def test_usual_files_of_labels_are_found(
     classes, description = read(path)
     assert classes == {number: HAIR[number % 3] for number in range(30)}
     assert "3 classes from labels in " in description
-    assert "other files" not in description
+    assert "other file" not in description
 
 
 @pytest.mark.parametrize(
