@@ -272,7 +272,7 @@ def split(
     for what, found in problems.items():
         if found:
             more = f" and {len(found) - 10} more" if len(found) > 10 else ""
-            advice = f"{', '.join(found[:10])}{more}. Add some, or train with --conditional False"
+            advice = f"{', '.join(name[:40] for name in found[:10])}{more}. Add some, or train with --conditional False"
             warnings.warn(SparringWarning(f"classes in {name!r} with {what}: {advice}"), stacklevel=2)
     return parts[0], parts[1]
 

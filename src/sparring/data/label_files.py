@@ -307,7 +307,7 @@ def _read_table(data: bytes, name: str, find: Callable[[object], int | None]) ->
     return {title: [line[place].strip() for line in lines[1:]] for place, title in enumerate(titles)}
 
 
-def _as_columns(records: Sequence[Mapping[str, Any]]) -> Columns:
+def _as_columns(records: Sequence[Any]) -> Columns:
     if not all(isinstance(record, dict) for record in records):
         raise ValueError('each record must be an object such as {"file_name": "1.png", "label": "cat"}')
     titles = dict.fromkeys(title for record in records for title in record)

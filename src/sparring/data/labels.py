@@ -5,6 +5,7 @@ next attribute; numbers less their mean, divided by their deviation.
 """
 
 import math
+import reprlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -268,9 +269,11 @@ def _check_values(column: np.ndarray, name: str) -> np.ndarray:
     if column.dtype.kind == "O":
         wrong = [place for place, value in enumerate(column) if not _is_value(value)]
         if wrong:
-            what = f"item {wrong[0]} of {name!r} has the label {column[wrong[0]]!r}"
+            what = f"item {wrong[0]} of {name!r} has the label {reprlib.repr(column[wrong[0]])}"
             raise DataError(f"{what} ({len(wrong)} such items): labels are numbers or text")
         column = np.array([name_of(value) for value in column])
+    if column.dtype.kind == "U":  # half of a pair of surrogates cannot be written into a file
+        column = np.char.decode(np.char.encode(column, "utf-8", "replace"), "utf-8")
     if column.dtype.kind not in "biufU":
         raise DataError(f"{name!r} has labels of type {column.dtype}: labels are numbers or text")
     if column.dtype.kind == "f" and not np.isfinite(column).all():
