@@ -1,7 +1,6 @@
 """What the commands print; `sparring.training.progress` shows a training."""
 
 import json
-import sys
 from dataclasses import asdict
 
 from rich.console import Console
@@ -20,13 +19,12 @@ MAX_LISTED_CLASSES = 20
 
 
 def show_dry_run(request: Request) -> None:
-    """Print the recipe as JSON, and a description of the data on stderr."""
-    with Terminal() as terminal:
+    """Print the recipe as JSON, and then a description of the data and of what was chosen on stderr."""
+    with Terminal(stderr=True) as terminal:
         recipe, dataset = resolve(request, terminal.on_progress, dry=True)
-    count = "any number of" if dataset.train.num_items is None else dataset.train.num_items
-    lines = [*describe_choice(recipe, dataset), f"{count} items of {list(dataset.modality.item_shape)}"]
-    print(*lines, sep="\n", file=sys.stderr)
-    print(json.dumps(asdict(recipe), indent=2))
+        lines = describe_choice(recipe, dataset)
+    print(json.dumps(asdict(recipe), indent=2), flush=True)
+    terminal.say(*lines)
 
 
 def new_table(first: str, *others: str) -> Table:
