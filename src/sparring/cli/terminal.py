@@ -35,12 +35,9 @@ def new_table(first: str, *others: str) -> Table:
 
 def show_card(card: Card) -> None:
     """Print a metric card."""
-    columns = {"generated": f"{card.num_generated:,} generated", "floor": f"{card.num_heldout:,} held out"}
-    if card.num_heldout < card.num_generated:
-        columns = {"generated": columns["generated"], "matched": f"{card.num_heldout:,} generated", **columns}
-    table = new_table("", *columns.values())
+    table = new_table("", *card.columns.values())
     for name, row in card.figures.items():
-        table.add_row(name.replace("_", " "), *(str(getattr(row, column) or "–") for column in columns))
+        table.add_row(name.replace("_", " "), *(str(getattr(row, column) or "–") for column in card.columns))
     console = Console(highlight=False)
     console.print(table)
     if card.classes:

@@ -86,11 +86,10 @@ class Terminal(Listener):
                 self._task = self._bar.add_task(what, total=1.0)
             self._bar.update(self._task, completed=share, description=what)
 
-    def say(self, *lines: str, are_commands: bool = False) -> None:
-        """Write lines; a terminal wraps them between words, but not commands, which people copy."""
-        if self._is_live and not are_commands:
-            lines = tuple(_wrap(line, self._console.width) for line in lines)
-        self._console.print(*lines, sep="\n", soft_wrap=True)
+    def say(self, *lines: str | Text) -> None:
+        """Write lines; in a terminal, strings are broken between words, and texts stay whole, as commands to copy."""
+        wrapped = (_wrap(line, self._width) if isinstance(line, str) else line for line in lines)
+        self._console.print(*wrapped, sep="\n", soft_wrap=True)
 
     def started(self, training: Training) -> None:
         """Show what is trained, where it goes, how long it takes, and how to stop it."""
@@ -102,7 +101,8 @@ class Terminal(Listener):
         where = f"{training.folder} from step {step:,}" if step else str(training.folder)
         if training.folder is not None and training.folder.resolve().is_relative_to(recipe.data):
             where += ", which lies inside the data and is left out of them"
-        self.say(*lines, f"{'resuming' if step else '  into'} {where}, {until}; Ctrl-C saves and stops")
+        stop = "interrupting the kernel" if self._is_notebook else "Ctrl-C"
+        self.say(*lines, f"{'resuming' if step else '  into'} {where}, {until}; {stop} saves and stops")
         self._due_seconds = training.seconds + BAR_SECONDS
         self.on_progress("starting", training.progress)
 
@@ -137,27 +137,35 @@ class Terminal(Listener):
         self.on_progress(outcome.status, training.progress)
         self._live.update(self._bar)  # the alarms come below
         self._live.stop()
-        run, name = Run(training.folder), training.config.modality.name
-        self.say(
+        run, name, lines = Run(training.folder), training.config.modality.name, list[str | Text]()
+        lines.append(
             f"{outcome.status} after {steps:,} steps, {images:,} {name}, {seconds:.0f} s of training "
             f"({images / max(seconds, 1e-9):,.0f} {name}/s): {outcome.reason}"
         )
         if self._result:
             step = "" if self._measured_step == steps else f", at step {self._measured_step:,}"
-            self.say(f"  result  {self._result}{step}")
+            lines.append(f"  result  {self._result}{step}")
         for alarm in training.alarms:
-            lines = _alarm_lines(alarm, self._width)
-            self._console.print(*(lines if self._is_live else lines[:1]), sep="\n")  # elsewhere the rest stands above
-        path = shlex.quote(str(run.path))
-        further = "" if outcome.signal else f" {_further(training)}"
-        self.say(
-            f"  look    {run.sample_path(steps)}",
-            f"  sample  sparring sample {path} -n 64 --out {shlex.quote(str(run.path / 'grid.png'))}",
-            f"  python  sparring.load({str(run.path)!r}).sample(64, seed=0)",
-            f"  resume  sparring resume {path}{further}",
-            *([f"resume me: sparring resume {path}"] if outcome.signal == signal.SIGUSR1 else []),
-            are_commands=True,
-        )
+            told = _alarm_lines(alarm, self._width)
+            lines += told if self._is_live else told[:1]  # elsewhere the rest stands above
+        path, look, load = str(run.path), run.sample_path(steps), f"sparring.load({str(run.path)!r})"
+        minutes = training.recipe.minutes
+        option, value = ("steps", str(2 * steps)) if minutes is None else ("minutes", f"{2 * minutes:g}")
+        if self._is_notebook:
+            further = "" if outcome.signal else f", {option}={value}"
+            lines += [f"  sample  {load}.sample(64, seed=0)", f"  resume  sparring.resume({path!r}{further})"]
+        else:
+            further, name = "" if outcome.signal else f" --{option} {value}", shlex.quote(path)
+            commands = {
+                "look": str(look),
+                "sample": f"sparring sample {name} -n 64 --out {shlex.quote(str(run.path / 'grid.png'))}",
+                "python": f"{load}.sample(64, seed=0)",
+                "resume": f"sparring resume {name}{further}",
+            }
+            lines += [Text(f"  {key:6}  {command}") for key, command in commands.items()]
+            if outcome.signal == signal.SIGUSR1:
+                lines.append(Text(f"resume me: sparring resume {name}"))
+        self.say(*lines)
 
     @property
     def _width(self) -> int | None:
@@ -185,7 +193,7 @@ class Terminal(Listener):
 def describe_limits(limits: Limits) -> str:
     """Where a training ends, in words."""
     given = [
-        f"{value:,g} {name if value != 1 else name.removesuffix('s')}"
+        f"{format(value, ',' if isinstance(value, int) else 'g')} {name if value != 1 else name.removesuffix('s')}"
         for name, value in vars(limits).items()
         if value is not None
     ]
@@ -236,13 +244,6 @@ def describe_seconds(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
-
-
-def _further(training: Training) -> str:
-    """The option with which a training goes on twice as far, by the limit that it was given."""
-    if training.recipe.minutes is not None:
-        return f"--minutes {2 * training.recipe.minutes:g}"
-    return f"--steps {2 * training.game.steps}"
 
 
 def _describe_figures(evaluation: Mapping[str, float], dataset: Dataset) -> str:

@@ -1,0 +1,110 @@
+"""What a command shows on a pseudo-terminal, and what it needs."""
+
+import codecs
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from warm import Process
+
+ON_A_TERMINAL = """
+import os
+terminal = os.open(os.environ["TERMINAL"], os.O_RDWR)
+for descriptor in range(3):
+    os.dup2(terminal, descriptor)
+os.close(terminal)
+import sparring.training.progress as progress
+progress.BAR_SECONDS = 0.05
+from sparring.cli.main import main
+main()
+"""
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+COMMAND = re.compile(r"  (look|sample|python|resume)  ")
+
+
+class Line(NamedTuple):
+    """A line as it was written; one that is written again comes again."""
+
+    text: str  # without colours
+    at: float  # seconds since the command began
+
+
+def show(columns: int, *arguments: str, cwd: Path) -> list[Line]:
+    """The lines that a command writes into a terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+    environment |= {"TERM": "xterm", "TERMINAL": os.ttyname(theirs)}
+    parts, begun = list[tuple[bytes, float]](), time.monotonic()
+
+    def read() -> None:
+        while True:
+            try:
+                parts.append((os.read(ours, 2**16), time.monotonic() - begun))
+            except OSError:  # it has ended
+                return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    process = Process(*arguments, cwd=cwd, env=environment, code=ON_A_TERMINAL)
+    process.communicate()
+    os.close(theirs)
+    reader.join()
+    os.close(ours)
+    lines, rest, decoder = list[Line](), "", codecs.getincrementaldecoder("utf-8")()
+    for part, at in [*parts, (b"\n", parts[-1][1])]:
+        *whole, rest = re.split(r"[\r\n]+", rest + decoder.decode(part))
+        lines += [Line(ESCAPE.sub("", text), at) for text in whole]
+    assert process.returncode == 0, "\n".join(line.text for line in lines)
+    return lines
+
+
+def words(lines: list[Line]) -> str:
+    """All words with single spaces, however they are wrapped."""
+    return " ".join(" ".join(line.text for line in lines).split())
+
+
+def check_widths(lines: list[Line], columns: int) -> None:
+    """No line is wider than the terminal but those that are copied, and what is too wide is not cut."""
+    for line in lines:
+        assert COMMAND.match(line.text) or len(line.text) <= columns, line.text
+        assert columns < 60 or "…" not in line.text.replace(", …)", ""), line.text
+
+
+def pasted(lines: list[Line], key: str) -> list[str]:
+    """The arguments of the command that the end of a training offers."""
+    found = [line.text.removeprefix(f"  {key:6}  sparring ") for line in lines if line.text.startswith(f"  {key:6}  ")]
+    assert len(found) == 1
+    return found[0].split()
+
+
+class Cost(NamedTuple):
+    """What a process of its own took."""
+
+    gigabytes: float  # at its peak
+    seconds: float  # of the processor
+    printed: str
+
+
+def measure(*arguments: str, cwd: Path) -> Cost:
+    """Run Python with these arguments."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    process.stdout.close()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, printed
+    unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
+    return Cost(used.ru_maxrss / unit, used.ru_utime + used.ru_stime, printed)
