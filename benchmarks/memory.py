@@ -29,7 +29,6 @@ COMMANDS = [
     "sample pictures -n 64 --out grid.png",
     "project digits digits/samples/step-000000.png",
     "evaluate digits",
-    "evaluate pictures",
     "diagnose digits",
     "data",
     "bench theory --quick",

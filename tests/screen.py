@@ -22,8 +22,9 @@ terminal = os.open(os.environ["TERMINAL"], os.O_RDWR)
 for descriptor in range(3):
     os.dup2(terminal, descriptor)
 os.close(terminal)
+import sparring.evaluation.figures as figures
 import sparring.training.progress as progress
-progress.BAR_SECONDS = 0.05
+progress.BAR_SECONDS, figures.DIVERGENCE_STEPS = 0.05, 20
 from sparring.cli.main import main
 main()
 """
@@ -38,7 +39,7 @@ class Line(NamedTuple):
     at: float  # seconds since the command began
 
 
-def show(columns: int, *arguments: str, cwd: Path) -> list[Line]:
+def show(columns: int, *arguments: str, cwd: Path, code: int = 0) -> list[Line]:
     """The lines that a command writes into a terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -64,7 +65,7 @@ def show(columns: int, *arguments: str, cwd: Path) -> list[Line]:
     for part, at in [*parts, (b"\n", parts[-1][1])]:
         *whole, rest = re.split(r"[\r\n]+", rest + decoder.decode(part))
         lines += [Line(ESCAPE.sub("", text), at) for text in whole]
-    assert process.returncode == 0, "\n".join(line.text for line in lines)
+    assert process.returncode == code, "\n".join(line.text for line in lines)
     return lines
 
 

@@ -18,6 +18,8 @@ from nbclient import NotebookClient
 from PIL import Image
 from screen import Line, check_widths, measure, pasted, show, words
 
+import sparring
+
 SMALL = ["--width", "4", "--batch-size", "16"]
 RELIABILITY = Path(__file__).parents[2] / "docs" / "reliability.md"
 ROOM = 1.3  # how much more memory than docs/reliability.md says another version of PyTorch may take
@@ -62,13 +64,10 @@ def test_mixtures_show_their_modes(tmp_path: Path) -> None:
     assert "images" not in words(shown)
 
 
-FOLDER = 90  # pictures
-
-
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     random = np.random.default_rng(0)
-    for number in range(FOLDER):
+    for number in range(90):
         path = tmp_path / "pictures of mine" / ("round", "square")[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (40, 48, 3), np.uint8)).save(path)
@@ -79,12 +78,15 @@ def pictures(tmp_path: Path) -> Path:
 def test_one_with_a_folder_of_pictures(columns: int, pictures: Path) -> None:
     """Works inside the folder: what runs leave there are no items of it."""
     found = r"90 images \(PNG 90; RGB 90\), shorter side 40 to 40 px.* 81 to train on and 9 held out"
-    looked = show(columns, "train", ".", "--dry-run", cwd=pictures)
+    looked = show(columns, "train", ".", "--minutes", "0.1", "--dry-run", cwd=pictures)
     check_widths([line for line in looked if not line.text.startswith('  "')], columns)  # without the JSON
     assert re.search(found, words(looked))
     last = next(number for number, line in enumerate(looked) if line.text == "}")
     assert re.search(r"about [\d,]+ images/s: [\d,]+ steps in .*, each image", words(looked[last:]))  # below the recipe
     assert not (pictures / "runs").exists()
+    refused = show(columns, "train", "./rounds", cwd=pictures, code=2)
+    check_widths(refused, columns)
+    assert "there is no file or folder" in words(refused)
 
     trained = show(columns, "train", ".", "--minutes", "0.03", "--size", "28", *SMALL, "--out", "run", cwd=pictures)
     check_widths(trained, columns)
@@ -107,6 +109,14 @@ def test_one_with_a_folder_of_pictures(columns: int, pictures: Path) -> None:
     assert re.search(
         found, words(show(columns, "train", ".", "--size", "28", "--steps", "9", "--dry-run", cwd=pictures))
     )
+
+
+def test_tables_in_a_narrow_terminal(tmp_path: Path) -> None:
+    sparring.train("digits", steps=2, width=4, batch_size=16, progress=False, out=tmp_path / "run")
+    check_widths(listed := show(40, "list", "objectives", cwd=tmp_path), 40)
+    assert "relativistic" in words(listed)
+    check_widths(evaluated := show(40, "evaluate", "run", "-n", "100", cwd=tmp_path), 40)
+    assert "saved as run/card.json" in words(evaluated)
 
 
 NOTEBOOK = {
@@ -179,19 +189,18 @@ def test_what_commands_need(tmp_path: Path) -> None:
     rows = re.findall(r"^\| `sparring (.*)` \| ([\d.]+) GB \|", RELIABILITY.read_text(), re.MULTILINE)
     stated = {command: float(gigabytes) for command, gigabytes in rows}
     random = np.random.default_rng(0)
-    (tmp_path / "photos").mkdir()
+    (tmp_path / "large").mkdir()
     for number in range(50):
-        rough = Image.fromarray(random.integers(0, 256, (30, 40, 3), np.uint8))
-        rough.resize((2000, 1500), Image.Resampling.NEAREST).save(tmp_path / f"photos/{number}.png", compress_level=1)
+        rough = Image.fromarray(random.integers(0, 256, (20, 30, 3), np.uint8))
+        rough.resize((3000, 2000), Image.Resampling.NEAREST).save(tmp_path / f"large/{number}.png", compress_level=1)
     torch = measure("-c", "import torch", cwd=tmp_path)
-    most = {
-        "train --steps 200 --out digits": 12.0,
-        "train photos --dry-run": 8.0,
-        "sample digits --out grid.png": 3.0,
+    for command, ratio in {
         "--help": 0.5,
-    }
-    for command, ratio in most.items():
-        arguments = command.replace("--steps 200", "--steps 50").split()
+        "train large --dry-run": 8.0,
+        "train --minutes 0.5 --out digits": 8.0,
+        "sample digits -n 1000 --out digits.npz": 3.0,
+    }.items():
+        arguments = command.replace("--minutes 0.5", "--steps 50").split()
         cost = measure("-m", "sparring", *arguments, cwd=tmp_path)
         assert cost.gigabytes < ROOM * stated[command], command
         assert cost.seconds < ratio * torch.seconds, (command, cost.seconds / torch.seconds)

@@ -29,8 +29,8 @@ def show_dry_run(request: Request) -> None:
 
 def new_table(first: str, *others: str) -> Table:
     """An empty table without rules: text in the first column, numbers in the others."""
-    columns = (Column(header, justify="right") for header in others)
-    return Table(Column(first), *columns, box=None, padding=(0, 2, 0, 0))
+    columns = (Column(header, justify="right", overflow="fold") for header in others)
+    return Table(Column(first, overflow="fold"), *columns, box=None, padding=(0, 2, 0, 0))
 
 
 def show_card(card: Card) -> None:

@@ -67,6 +67,7 @@ class Terminal(Listener):
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._live.transient = True  # the bar goes, unless a training has ended and left it
         self._live.stop()
 
     def on_progress(self, what: str, share: float) -> None:
