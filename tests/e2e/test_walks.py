@@ -190,7 +190,7 @@ def test_what_commands_need(tmp_path: Path) -> None:
     stated = {command: float(gigabytes) for command, gigabytes in rows}
     random = np.random.default_rng(0)
     (tmp_path / "large").mkdir()
-    for number in range(50):
+    for number in range(30):
         rough = Image.fromarray(random.integers(0, 256, (20, 30, 3), np.uint8))
         rough.resize((3000, 2000), Image.Resampling.NEAREST).save(tmp_path / f"large/{number}.png", compress_level=1)
     torch = measure("-c", "import torch", cwd=tmp_path)
