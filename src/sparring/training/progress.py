@@ -179,7 +179,8 @@ class Terminal(Listener):
         if self._is_live and (before != self._alarms or self._is_new):
             self._is_new = False
             alarms = (text for alarm in self._alarms for text in _alarm_lines(alarm, self._width))
-            result = [Text(_wrap(f"  result  {self._result}", self._console.width))] if self._result else []
+            line = f"  result  {self._result}, at step {self._measured_step:,}"
+            result = [Text(_wrap(line, self._width))] if self._result else []
             self._live.update(Group(self._bar, *result, *alarms))
         if self._is_live or before == self._alarms:
             return
