@@ -33,6 +33,7 @@ COMMANDS = {
     "bench": commands.BenchCommand,
     "study": commands.StudyCommand,
 }
+SLOW_TO_START = "train", "resume", "sample", "project", "evaluate"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,6 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
             warnings.showwarning = partial(_show_warning, warnings.showwarning)
             if (plugin := getattr(command, "plugin", None)) is not None:
                 import_plugin(plugin)
+            if arguments[0] in SLOW_TO_START and getattr(command, "processes", 1) == 1:
+                _load()
             code = command.run(arguments)
             sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
@@ -129,6 +132,16 @@ def _show_warning(show: Callable[..., None], message: Warning | str, *details: A
     elif RANK == 0:
         with suppress(OSError):  # standard error may go to a full disk
             _print_error(f"sparring: warning: {message}")
+
+
+def _load() -> None:
+    """Say in a terminal that PyTorch is being loaded, which takes a second or more."""
+    if sys.stdout.isatty():
+        message = "loading PyTorch"
+        print(message, end="\r", flush=True)
+        import torch  # noqa: F401
+
+        print(" " * len(message), end="\r", flush=True)
 
 
 def _print_error(message: str) -> None:
