@@ -36,6 +36,7 @@ SHORT = {
     "per-node=4": "per-node=2",
     "bench modes --quick": "list",
     "bench modes": "list",
+    "--steps 2000": "--steps 20",
 }
 SHORT_STUDY = {"minutes = 2": "steps = 4", "fashion-mnist": "ring", "seeds = 5": "seeds = 2", "= 5000": "= 300"}
 
@@ -72,7 +73,7 @@ def shorten(command: str) -> list[str]:
         words[place : place + 2] = ["--steps", "20"]
     elif "resume" in words and "--steps" not in words:
         words += ["--steps", "40"]
-    elif "train" in words and "--steps" not in words:
+    elif "train" in words and not {"--steps", "--dry-run"} & {*words}:
         words += ["--steps", "20"]
     return words
 
@@ -108,6 +109,16 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             draw([x, y, x + size, y + size], fill=tuple(random.integers(0, 200, 3).tolist()))
             image.save(top / "shapes" / name / f"{number}.png")
     image.save(top / "cat.png")
+    for folder in ("emoji", "faces"):
+        (top / folder).mkdir()
+    rows = ["file,hair,age"]
+    for number in range(120):
+        image = Image.fromarray(random.integers(0, 256, (64, 64, 4), np.uint8))
+        (image if number % 4 else image.convert("RGB").quantize()).save(top / f"emoji/{number}.png")
+        image.convert("RGB").save(top / f"faces/{number}.jpg")
+        rows.append(f"{number}.jpg,{('black', 'blond', 'red')[number % 3]},{18 + number % 60}")
+    (top / "faces/labels.csv").write_text("\n".join(rows))
+    np.save(top / "signals.npy", random.standard_normal((200, 1, 128), np.float32))
     (top / "recordings").mkdir()
     for digit, speaker, take in product("67", ("theo", "mary"), range(20)):
         sound = (0.1 * random.standard_normal(4000)).astype(np.float32).clip(-1, 1)
@@ -133,6 +144,8 @@ def folder(prepared: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("page", [page for page in PAGES if sessions(page)])
 def test_commands_print_what_the_page_says(page: str, folder: Path) -> None:
     latest = "runs/recordings-2"  # which RUN stands for
+    trees = (block.splitlines()[1:] for block in blocks(page, "") if block.startswith("runs/digits-1/"))
+    said, left = {line.split()[0] for tree in trees for line in tree}, set[str]()  # what a run leaves
     for number, (command, expected) in enumerate(sessions(page)):
         if "HOST" in command:  # two machines
             continue
@@ -152,9 +165,21 @@ def test_commands_print_what_the_page_says(page: str, folder: Path) -> None:
         if is_stopped:
             os.kill(process.pid, signal.SIGINT)
         printed, errors = process.communicate()
-        assert process.returncode == (130 if is_stopped else 0), f"{command}\n{printed}\n{errors}"
+        code_of = 130 if is_stopped else 2 if expected[:1] and expected[0].startswith("sparring: ") else 0
+        assert process.returncode == code_of, f"{command}\n{printed}\n{errors}"
+        printed += errors if code_of == 2 or "--dry-run" in words else ""
         if expected:
             assert has_form(printed, expected[is_stopped:]), f"{command}\n{printed}\n" + "\n".join(expected)
+
+        left |= {name for name in said if (folder / "runs/digits-1" / name).exists()}
+    assert left == said
+
+
+def test_the_map_shows_every_room() -> None:
+    tree = next(block for block in blocks("README.md", "") if block.startswith("src/sparring/"))
+    said = {word.rstrip("/") for line in tree.splitlines() if line.startswith("  ") for word in line[:21].split()}
+    there = {path.name for path in (TOP / "src/sparring").iterdir() if path.name[0] != "_"} - {"py.typed"}
+    assert {path for path in said if "." in path or (TOP / "src/sparring" / path).is_dir()} == there
 
 
 def names() -> dict[str, Any]:

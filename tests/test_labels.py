@@ -64,7 +64,7 @@ BAD = {
     "too few": ([1, 2], r"'x' has 4 items and labels int64 \[2\]: give one label to each"),
     "not finite": ([0.0, 1.5, np.nan, 1.0], "item 2 of 'x' has the label nan"),
     "nothing": (["a", None, "b", "b"], "item 1 of 'x' has the label None"),
-    "pictures": (["a", {"bytes": bytes(5000)}, "b", "b"], r"item 1 of 'x' has the label .{,60} \(1 such items\): labels are"),
+    "pictures": (["a", {"bytes": bytes(5000)}, "b", "b"], r"item 1 of 'x' has the label .{,60} \(1 such items\): "),
     "ragged": ([[1, 2], [1], [1], [1]], "labels of 'x' are no array"),
     "dates": (np.array(["2020-01-01"] * 4, "datetime64[D]"), "labels of type datetime64"),
     "three dimensions": (np.zeros((4, 2, 2)), r"\[4, 2, 2\]: give one label to each"),

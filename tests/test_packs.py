@@ -22,7 +22,7 @@ from PIL import Image
 
 import sparring
 from sparring import DataError, Items, UsageError, open_dataset
-from sparring.data import containers
+from sparring.data import containers, images
 from sparring.data.files import find_container
 from sparring.data.images import IMAGES, fit
 from sparring.data.pack import clear_packs, find_packs
@@ -376,6 +376,32 @@ def test_a_class_that_breaks_while_it_is_packed_stays_a_class(tmp_path: Path, mo
         dataset = open_dataset(str(tmp_path), size=8)
     assert dataset.class_names == ("a", "b", "c")
     assert dataset.train.class_shares == (0.5, 0.5, 0.0)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("RGBA", 4), ("L", 1), ("P", 3)])
+def test_of_large_images_few_are_opened(
+    mode: str, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And found to be the same: hundreds of photographs as PNG took a minute."""
+    opened = []
+
+    def convert(image: Image.Image, *others: Any) -> Image.Image:
+        opened.append(image.size)
+        return images.convert(image, *others)
+
+    monkeypatch.setattr("sparring.data.survey.convert", convert)
+    for number in range(40):
+        make(tmp_path / f"{number:02}.png", number + 100, (400, 400), "RGB" if mode == "P" else mode)
+        if mode == "P":
+            with Image.open(tmp_path / f"{number:02}.png") as image:
+                image.quantize(4).save(tmp_path / f"{number:02}.png")
+    few = look(tmp_path)
+    assert len(opened) == 40
+    opened.clear()
+    monkeypatch.setattr("sparring.data.survey.LARGE_PIXELS", 4000)  # a fortieth
+    assert look(tmp_path) == few
+    assert few.channels == channels
+    assert opened == [(256, 256)] * 5  # 200 of the size that is not large have as many pixels
 
 
 def test_packing_uses_threads_and_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

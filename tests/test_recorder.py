@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sparring
-from sparring.training import recorder
+from sparring.training import meter, recorder
 from sparring.training.run_folder import Run
 
 SMALL = {
@@ -68,3 +68,18 @@ def test_the_log_is_a_flat_table(tmp_path: Path) -> None:
     frame = Run(tmp_path).frame()
     assert [*frame["step"]] == [line["step"] for line in run.log()]
     assert [*frame["evaluation.distance"]] == [line["evaluation"]["distance"] for line in run.log()]
+
+
+def test_lines_of_a_long_log_thin_out_the_same_way_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each doubling of the steps adds as many lines, so that days of training make a small file."""
+    monkeypatch.setattr(meter, "FULL_LINES", 10)
+    settings = SMALL | {"log_steps": 2, "sample_steps": 100, "checkpoint_steps": 100}
+    whole = sparring.train("digits", steps=100, out=tmp_path / "whole", progress=False, **settings)
+    run = sparring.train("digits", steps=36, out=tmp_path / "run", progress=False, **settings)
+    run = sparring.resume(run, steps=100, progress=False)
+    steps = [line["step"] for line in whole.log()]
+    assert steps == [*range(2, 20, 2), *range(20, 40, 4), *range(40, 80, 8), 80, 96, 100]
+    numbers = [{name: line[name] for name in ("step", "discriminator_loss")} for line in whole.log()]
+    assert numbers == [{name: line[name] for name in ("step", "discriminator_loss")} for line in run.log()]

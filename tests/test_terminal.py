@@ -1,56 +1,21 @@
 """What a pseudo-terminal shows of a training."""
 
-import fcntl
-import os
-import pty
 import re
-import struct
-import subprocess
-import sys
-import termios
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from screen import Line, show, words
 
-QUICK = """
-import sparring.training.progress as progress
-progress.BAR_SECONDS = 0.05
-from sparring.cli.main import main
-main()
-"""
-ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 BAR = re.compile(r"[━╸╺ ]{4} +(\d+)% (--:--|\d\d:\d\d) (.*)")
 
 
-def show(columns: int, *arguments: str, cwd: Path) -> list[str]:
-    """The lines that the command writes into a terminal, without colours; a line that is written again comes again."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    process = subprocess.Popen(
-        [sys.executable, "-c", QUICK, *arguments],
-        cwd=cwd, env=environment | {"TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs,
-    )  # fmt: skip
-    os.close(theirs)
-    data = b""
-    while True:
-        try:
-            data += (part := os.read(ours, 2**16))
-        except OSError:  # it has ended
-            break
-        if not part:
-            break
-    os.close(ours)
-    assert process.wait() == 0, data.decode()
-    return re.split(r"[\r\n]+", ESCAPE.sub("", data.decode()))
-
-
-def check_bar(lines: list[str], columns: int, first: int) -> None:
+def check_bar(lines: list[Line], columns: int, first: int) -> None:
     """It keeps within the terminal, grows from a share on, and tells the time that is left."""
-    bars = [match for line in lines if (match := BAR.match(line)) and "packing" not in line and "looking" not in line]
+    bars = [match for line in lines if (match := BAR.match(line.text))]
+    bars = [match for match in bars if "packing" not in match[3] and "looking" not in match[3]]
     assert max(len(bar[0]) for bar in bars) <= columns
     shares = [int(bar[1]) for bar in bars]
     assert shares == sorted(shares)
@@ -80,19 +45,20 @@ def test_the_bar_of_a_training_and_of_its_resumption(kind: str, columns: int, tm
     options = ["--width", "4", "--batch-size", "16", "--size", "28", "--set", "evaluation_share=0"]
     lines = show(columns, "train", data, *options, "--minutes", "0.04", "--out", "run", cwd=tmp_path)
     check_bar(lines, columns, first=0)
-    begun = next(number for number, line in enumerate(lines) if "into run, to 0.04 minutes; Ctrl-C saves" in line)
-    assert begun < next(number for number, line in enumerate(lines) if "images/s  loss" in line)
-    assert any(line.startswith("finished after") for line in lines)
+    begun = next(number for number, line in enumerate(lines) if "into run, to 0.04 minutes;" in line.text)
+    assert begun < next(number for number, line in enumerate(lines) if "images/s  loss" in line.text)
+    assert any(line.text.startswith("finished after") for line in lines)
     lines = show(columns, "resume", "run", "--minutes", "0.08", cwd=tmp_path)
     check_bar(lines, columns, first=50)
-    assert re.search(r"resuming run from step [\d,]+, to 0.08 minutes; Ctrl-C saves", "".join(lines))
+    assert re.search(r"resuming run from step [\d,]+, to 0.08 minutes; Ctrl-C saves", words(lines))
 
 
 def test_alarms_are_wrapped_and_remain_once(tmp_path: Path) -> None:
     """Samples stay grey at a rate of nearly nothing."""
     settings = ["learning_rate=1e-9", "schedule=constant", "evaluation_steps=110"]
     options = [part for setting in settings for part in ("--set", setting)]
-    lines = show(60, "train", "--steps", "330", "--width", "4", "--batch-size", "16", *options, cwd=tmp_path)
+    shown = show(60, "train", "--steps", "330", "--width", "4", "--batch-size", "16", *options, cwd=tmp_path)
+    lines = [line.text for line in shown]
     alarms = [number for number, line in enumerate(lines) if re.match(r"  \w[\w ]+ since step \d+: ", line)]
     end = next(number for number, line in enumerate(lines) if line.startswith("finished after"))
     assert [number for number in alarms if number < end]  # below the bar

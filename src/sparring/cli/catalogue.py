@@ -79,7 +79,7 @@ def print_catalogue(kind: str, measure: bool = False) -> None:
         raise UsageError(f"--measure is of networks, not of {kind}: sparring list networks --measure")
     console = Console(highlight=False)
     for name, registry in REGISTRIES.items() if kind == "all" else [(kind, REGISTRIES[kind])]:
-        columns = Column(style="bold", no_wrap=True), Column(), Column(style="dim")
+        columns = Column(style="bold", no_wrap=True), Column(overflow="fold"), Column(style="dim", overflow="fold")
         table = Table(*columns, box=None, padding=(0, 2, 0, 0), show_header=False, title=name, title_justify="left")
         for key, entry in registry.items():
             table.add_row(key, entry.summary, getattr(entry, "source", ""))

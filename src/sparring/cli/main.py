@@ -33,6 +33,7 @@ COMMANDS = {
     "bench": commands.BenchCommand,
     "study": commands.StudyCommand,
 }
+SLOW_TO_START = "train", "resume", "sample", "project", "evaluate"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,6 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
             warnings.showwarning = partial(_show_warning, warnings.showwarning)
             if (plugin := getattr(command, "plugin", None)) is not None:
                 import_plugin(plugin)
+            if arguments[0] in SLOW_TO_START and getattr(command, "processes", 1) == 1:
+                _load()
             code = command.run(arguments)
             sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
@@ -54,10 +57,10 @@ def main(arguments: list[str] | None = None) -> None:
         code = 1
     except SparringError as error:
         if not (RANK and isinstance(error, ProcessError)):  # the process that failed explains why
-            print(f"sparring: {f'process {RANK}: ' if RANK else ''}{error}", file=sys.stderr)
+            _print_error(f"sparring: {f'process {RANK}: ' if RANK else ''}{error}")
         code = error.exit_code
     except OSError as error:
-        print(f"sparring: {error}", file=sys.stderr)
+        _print_error(f"sparring: {error}")
         code = 1
     except KeyboardInterrupt:
         code = 130
@@ -128,4 +131,26 @@ def _show_warning(show: Callable[..., None], message: Warning | str, *details: A
         show(message, *details, **others)
     elif RANK == 0:
         with suppress(OSError):  # standard error may go to a full disk
-            print(f"sparring: warning: {message}", file=sys.stderr, flush=True)
+            _print_error(f"sparring: warning: {message}")
+
+
+def _load() -> None:
+    """Say in a terminal that PyTorch is being loaded, which takes a second or more."""
+    if sys.stdout.isatty():
+        message = "loading PyTorch"
+        print(message, end="\r", flush=True)
+        import torch  # noqa: F401
+
+        print(" " * len(message), end="\r", flush=True)
+
+
+def _print_error(message: str) -> None:
+    """Print to the standard error; lines are broken between words if that is a terminal."""
+    if sys.stderr.isatty():
+        import shutil
+        import textwrap
+
+        fill = partial(textwrap.fill, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        width = shutil.get_terminal_size().columns
+        message = "\n".join(fill(line, width) for line in message.split("\n"))
+    print(message, file=sys.stderr, flush=True)

@@ -1,7 +1,6 @@
 """What the commands print; `sparring.training.progress` shows a training."""
 
 import json
-import sys
 from dataclasses import asdict
 
 from rich.console import Console
@@ -20,29 +19,25 @@ MAX_LISTED_CLASSES = 20
 
 
 def show_dry_run(request: Request) -> None:
-    """Print the recipe as JSON, and a description of the data on stderr."""
-    with Terminal() as terminal:
+    """Print the recipe as JSON, and then a description of the data and of what was chosen on stderr."""
+    with Terminal(stderr=True) as terminal:
         recipe, dataset = resolve(request, terminal.on_progress, dry=True)
-    count = "any number of" if dataset.train.num_items is None else dataset.train.num_items
-    lines = [*describe_choice(recipe, dataset), f"{count} items of {list(dataset.modality.item_shape)}"]
-    print(*lines, sep="\n", file=sys.stderr)
-    print(json.dumps(asdict(recipe), indent=2))
+        lines = describe_choice(recipe, dataset)
+    print(json.dumps(asdict(recipe), indent=2), flush=True)
+    terminal.say(*lines)
 
 
 def new_table(first: str, *others: str) -> Table:
     """An empty table without rules: text in the first column, numbers in the others."""
-    columns = (Column(header, justify="right") for header in others)
-    return Table(Column(first), *columns, box=None, padding=(0, 2, 0, 0))
+    columns = (Column(header, justify="right", overflow="fold") for header in others)
+    return Table(Column(first, overflow="fold"), *columns, box=None, padding=(0, 2, 0, 0))
 
 
 def show_card(card: Card) -> None:
     """Print a metric card."""
-    columns = {"generated": f"{card.num_generated:,} generated", "floor": f"{card.num_heldout:,} held out"}
-    if card.num_heldout < card.num_generated:
-        columns = {"generated": columns["generated"], "matched": f"{card.num_heldout:,} generated", **columns}
-    table = new_table("", *columns.values())
+    table = new_table("", *card.columns.values())
     for name, row in card.figures.items():
-        table.add_row(name.replace("_", " "), *(str(getattr(row, column) or "–") for column in columns))
+        table.add_row(name.replace("_", " "), *(str(getattr(row, column) or "–") for column in card.columns))
     console = Console(highlight=False)
     console.print(table)
     if card.classes:

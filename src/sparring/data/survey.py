@@ -24,6 +24,9 @@ SQUARE = 1.25  # crop to a square if the median ratio of sides is below this, ..
 ALIKE, MOST = 1.15, 0.75  # ... or less than this share of the images is within this factor of it
 MUCH = 0.1  # count images that lose a larger share of their pixels
 NUM_OPENED = 200  # images that are checked for colour and transparency; of the others only headers are read
+LARGE_PIXELS = (
+    1_000_000  # of images with more pixels, fewer are checked: as many as have NUM_OPENED times this together
+)
 TURNED = {5, 6, 7, 8}  # EXIF orientations that exchange height and width
 
 
@@ -76,27 +79,32 @@ class _Look(NamedTuple):
 
 def find_out(container: Container, on_progress: OnProgress, frames: str = "first") -> ImageFindings:
     """Read every header in a container of images, and open some of the images, or all where all values count."""
-    stride, faults, is_quick = math.ceil(container.num_files / NUM_OPENED), list[str](), True
+    faults, is_quick = list[str](), True
 
     def look(file: File, entry: Entry, number: int) -> _Look:
         with open_image(file, entry.name) as image:
             known = image.format or "?", image.mode, _upright_size(image), depth(image), count_frames(image)
-            if number % stride:
-                return _Look(*known)
             if is_quick:
                 image.draft(None, (256, 256))  # a JPEG gives a smaller image faster
+                times_large = max(1.0, image.width * image.height / LARGE_PIXELS)
+                if number % math.ceil(container.num_files * times_large / NUM_OPENED):
+                    return _Look(*known)
+            is_thinned = is_quick and times_large > 1 and not depth(image)
             parts = []
             for place in range(count_frames(image) if frames == "all" else 1):
                 if place:
                     image.seek(place)
-                parts.append(_look_at_pixels(image))
+                # of large images every so many pixels, which take less memory
+                parts.append(
+                    _look_at_pixels(image.resize((256, 256), Image.Resampling.NEAREST) if is_thinned else image)
+                )
             are_colourful, are_transparent, extremes = zip(*parts, strict=True)
             low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
             return _Look(*known, any(are_colourful), any(are_transparent), (low, high))
 
     found = list(container.read(look, faults, "looking at", on_progress))
     if any(each.depth for _, each in found) or _are_dark([each for _, each in found]):
-        stride, is_quick = 1, False
+        is_quick = False
         faults.clear()
         found = list(container.read(look, faults, "looking at all values of", on_progress))
     found.sort(key=lambda pair: path_order(pair[0].inside))

@@ -7,6 +7,7 @@ figures that change with the number of samples; and the floor, the held-out samp
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import cast
 
 import torch
@@ -62,6 +63,21 @@ class Card:
         """The figures of the generated samples."""
         figures = ", ".join(f"{name} {row.generated.value:.3g}" for name, row in self.figures.items())
         return f"Card of {self.num_generated:,} samples against {self.data}: {figures}"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The headings of those fields of `Row` that say something, by the names of the fields."""
+        generated, heldout = f"{self.num_generated:,} generated", f"{self.num_heldout:,} held out"
+        matched = {"matched": f"{self.num_heldout:,} generated"} if self.num_heldout < self.num_generated else {}
+        return {"generated": generated, **matched, "floor": heldout}
+
+    def _repr_html_(self) -> str:
+        """The figures as a table, for notebooks."""
+        lines = [["", *self.columns.values()]]
+        for name, row in self.figures.items():
+            lines.append([name.replace("_", " "), *(str(getattr(row, column) or "–") for column in self.columns)])
+        cells = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in lines)
+        return f"<table>{''.join(f'<tr>{each}</tr>' for each in cells)}</table>"
 
 
 def measure(

@@ -105,6 +105,7 @@ class Figure:
     extractor: Literal["features", "neutral", "paper"] = "features"  # whose features it compares, as in `SampleView`
     has_scale: bool = False  # whether it is above 0 and spreads in proportion to its size, so that ratios are compared
     is_share: bool = False  # whether it lies between 0 and 1
+    describe: Callable[[float, Dataset], str] | None = None  # words for the terminal; None if it is not shown there
 
 
 def draw(source: Source, n: int, stream: Stream) -> SampleView:
@@ -150,10 +151,16 @@ def _num_classes(dataset: Dataset) -> int:
     return dataset.trained_classifier.num_classes
 
 
-def _mode_count(pair: Comparison, name: str) -> Estimate:
-    mixture = find_mixture(pair.dataset)
+def _num_modes(dataset: Dataset) -> int:
+    mixture = find_mixture(dataset)
     assert mixture is not None
-    most = {"found": len(mixture.means), "high_quality": 1.0, "reverse_kl": math.log(len(mixture.means))}
+    return len(mixture.means)
+
+
+def _mode_count(pair: Comparison, name: str) -> Estimate:
+    mixture, num_modes = find_mixture(pair.dataset), _num_modes(pair.dataset)
+    assert mixture is not None
+    most = {"found": num_modes, "high_quality": 1.0, "reverse_kl": math.log(num_modes)}
 
     def count(groups: list[Tensor]) -> float:
         return float(getattr(metrics.count_modes(groups[0], mixture), name))
@@ -181,7 +188,7 @@ FIGURES: dict[str, Figure] = {
     figure.name: figure
     for figure in (
         Figure("distance", "by which the evaluations of one training are compared", "lower",
-            lambda pair: pair.distance[0], in_monitor=True),
+            lambda pair: pair.distance[0], in_monitor=True, describe=lambda value, data: f"distance {value:.3g}"),
         Figure("distance_error", "standard error of the distance", "",
             lambda pair: pair.distance[1], in_monitor=True),
         Figure("frechet_distance", "squared distance between two Gaussians fitted to the features", "lower",
@@ -218,9 +225,11 @@ FIGURES: dict[str, Figure] = {
             lambda pair: metrics.class_agreement(pair.fake["labels"], pair.fake["classes"]),
             "labels", in_card=True, is_share=True),
         Figure("modes", "modes of the mixture that have a sample of high quality", "higher",
-            lambda pair: _mode_count(pair, "found"), "mixture", in_card=True, in_monitor=True),
+            lambda pair: _mode_count(pair, "found"), "mixture", in_card=True, in_monitor=True,
+            describe=lambda value, data: f"modes {value:.0f}/{_num_modes(data)}"),
         Figure("high_quality", "share of the samples within three standard deviations of a mode", "higher",
-            lambda pair: _mode_count(pair, "high_quality"), "mixture", in_card=True, in_monitor=True, is_share=True),
+            lambda pair: _mode_count(pair, "high_quality"), "mixture", in_card=True, in_monitor=True, is_share=True,
+            describe=lambda value, data: f"high quality {100 * value:.1f} %"),
         Figure("reverse_kl", "KL divergence of the samples' modes from equal shares, in nats", "lower",
             lambda pair: _mode_count(pair, "reverse_kl"), "mixture", in_card=True, in_monitor=True),
         Figure("fid", "the Fréchet distance of papers, by Inception's features", "lower",

@@ -86,8 +86,8 @@ def _memorization(lines: Sequence[Line]) -> dict[str, float]:
 def _overfitting(lines: Sequence[Line]) -> dict[str, float]:
     if "overfitting" not in lines[-1]:
         return {}
-    surely = lines[-1]["overfitting"] - 2 * lines[-1]["overfitting_error"]
-    return {"surely": surely} | _numbers(lines[-1], "overfitting", "overfitting_error")
+    at_least = lines[-1]["overfitting"] - 2 * lines[-1]["overfitting_error"]
+    return {"at_least": at_least} | _numbers(lines[-1], "overfitting", "overfitting_error")
 
 
 def _strong_discriminator(lines: Sequence[Line]) -> dict[str, float]:

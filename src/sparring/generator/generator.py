@@ -20,6 +20,7 @@ from sparring.errors import UsageError
 from sparring.files import read_json, write_atomically, write_json
 from sparring.game.sources import PRIORS
 from sparring.generator.config import Config
+from sparring.generator.notebook import show, to_png
 from sparring.generator.projection import NUM_CANDIDATES, Projection, project
 from sparring.generator.rejection import calibrate
 from sparring.modalities.modality import Modality
@@ -60,11 +61,15 @@ class Generator:
         self.config = config
 
     def __repr__(self) -> str:
-        """Its network, and what it makes of what."""
-        config, known = self.config, list(self.config.known_labels)
+        config, known = self.config, [*self.config.known_labels]
         labels = f" of the classes {', '.join(known[:3])}{', ...' if len(known) > 3 else ''}" if known else ""
         made = f"{config.modality.name} ({config.modality.describe()}){labels}"
-        return f"Generator({config.network!r}, width {config.width}): {config.latent_dim} latents to {made}"
+        width = f", width {config.width}" if config.width > 1 else ""  # networks of one's own have 1
+        return f"Generator({config.network!r}{width}): {config.latent_dim} latents to {made}"
+
+    def _repr_html_(self) -> str:
+        """A picture of samples and the words of `repr`, for notebooks."""
+        return show(repr(self), to_png(self.modality.picture(self.sample(self.modality.num_pictured(0)))))
 
     @property
     def modality(self) -> Modality:

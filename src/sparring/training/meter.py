@@ -16,6 +16,9 @@ from sparring.training.run_folder import COUNTERS, NUMBERS
 from sparring.training.stopping import Goal
 from sparring.types import LogLine
 
+FULL_LINES = 10_000
+"""After this many lines, and whenever the number of steps has doubled since, lines come half as often."""
+
 
 class Meter(Listener):
     """Measures a training, and sets `training.line`, `training.alarms` and `training.reached`.
@@ -40,9 +43,11 @@ class Meter(Listener):
             self._read(training, line)
 
     def stepped(self, training: Training, report: Report | None) -> None:
-        """Make a line every `log_steps`, and whenever an evaluation is due."""
-        step, training.line = training.game.steps, None
-        has_line, place = step % training.recipe.log_steps == 0, (step, training.seconds, training.progress)
+        """Make a line every `log_steps`, less often in a long training, and whenever an evaluation is due."""
+        step, interval, training.line = training.game.steps, training.recipe.log_steps, None
+        while step > FULL_LINES * interval:
+            interval *= 2
+        has_line, place = step % interval == 0, (step, training.seconds, training.progress)
         evaluate = self.monitor is not None and self.monitor.is_due(*place, has_line=has_line)
         if training.pending and (evaluate or has_line):
             self._make_line(training, evaluate)

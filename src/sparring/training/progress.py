@@ -1,9 +1,11 @@
 """What people see while a training runs: in a terminal, in a notebook, and in a file."""
 
 import math
+import re
 import shlex
 import signal
-from functools import partial
+import textwrap
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any, final
 
@@ -13,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
 
+from sparring.evaluation.figures import FIGURES
 from sparring.evaluation.health import Alarm
 from sparring.game.game import Report
 from sparring.modalities.modality import Dataset
@@ -56,11 +59,15 @@ class Terminal(Listener):
         self._line: Any = None  # a notebook's handle of the changing line
         self._due_seconds = 0.0  # the training time at which to show the next numbers
         self._alarms: list[Alarm] = []
+        self._result = ""  # the latest evaluation, in words
+        self._is_new = False  # whether a file does not have it yet
+        self._measured_step = 0
 
     def __enter__(self) -> "Terminal":
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._live.transient = True  # the bar goes, unless a training has ended and left it
         self._live.stop()
 
     def on_progress(self, what: str, share: float) -> None:
@@ -68,7 +75,7 @@ class Terminal(Listener):
         if self._is_notebook:
             from IPython.display import display
 
-            content = {"text/plain": f"{share:4.0%}  {what}"}
+            content = {"text/plain": f"{share:4.0%}  {what}" + (f"  {self._result}" if self._result else "")}
             if self._line is None:
                 self._line = display(content, raw=True, display_id=True)
             else:
@@ -80,6 +87,11 @@ class Terminal(Listener):
                 self._task = self._bar.add_task(what, total=1.0)
             self._bar.update(self._task, completed=share, description=what)
 
+    def say(self, *lines: str | Text) -> None:
+        """Write lines; in a terminal, strings are broken between words, and texts stay whole, as commands to copy."""
+        wrapped = (_wrap(line, self._width) if isinstance(line, str) else line for line in lines)
+        self._console.print(*wrapped, sep="\n", soft_wrap=True)
+
     def started(self, training: Training) -> None:
         """Show what is trained, where it goes, how long it takes, and how to stop it."""
         if self._console.quiet:
@@ -90,28 +102,33 @@ class Terminal(Listener):
         where = f"{training.folder} from step {step:,}" if step else str(training.folder)
         if training.folder is not None and training.folder.resolve().is_relative_to(recipe.data):
             where += ", which lies inside the data and is left out of them"
-        say = partial(self._console.print, sep="\n", soft_wrap=True)
-        say(*lines, f"{'resuming' if step else '  into'} {where}, {until}; Ctrl-C saves and stops")
+        stop = "interrupting the kernel" if self._is_notebook else "Ctrl-C"
+        self.say(*lines, f"{'resuming' if step else '  into'} {where}, {until}; {stop} saves and stops")
         self._due_seconds = training.seconds + BAR_SECONDS
         self.on_progress("starting", training.progress)
 
     def stepped(self, training: Training, report: Report | None) -> None:
         """Show the numbers of the latest steps, and the alarms."""
-        self._show_alarms(training)
+        if training.line and "evaluation" in training.line:
+            self._measured_step, self._is_new = training.game.steps, True
+            self._result = _describe_figures(training.line["evaluation"], training.dataset)
+        self._show_below(training)
         if training.seconds < self._due_seconds or not (training.line or training.pending):
             return
         means = training.line or dict(zip(NUMBERS, map(fmean, zip(*training.pending, strict=True)), strict=True))
         is_changing = self._is_live or self._is_notebook
         self._due_seconds = training.seconds + (BAR_SECONDS if is_changing else LINE_SECONDS)
         numbers = (
-            f"{training.images / max(training.seconds, 1e-9):,.0f} images/s  "
+            f"{training.images / max(training.seconds, 1e-9):,.0f} {training.config.modality.name}/s  "
             f"loss D {means['discriminator_loss']:.2f} G {means['generator_loss']:.2f}  "
             f"D(real) {means['real_probability']:.2f} D(fake) {means['fake_probability']:.2f}"
         )
         if is_changing:
             self.on_progress(numbers, training.progress)
         else:
-            self._console.print(f"{training.progress:4.0%}  {numbers}")
+            result = f"  {self._result}" if self._is_new and self._result else ""
+            self._console.print(f"{training.progress:4.0%}  {numbers}{result}")
+            self._is_new = False
 
     def ended(self, training: Training, outcome: Outcome) -> None:
         """Show where the run is and what to do next; the error of a failed training says more."""
@@ -121,30 +138,51 @@ class Terminal(Listener):
         self.on_progress(outcome.status, training.progress)
         self._live.update(self._bar)  # the alarms come below
         self._live.stop()
-        path, say = shlex.quote(str(training.folder)), partial(self._console.print, soft_wrap=True)  # to be copied
-        say(
-            f"{outcome.status} after {steps:,} steps, {images:,} images, {seconds:.0f} s of training "
-            f"({images / max(seconds, 1e-9):,.0f} images/s): {outcome.reason}"
+        run, name, lines = Run(training.folder), training.config.modality.name, list[str | Text]()
+        lines.append(
+            f"{outcome.status} after {steps:,} steps, {images:,} {name}, {seconds:.0f} s of training "
+            f"({images / max(seconds, 1e-9):,.0f} {name}/s): {outcome.reason}"
         )
+        if self._result:
+            step = "" if self._measured_step == steps else f", at step {self._measured_step:,}"
+            lines.append(f"  result  {self._result}{step}")
         for alarm in training.alarms:
-            lines = _alarm_lines(alarm)
-            self._console.print(*(lines if self._is_live else lines[:1]), sep="\n")  # elsewhere the rest stands above
-        say(
-            f"  look    {Run(training.folder).sample_path(steps)}",
-            f"  sample  sparring sample {path} -n 64 --out grid.png",
-            f"  python  sparring.load({str(training.folder)!r}).sample(64, seed=0)",
-            f"  resume  sparring resume {path}" + ("" if outcome.signal else f" --steps {2 * steps}"),
-            *([f"resume me: sparring resume {path}"] if outcome.signal == signal.SIGUSR1 else []),
-            sep="\n",
-        )
+            told = _alarm_lines(alarm, self._width)
+            lines += told if self._is_live else told[:1]  # elsewhere the rest stands above
+        path, look, load = str(run.path), run.sample_path(steps), f"sparring.load({str(run.path)!r})"
+        minutes = training.recipe.minutes
+        option, value = ("steps", str(2 * steps)) if minutes is None else ("minutes", f"{2 * minutes:g}")
+        if self._is_notebook:
+            further = "" if outcome.signal else f", {option}={value}"
+            lines += [f"  sample  {load}.sample(64, seed=0)", f"  resume  sparring.resume({path!r}{further})"]
+        else:
+            further, name = "" if outcome.signal else f" --{option} {value}", shlex.quote(path)
+            commands = {
+                "look": str(look),
+                "sample": f"sparring sample {name} -n 64 --out {shlex.quote(str(run.path / 'grid.png'))}",
+                "python": f"{load}.sample(64, seed=0)",
+                "resume": f"sparring resume {name}{further}",
+            }
+            lines += [Text(f"  {key:6}  {command}") for key, command in commands.items()]
+            if outcome.signal == signal.SIGUSR1:
+                lines.append(Text(f"resume me: sparring resume {name}"))
+        self.say(*lines)
 
-    def _show_alarms(self, training: Training) -> None:
-        """Show the active alarms below the bar, or those that begin and end as plain lines."""
+    @property
+    def _width(self) -> int | None:
+        """Where lines are wrapped; None where they stay whole."""
+        return self._console.width if self._is_live else None
+
+    def _show_below(self, training: Training) -> None:
+        """Show the latest evaluation and the active alarms below the bar; elsewhere alarms that begin and end."""
         before, self._alarms = self._alarms, training.alarms
-        if before == self._alarms:
-            return
-        if self._is_live:
-            self._live.update(Group(self._bar, *(text for alarm in self._alarms for text in _alarm_lines(alarm))))
+        if self._is_live and (before != self._alarms or self._is_new):
+            self._is_new = False
+            alarms = (text for alarm in self._alarms for text in _alarm_lines(alarm, self._width))
+            line = f"  result  {self._result}, at step {self._measured_step:,}"
+            result = [Text(_wrap(line, self._width))] if self._result else []
+            self._live.update(Group(self._bar, *result, *alarms))
+        if self._is_live or before == self._alarms:
             return
         for alarm in self._alarms:
             if alarm.name not in {each.name for each in before}:
@@ -157,7 +195,7 @@ class Terminal(Listener):
 def describe_limits(limits: Limits) -> str:
     """Where a training ends, in words."""
     given = [
-        f"{value:,g} {name if value != 1 else name.removesuffix('s')}"
+        f"{format(value, ',' if isinstance(value, int) else 'g')} {name if value != 1 else name.removesuffix('s')}"
         for name, value in vars(limits).items()
         if value is not None
     ]
@@ -184,7 +222,7 @@ def describe_choice(recipe: Recipe, dataset: Dataset, own: Parts = Parts()) -> l
     ]
     if survey is None or own.network:
         return lines
-    rate, limits = images_per_second(recipe, dataset.modality, own), recipe.limits
+    rate, limits, name = images_per_second(recipe, dataset.modality, own), recipe.limits, dataset.modality.name
     images = min(
         (limits.steps or math.inf) * recipe.images_per_step,
         limits.images or math.inf,
@@ -193,8 +231,8 @@ def describe_choice(recipe: Recipe, dataset: Dataset, own: Parts = Parts()) -> l
     seconds = images / rate
     return [
         *lines,
-        f"  about {rate:,.0f} images/s: {images / recipe.images_per_step:,.0f} steps in {describe_seconds(seconds)}, "
-        f"each image {images / max(1, num_items or 0):,.1f} times",
+        f"  about {rate:,.0f} {name}/s: {images / recipe.images_per_step:,.0f} steps in {describe_seconds(seconds)}, "
+        f"each {name.removesuffix('s')} {images / max(1, num_items or 0):,.1f} times",
     ]
 
 
@@ -210,12 +248,33 @@ def describe_seconds(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
 
 
-def _alarm_lines(alarm: Alarm) -> list[Text]:
+def _describe_figures(evaluation: Mapping[str, float], dataset: Dataset) -> str:
+    """The figures of an evaluation that a terminal shows."""
+    shown = ((figure.describe, evaluation.get(name)) for name, figure in FIGURES.items())
+    return ", ".join(describe(value, dataset) for describe, value in shown if describe and value is not None)
+
+
+def _wrap(line: str, width: int | None) -> str:
+    """Break a line between words, and begin the rest of it below its own beginning.
+
+    Example:
+        >>> print(_wrap("    fix       train on more data, or stop", 32))
+            fix       train on more
+                      data, or stop
+    """
+    key = re.match(r" *(?:\w+ {2,})?", line)
+    indent = " " * (key.end() if key and key[0].strip() else 2 + len(line) - len(line.lstrip()))
+    if width is None or len(line) <= width:
+        return line
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _alarm_lines(alarm: Alarm, width: int | None = None) -> list[Text]:
     numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in alarm.evidence.items())
     style = "bold red" if alarm.severity == "problem" else "yellow"
     title = f"  {alarm.name.replace('_', ' ')} since step {alarm.since:,}: {alarm.meaning}"
     return [
-        Text(title, style),
-        *([Text(f"    evidence  {numbers}")] if numbers else []),
-        Text(f"    fix       {alarm.advice}"),
+        Text(_wrap(title, width), style),
+        *([Text(_wrap(f"    evidence  {numbers}", width))] if numbers else []),
+        Text(_wrap(f"    fix       {alarm.advice}", width)),
     ]

@@ -88,7 +88,7 @@ class Recipe:
     until: str | None = None  # also stop at a "plateau", or a target for a number of the log, such as "coverage>0.9"
     evaluation_share: Share = 0.05  # time for evaluations, as a share of the training time; 0 for none
     evaluation_steps: Count | None = None  # iterations between evaluations, instead of the share
-    log_steps: Count = 20  # iterations between lines of the log; each evaluation writes one as well
+    log_steps: Count = 20  # iterations between lines of the log, at first; each evaluation writes one as well
     sample_seconds: Positive = 15.0  # training time between pictures of samples
     sample_steps: Count | None = None  # iterations between pictures, instead of seconds
     checkpoint_seconds: Positive = 60.0  # training time between checkpoints

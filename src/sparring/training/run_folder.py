@@ -18,9 +18,7 @@ import os
 import re
 import shutil
 import sys
-from base64 import b64encode
 from dataclasses import asdict, dataclass
-from html import escape
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -33,6 +31,7 @@ from sparring.distributed.collectives import world_size
 from sparring.errors import RunFolderError, UsageError
 from sparring.evaluation.health import Alarm
 from sparring.files import parse_json, read_json, write_atomically, write_json
+from sparring.generator.notebook import show
 from sparring.training.checkpoint import list_checkpoints
 from sparring.training.recipe import Recipe
 from sparring.types import LogLine
@@ -104,8 +103,8 @@ class Run:
 
     def _repr_html_(self) -> str:
         """The newest picture of samples and the words of `repr`, for notebooks."""
-        picture = "".join(b64encode(path.read_bytes()).decode() for path in list(self.sample_paths().values())[-1:])
-        return (f'<img src="data:image/png;base64,{picture}"><br>' if picture else "") + escape(repr(self))
+        pictures = [*self.sample_paths().values()]
+        return show(repr(self), pictures[-1].read_bytes() if pictures else None)
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the lock out: it belongs to one process."""
