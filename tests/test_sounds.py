@@ -10,6 +10,7 @@ import torch
 
 import sparring
 from sparring import DataError, open_dataset
+from sparring.cli.main import main
 from sparring.data import sounds
 from sparring.data.containers import Reading
 from sparring.data.sounds import read_sound, resample
@@ -221,6 +222,29 @@ def test_from_recordings_to_wav_files(tmp_path: Path) -> None:
         assert arrays["sounds"].shape == waves.shape
         assert arrays["sample_rate_hz"] == RATE
     assert len(whole.sample_paths()) > 0
+    for out in ("files", "all.wav", "all.png"):
+        options = ["--label", "word=high,speaker=ann", "-n", "2", "--out", str(tmp_path / out)]
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main(["sample", str(whole.path), *options])
+    names = sorted(path.name for path in (tmp_path / "files").iterdir())
+    assert names == ["000000-word=high,speaker=ann.wav", "000001-word=high,speaker=ann.wav"]
+    with wave.open(str(tmp_path / "all.wav")) as file:
+        assert file.getnframes() == 2 * waves.shape[1] + 2400
+
+
+def test_one_file_of_several_sounds_with_pauses(tmp_path: Path) -> None:
+    waves, _ = sing_vowels(3)
+    modality = Sounds.of_length(RATE, waves.shape[1], 0.5)
+    modality.write(waves, tmp_path / "all.WAV")
+    with (tmp_path / "all.WAV").open("rb") as file:
+        joined, rate = read_sound(file, "all.WAV")
+    assert (rate, len(joined)) == (RATE, 3 * waves.shape[1] + 2 * 2400)
+    pause = np.zeros(2400, np.float32)
+    expected = np.concatenate([waves[0], pause, waves[1], pause, waves[2]])
+    assert np.abs(joined - expected).max() < 1e-4
+    modality.write(waves[:1], tmp_path / "one.wav")
+    with wave.open(str(tmp_path / "one.wav")) as file:
+        assert file.getnframes() == waves.shape[1]
 
 
 def test_wav_files_hold_the_loudest_samples(tmp_path: Path) -> None:

@@ -126,7 +126,8 @@ class SampleCommand:
 
     path: RunFolder  # The run's folder, a generator's, or that of a checkpoint.
     out: Annotated[Path, arg(metavar="PATH")]
-    """A .png, .jpg or .webp for one picture, a .npz for arrays and labels, or a folder for one file per sample."""
+    """A .png, .jpg or .webp for one picture, a .npz for arrays and labels, a .wav for sounds one after the other, or a
+    folder for one file per sample."""
     num: Count = 64  # The number of samples.
     seed: Seed = 0  # The same seed gives the same samples.
     label: Annotated[str | None, option("NAME")] = None
@@ -140,16 +141,15 @@ class SampleCommand:
         import numpy as np
 
         from sparring.generator.generator import load
-        from sparring.modalities.modality import check_ending
 
-        check_ending(self.out)
         generator = load(self.path)
+        generator.modality.check_path(self.out)
         samples = generator.sample(self.num, self.seed, labels=self.label, truncation=self.truncation)
         config, labels = generator.config, generator.random_labels(self.num, self.seed, self.label)
         named: np.ndarray | None = None
         if labels is not None and not config.classes_are_clusters:
             named = np.array(config.class_names)[labels] if config.class_names else labels.numpy()
-        generator.modality.write(samples, self.out, named)
+        generator.modality.write(samples, self.out, named, config.label_names(labels))
         print(f"{self.num} samples in {self.out}")
         return 0
 
@@ -174,10 +174,10 @@ class ProjectCommand:
 
         from sparring.files import write_atomically
         from sparring.generator.generator import load
-        from sparring.modalities.modality import check_ending
+        from sparring.modalities.output import ending_of
         from sparring.training.progress import Terminal
 
-        if check_ending(self.out) != ".png":
+        if ending_of(self.out) != ".png":
             raise UsageError(f"the result is a picture, not {self.out}: give --out a .png")
         if not self.files or (missing := [file for file in self.files if not file.is_file()]):
             raise UsageError(f"there is no file {str(missing[0])!r}" if self.files else "give at least one file")

@@ -117,6 +117,23 @@ class Config:
             chosen.append(row)
         return encode(self.attributes, torch.stack(chosen))
 
+    def label_names(self, labels: Labels | None) -> list[str]:
+        """What labels are called, as the networks take them: a class's name, or text such as "hair=red,age=30".
+
+        Clusters have no names: there is none for them, nor without labels.
+        """
+        if labels is None or self.classes_are_clusters:
+            return []
+        if not self.attributes:
+            return [self.class_names[number] if self.class_names else str(number) for number in labels.tolist()]
+        return [
+            ",".join(
+                f"{each.name}={each.values[int(number)] if each.values else f'{number:.4g}'}"
+                for each, number in zip(self.attributes, numbers, strict=True)
+            )
+            for numbers in decode(self.attributes, labels).tolist()
+        ]
+
     def build(self) -> nn.Module:
         """A network of this kind with new weights."""
         network = find("network", self.network, NETWORKS)

@@ -2,6 +2,7 @@
 
 import math
 import wave
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from sparring.metrics.extractors import Extractor, random_features, thumbnails
 from sparring.modalities.folders import find_files, load_container
 from sparring.modalities.images import FAST, FAST_BY_NETWORK, Images
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset, Survey
+from sparring.modalities.output import Writer
 from sparring.types import OnProgress, Samples
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ HEADROOM_DB = 10.0  # from the level of a wave down to that of its spectrogram's
 LOUDEST = 1.001
 AT_ONCE = 256
 NUM_VOWELS = 1_000
+PAUSE_SECONDS = 0.3  # between the sounds in one file
 
 
 @final
@@ -170,11 +173,22 @@ class Sounds(Modality):
         colours = (colormaps["magma"](pixels)[..., :3] * 255).round().astype(np.uint8)
         return Images((3, *self.item_shape[1:])).picture(colours, columns)
 
-    def write_files(self, items: np.ndarray, folder: Path) -> None:
+    @property
+    def file_writers(self) -> Mapping[str, Writer]:
+        """One WAV file with all sounds, one after the other, and pauses between them."""
+
+        def write(items: np.ndarray, path: Path) -> None:
+            pause = np.zeros((len(items), round(PAUSE_SECONDS * self.sample_rate_hz)), items.dtype)
+            joined = np.concatenate([items, pause], axis=1).flatten()
+            write_wav(joined[: joined.size - pause.shape[1]], self.sample_rate_hz, path)
+
+        return {".wav": write}
+
+    def write_files(self, items: np.ndarray, folder: Path, names: Sequence[str]) -> None:
         """A WAV file for each sound, of 16 bits."""
         folder.mkdir(parents=True, exist_ok=True)
-        for number, item in enumerate(items):
-            write_wav(item, self.sample_rate_hz, folder / f"{number:06d}.wav")
+        for item, name in zip(items, names, strict=True):
+            write_wav(item, self.sample_rate_hz, folder / f"{name}.wav")
 
 
 def write_wav(samples: np.ndarray, sample_rate_hz: int, path: Path) -> None:
