@@ -1,5 +1,8 @@
 """Sounds: files of all kinds, spectrograms and back, and a training on recordings."""
 
+import base64
+import io
+import re
 import struct
 import wave
 from pathlib import Path
@@ -222,6 +225,12 @@ def test_from_recordings_to_wav_files(tmp_path: Path) -> None:
         assert arrays["sounds"].shape == waves.shape
         assert arrays["sample_rate_hz"] == RATE
     assert len(whole.sample_paths()) > 0
+    check_players(generator._repr_html_(), generator, 8)
+    page = sparring.diagnose(whole).read_text(encoding="utf-8")
+    check_players(page, generator, 16)
+    names = re.findall("<figcaption>([^<]*=[^<]*)</figcaption>", page)
+    assert names[:8] == names[8:]  # real ones of the same labels
+    assert set(names) == {f"word={word},speaker={speaker}" for word in ("low", "high") for speaker in ("ann", "bob")}
     for out in ("files", "all.wav", "all.png"):
         options = ["--label", "word=high,speaker=ann", "-n", "2", "--out", str(tmp_path / out)]
         with pytest.raises(SystemExit, match=r"^0$"):
@@ -230,6 +239,26 @@ def test_from_recordings_to_wav_files(tmp_path: Path) -> None:
     assert names == ["000000-word=high,speaker=ann.wav", "000001-word=high,speaker=ann.wav"]
     with wave.open(str(tmp_path / "all.wav")) as file:
         assert file.getnframes() == 2 * waves.shape[1] + 2400
+
+
+def check_players(page: str, generator: sparring.Generator, num: int) -> None:
+    """So many players, and the first of them plays the generator's first sound or one of the same form."""
+    found = re.findall(r'<audio controls [^>]*src="data:audio/wav;base64,([^"]+)"', page)
+    assert len(found) == num
+    samples, rate = read_sound(io.BytesIO(base64.b64decode(found[0])), "found")
+    assert isinstance(generator.modality, Sounds)
+    assert (rate, len(samples)) == (generator.modality.sample_rate_hz, generator.modality.num_samples)
+
+
+def test_players_carry_their_sounds_and_labels() -> None:
+    """A label is text, also where it looks like HTML; and templates and notebooks take the rest as it is."""
+    waves, _ = sing_vowels(2)
+    shown = Sounds.of_length(RATE, waves.shape[1], 0.5).show(waves, ["a", "<b>"])
+    assert shown._repr_html_() == shown.__html__() == shown
+    assert re.findall("<figcaption>(.*?)</figcaption>", shown) == ["a", "&lt;b&gt;"]
+    for data, expected in zip(re.findall('audio/wav;base64,([^"]+)', shown), waves, strict=True):
+        samples, _ = read_sound(io.BytesIO(base64.b64decode(data)), "found")
+        assert np.abs(samples - expected).max() < 1e-4
 
 
 def test_one_file_of_several_sounds_with_pauses(tmp_path: Path) -> None:

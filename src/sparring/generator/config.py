@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sparring.data import MAX_CLASSES
-from sparring.data.labels import Attribute, decode, encode, name_of
+from sparring.data.labels import Attribute, decode, encode, name_of, names_of
 from sparring.errors import UnknownNameError, UsageError
 from sparring.game.sources import PRIORS
 from sparring.modalities.modality import Modality
@@ -118,21 +118,10 @@ class Config:
         return encode(self.attributes, torch.stack(chosen))
 
     def label_names(self, labels: Labels | None) -> list[str]:
-        """What labels are called, as the networks take them: a class's name, or text such as "hair=red,age=30".
-
-        Clusters have no names: there is none for them, nor without labels.
-        """
+        """What labels are called, as the networks take them; empty without labels, and for clusters."""
         if labels is None or self.classes_are_clusters:
             return []
-        if not self.attributes:
-            return [self.class_names[number] if self.class_names else str(number) for number in labels.tolist()]
-        return [
-            ",".join(
-                f"{each.name}={each.values[int(number)] if each.values else f'{number:.4g}'}"
-                for each, number in zip(self.attributes, numbers, strict=True)
-            )
-            for numbers in decode(self.attributes, labels).tolist()
-        ]
+        return names_of(labels, self.class_names, self.attributes)
 
     def build(self) -> nn.Module:
         """A network of this kind with new weights."""

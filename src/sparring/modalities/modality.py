@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
+from html import escape
 from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -24,7 +25,7 @@ from sparring.game.sources import Source
 from sparring.metrics.distances import kernel_distance
 from sparring.metrics.estimate import Z_95
 from sparring.metrics.extractors import Extractor
-from sparring.modalities.output import Writer, check_ending, file_names, write_output
+from sparring.modalities.output import Html, Writer, check_ending, file_names, picture_url, write_output
 from sparring.types import Features, Labels, OnProgress, Samples
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class Modality(ABC):
     kind: ClassVar[Kind | None] = None  # of files with such items
     has_sample_rate: ClassVar[bool] = False  # whether arrays of items need a sample rate
     batch_normalization: ClassVar[bool] = True  # whether discriminators use it by default
+    num_shown: ClassVar[int] = 20  # items that notebooks and reports `show`
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -257,6 +259,17 @@ class Modality(ABC):
             items: as `decode` gives them.
             columns: items in a row; as many as rows if None.
         """
+
+    def show(self, items: np.ndarray, names: Sequence[str] = ()) -> Html:
+        """Items for notebooks and reports, in HTML that needs no other file: here as one picture.
+
+        Args:
+            items: as `decode` gives them.
+            names: what the labels are called, one for each item.
+        """
+        title = escape(", ".join(names))
+        source = picture_url(self.picture(items, columns=10))
+        return Html(f'<img alt="{title}" title="{title}" style="width: auto; max-width: 100%" src="{source}">')
 
     def write(self, items: np.ndarray, path: Path, labels: np.ndarray | None = None, names: Sequence[str] = ()) -> None:
         """Write items as a picture (.png, .jpg, .webp), arrays (.npz), a file of this kind, or a file for each item.

@@ -1,5 +1,7 @@
-"""Items as files: the ending of a path decides what is written."""
+"""Items as files, where the ending of a path decides what is written, and as HTML."""
 
+import base64
+import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,28 @@ PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # 
 MAX_NAME = 100  # characters of a label in the name of a file
 Writer = Callable[[np.ndarray, Path], None]
 """Writes items into a file, whose name may have another ending while it is being written."""
+
+
+class Html(str):
+    """HTML that notebooks show, and that templates take as it is."""
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+    def __html__(self) -> str:
+        return str(self)
+
+
+def data_url(data: bytes, kind: str) -> str:
+    """A file as a part of a page: its bytes behind their kind, such as "audio/wav"."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def picture_url(picture: "Image") -> str:
+    """A picture as a part of a page."""
+    data = io.BytesIO()
+    picture.save(data, format="PNG", optimize=True)
+    return data_url(data.getvalue(), "image/png")
 
 
 def write_output(

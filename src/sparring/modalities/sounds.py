@@ -1,10 +1,12 @@
 """Sounds: recordings of one length and sample rate, which networks see as log-mel spectrograms."""
 
+import io
 import math
 import wave
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, final
 
@@ -25,7 +27,7 @@ from sparring.metrics.extractors import Extractor, random_features, thumbnails
 from sparring.modalities.folders import find_files, load_container
 from sparring.modalities.images import FAST, FAST_BY_NETWORK, Images
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset, Survey
-from sparring.modalities.output import Writer
+from sparring.modalities.output import Html, Writer, data_url, picture_url
 from sparring.types import OnProgress, Samples
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Sounds(Modality):
     array_name = "sounds"
     kind = SOUNDS
     has_sample_rate = True
+    num_shown = 8
     layouts = "sounds, as floats [n, samples] from -1 to 1 with a sample_rate_hz"
 
     def __post_init__(self) -> None:
@@ -173,6 +176,19 @@ class Sounds(Modality):
         colours = (colormaps["magma"](pixels)[..., :3] * 255).round().astype(np.uint8)
         return Images((3, *self.item_shape[1:])).picture(colours, columns)
 
+    def show(self, items: np.ndarray, names: Sequence[str] = ()) -> Html:
+        """A player for each sound, with its spectrogram above it and its label below."""
+        parts = []
+        for item, name in zip(items, names or [""] * len(items), strict=True):
+            sound, image = io.BytesIO(), picture_url(self.picture(item[None]))
+            write_wav(item, self.sample_rate_hz, sound)
+            parts.append(
+                f'<figure style="margin: 0; width: 14rem"><img alt="" style="width: 100%" src="{image}">'
+                f'<audio controls style="width: 100%" src="{data_url(sound.getvalue(), "audio/wav")}"></audio>'
+                f"<figcaption>{escape(name)}</figcaption></figure>"
+            )
+        return Html(f'<div style="display: flex; flex-wrap: wrap; gap: 1rem">{"".join(parts)}</div>')
+
     @property
     def file_writers(self) -> Mapping[str, Writer]:
         """One WAV file with all sounds, one after the other, and pauses between them."""
@@ -191,9 +207,9 @@ class Sounds(Modality):
             write_wav(item, self.sample_rate_hz, folder / f"{name}.wav")
 
 
-def write_wav(samples: np.ndarray, sample_rate_hz: int, path: Path) -> None:
+def write_wav(samples: np.ndarray, sample_rate_hz: int, target: Path | io.BytesIO) -> None:
     """Write a sound float [samples] in [−1, 1] as a WAV file of 16 bits."""
-    with wave.open(str(path), "wb") as file:
+    with wave.open(str(target) if isinstance(target, Path) else target, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate_hz)
