@@ -12,13 +12,14 @@ import pytest
 import torch
 
 import sparring
-from sparring import DataError, open_dataset
+from sparring import DataError, UsageError, open_dataset
 from sparring.cli.main import main
 from sparring.data import sounds
 from sparring.data.containers import Reading
 from sparring.data.sounds import read_sound, resample
 from sparring.data.spectrograms import Spectrogram
 from sparring.data.vowels import FORMANTS, sing_vowels
+from sparring.evaluation.card import check_figure
 from sparring.modalities import Survey, look_at
 from sparring.modalities.sounds import Sounds, write_wav
 
@@ -239,6 +240,21 @@ def test_from_recordings_to_wav_files(tmp_path: Path) -> None:
     assert names == ["000000-word=high,speaker=ann.wav", "000001-word=high,speaker=ann.wav"]
     with wave.open(str(tmp_path / "all.wav")) as file:
         assert file.getnframes() == 2 * waves.shape[1] + 2400
+
+
+@pytest.mark.usefixtures("short_divergence")
+def test_a_card_compares_duration_pitch_and_loudness(tmp_path: Path) -> None:
+    """Nothing is learnt in a step: all are far from the data's, and those of held-out sounds near."""
+    run = sparring.train("vowels", steps=1, width=4, batch_size=16, out=tmp_path / "run", progress=False)
+    card = sparring.evaluate(run, n=100, progress=False)
+    for name in ("duration_distance", "pitch_distance", "loudness_distance"):
+        row = card.figures[name]
+        assert row.floor is not None
+        assert row.generated.low > row.floor.high, name
+        assert 0 < row.floor.value < 0.3, name  # two sets of 100 have 0.12 on average
+    assert list(sparring.evaluate(run, n=100, only="pitch_distance", progress=False).figures) == ["pitch_distance"]
+    with pytest.raises(UsageError, match="pitch_distance needs items with a pitch, and digits holds images"):
+        check_figure("pitch_distance", 100, False, open_dataset("digits"))
 
 
 def check_players(page: str, generator: sparring.Generator, num: int) -> None:

@@ -101,7 +101,8 @@ def measure(
     if fid:
         extractors["paper"] = dataset.modality.paper_extractor()
     on_progress("generating", 0.0)
-    generated: SampleView = {"samples": generator.modality.encode(generator.sample(n, seed))}
+    items, modality = generator.sample(n, seed), generator.modality
+    generated: SampleView = {"samples": modality.encode(items)}
     if generator.config.known_labels and (labels := generator.random_labels(n, seed)) is not None:
         generated["labels"] = labels
 
@@ -111,6 +112,8 @@ def measure(
         distinct = {each.hash: each for each in extractors.values()}
         features = {digits: extractor(view["samples"]) for digits, extractor in distinct.items()}
         view.update({name: features[extractor.hash] for name, extractor in extractors.items()})
+        if modality.measured and (only is None or FIGURES[only].needs in modality.measured):
+            view.update(modality.measurements(items if view is generated else modality.decode(view["samples"])))
         if dataset.trained_classifier is not None:
             view["classes"] = dataset.trained_classifier.classify(view["samples"])
         elif "labels" in train and "labels" in view and view is not train:
@@ -159,6 +162,8 @@ def check_figure(name: str, n: int, conditional: bool, dataset: Dataset) -> None
         raise UsageError(f"{name} needs a trained classifier, and {dataset.name} comes with none")
     if needs == "mixture" and find_mixture(dataset) is None:
         raise UsageError(f"{name} needs a mixture of Gaussians, and {dataset.name} is none")
+    if needs in ("duration", "pitch", "loudness") and needs not in dataset.modality.measured:
+        raise UsageError(f"{name} needs items with a {needs}, and {dataset.name} holds {dataset.modality.name}")
     num_features = dataset.extractor()(torch.zeros(1, *dataset.modality.item_shape)).shape[1]
     num_real, num_heldout = (min(n, each.num_items or n) for each in (dataset.train, dataset.heldout))
     _check_number(dataset.name, num_features, num_real, num_heldout, n)

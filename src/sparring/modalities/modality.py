@@ -131,6 +131,7 @@ class Modality(ABC):
     kind: ClassVar[Kind | None] = None  # of files with such items
     has_sample_rate: ClassVar[bool] = False  # whether arrays of items need a sample rate
     batch_normalization: ClassVar[bool] = True  # whether discriminators use it by default
+    measured: ClassVar[tuple[str, ...]] = ()  # the names of `measurements`; figures need them
     num_shown: ClassVar[int] = 20  # items that notebooks and reports `show`
 
     @classmethod
@@ -233,6 +234,10 @@ class Modality(ABC):
             UsageError: if there is none.
         """
         raise UsageError(f"FID is of images, and this generator makes {self.name}: leave --fid away")
+
+    def measurements(self, items: np.ndarray) -> dict[str, Tensor]:
+        """A number for each item, [n], by each name in `measured`; figures compare their distributions."""
+        return {}
 
     def distance(
         self, real: Features, fake: Features, precision: float, coverage: float, seed: int

@@ -24,6 +24,7 @@ from sparring.data.vowels import FORMANTS, SAMPLE_RATE_HZ, sing_vowels
 from sparring.errors import DataError, UsageError
 from sparring.game.sources import Source
 from sparring.metrics.extractors import Extractor, random_features, thumbnails
+from sparring.metrics.waves import measure_durations, measure_loudness, measure_pitches
 from sparring.modalities.folders import find_files, load_container
 from sparring.modalities.images import FAST, FAST_BY_NETWORK, Images
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset, Survey
@@ -58,6 +59,7 @@ class Sounds(Modality):
     kind = SOUNDS
     has_sample_rate = True
     num_shown = 8
+    measured = ("duration", "pitch", "loudness")
     layouts = "sounds, as floats [n, samples] from -1 to 1 with a sample_rate_hz"
 
     def __post_init__(self) -> None:
@@ -75,11 +77,12 @@ class Sounds(Modality):
         """Spectrograms [n, 1, bands, frames] in [−1, 1] of waves float32 [n, num_samples]."""
         waves = torch.from_numpy(np.ascontiguousarray(items, np.float32))
         padded = torch.nn.functional.pad(waves, (0, self.spectrogram.num_samples - waves.shape[1]))
-        return self.spectrogram.encode(padded)[:, None]
+        return torch.cat([self.spectrogram.encode(part) for part in torch.split(padded, AT_ONCE)])[:, None]
 
     def decode(self, samples: Tensor) -> np.ndarray:
         """Waves float32 [n, num_samples] in [−1, 1], by Griffin-Lim: see `Spectrogram.decode`."""
-        waves: np.ndarray = self.spectrogram.decode(samples[:, 0].cpu())[:, : self.num_samples].clamp(-1, 1).numpy()
+        parts = [self.spectrogram.decode(part) for part in torch.split(samples[:, 0].cpu(), AT_ONCE)]
+        waves: np.ndarray = torch.cat(parts)[:, : self.num_samples].clamp(-1, 1).numpy()
         return waves
 
     @classmethod
@@ -111,8 +114,7 @@ class Sounds(Modality):
 
     def store(self, items: np.ndarray) -> Tensor:
         """Spectrograms uint8 [n, 1, bands, frames]."""
-        parts = np.array_split(items, math.ceil(len(items) / AT_ONCE))
-        return torch.cat([to_uint8(self.encode(part)) for part in parts])
+        return torch.cat([to_uint8(self.encode(part)) for part in np.split(items, range(AT_ONCE, len(items), AT_ONCE))])
 
     @classmethod
     def open_path(cls, path: Path, reading: Reading, on_progress: OnProgress) -> Dataset | Survey | None:
@@ -157,6 +159,12 @@ class Sounds(Modality):
     def thumbnails(self) -> Extractor:
         """At most 14×14 numbers of a spectrogram."""
         return thumbnails(self.item_shape)
+
+    def measurements(self, items: np.ndarray) -> dict[str, Tensor]:
+        """The duration in seconds, the pitch in Hz, and the level in dB."""
+        waves, rate = torch.from_numpy(items), self.sample_rate_hz
+        values = measure_durations(waves, rate), measure_pitches(waves, rate), measure_loudness(waves, rate)
+        return dict(zip(self.measured, values, strict=True))
 
     def describe(self) -> str:
         """The length, the sample rate, and the shape of the spectrogram."""
