@@ -126,8 +126,7 @@ class SampleCommand:
 
     path: RunFolder  # The run's folder, a generator's, or that of a checkpoint.
     out: Annotated[Path, arg(metavar="PATH")]
-    """A .png, .jpg or .webp for one picture, a .npz for arrays and labels, a .wav for sounds one after the other, or a
-    folder for one file per sample."""
+    """A .png, .jpg or .webp for one picture, a .npz for arrays, a .wav for sounds in a row, or a folder of files."""
     num: Count = 64  # The number of samples.
     seed: Seed = 0  # The same seed gives the same samples.
     label: Annotated[str | None, option("NAME")] = None
@@ -275,25 +274,26 @@ class DataCommand:
 
 @dataclass(frozen=True)
 class BenchCommand:
-    """Run a benchmark: check exact statements, or count modes."""
+    """Run a benchmark: check exact statements, count modes, or make items worse to see which figures notice it."""
 
-    name: Annotated[Positional[str], arg(metavar="WHAT")]  # theory or modes.
+    name: Annotated[Positional[str], arg(metavar="WHAT")]  # theory, modes or metrics.
     seeds: Number = None  # The number of trainings of each task; by default 10, and 3 of the slow one (modes).
     tasks: Annotated[tuple[str, ...], arg(metavar="TASK")] = ()  # ring, grid, stacked-digits; by default all (modes).
     as_json: Annotated[bool, FlagCreatePairsOff, arg(name="json", help_behavior_hint="")] = False
     """Print JSON instead of tables."""
-    quick: Flag = False  # Fewer random cases (theory); shorter trainings, one seed and lower targets (modes).
+    quick: Flag = False  # Fewer random cases (theory), shorter trainings (modes), or no slow figures (metrics).
 
     def run(self, arguments: list[str]) -> int:
         """Run the benchmark, and print the results."""
         if self.seeds is not None and self.seeds < 1:
             raise UsageError(f"--seeds must be at least 1, not {self.seeds}")
-        if self.name not in ("theory", "modes"):
-            raise UnknownNameError("benchmark", self.name, ["theory", "modes"])
-        from sparring.bench import checks, modes
+        if self.name not in ("theory", "modes", "metrics"):
+            raise UnknownNameError("benchmark", self.name, ["theory", "modes", "metrics"])
+        from sparring.bench import checks, corruptions, modes
 
-        if self.name == "theory":
-            return checks.run(self.quick, self.as_json)
+        others = {"theory": checks.run, "metrics": corruptions.run}
+        if self.name in others:
+            return others[self.name](self.quick, self.as_json)
         return modes.run(self.tasks, self.seeds, self.quick, self.as_json)
 
 

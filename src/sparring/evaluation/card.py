@@ -130,7 +130,7 @@ def measure(
     columns = []
     for place, (what, pair) in enumerate(pairs.items(), start=3):
         on_progress(f"measuring {what} samples", place / 6)
-        columns.append(_estimate(Comparison(dataset, train, *pair, seed), FIGURES if only is None else [only]))
+        columns.append(estimate(Comparison(dataset, train, *pair, seed), FIGURES if only is None else [only]))
     classes = {}
     has_classes = only is None and all("labels" in view for view in views.values())
     for label in sorted(set(train["labels"].tolist())) if has_classes else ():
@@ -182,7 +182,7 @@ def _select(view: SampleView, index: slice | Tensor) -> SampleView:
     return {name: values[index] for name, values in view.items()}
 
 
-def _estimate(pair: Comparison, names: Iterable[str] = FIGURES) -> dict[str, Estimate]:
+def estimate(pair: Comparison, names: Iterable[str] = FIGURES) -> dict[str, Estimate]:
     """Those of the card's figures that can be measured."""
     return {
         name: cast(Estimate, figure.measure(pair))
@@ -196,7 +196,7 @@ def _estimate_class(dataset: Dataset, real: SampleView, fake: SampleView, label:
     real, fake = (_select(view, view["labels"] == label) for view in (real, fake))
     if min(len(real["samples"]), len(fake["samples"])) < MIN_SAMPLES:
         return {}
-    return _estimate(Comparison(dataset, real, fake, {}, seed=0), CLASS_FIGURES)
+    return estimate(Comparison(dataset, real, fake, {}, seed=0), CLASS_FIGURES)
 
 
 def _rows(extractors: Mapping[str, Extractor], *columns: Mapping[str, Estimate]) -> dict[str, Row]:

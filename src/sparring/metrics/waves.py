@@ -34,7 +34,7 @@ def measure_loudness(waves: Tensor, sample_rate_hz: int) -> Tensor:
     A sine of amplitude 1 has −3 dB, silence −100 dB. Frequencies are not weighted, as they would be by an ear.
 
     Example:
-        >>> measure_loudness(torch.full((1, 8000), 0.1), 8000)
+        >>> measure_loudness(torch.full((1, 8000), 0.1), 8000).round()
         tensor([-20.])
     """
     power, audible = _power(waves, sample_rate_hz), _audible(waves, sample_rate_hz)

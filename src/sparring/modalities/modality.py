@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sparring.data.arrays import read_arrays
 from sparring.data.containers import Kind, Reading
+from sparring.data.corruptions import Corruption
 from sparring.data.labels import Attribute
 from sparring.data.packed import Packed
 from sparring.errors import DataError, UsageError
@@ -238,6 +239,10 @@ class Modality(ABC):
     def measurements(self, items: np.ndarray) -> dict[str, Tensor]:
         """A number for each item, [n], by each name in `measured`; figures compare their distributions."""
         return {}
+
+    def corruptions(self) -> tuple[Corruption, ...]:
+        """Ways to make items worse, for `sparring bench metrics`."""
+        return ()
 
     def distance(
         self, real: Features, fake: Features, precision: float, coverage: float, seed: int

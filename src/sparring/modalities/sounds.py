@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sparring.data.arrays import check_finite
 from sparring.data.containers import Container, File, Reading
+from sparring.data.corruptions import Corruption, add_noise, cut_band, overdrive, play_faster
 from sparring.data.items import Items, split, to_uint8
 from sparring.data.pack import remember
 from sparring.data.sounds import NUM_MEASURED, SILENT, SOUNDS, SoundFindings, find_out, level_of, prepare, read_sound
@@ -165,6 +166,15 @@ class Sounds(Modality):
         waves, rate = torch.from_numpy(items), self.sample_rate_hz
         values = measure_durations(waves, rate), measure_pitches(waves, rate), measure_loudness(waves, rate)
         return dict(zip(self.measured, values, strict=True))
+
+    def corruptions(self) -> tuple[Corruption, ...]:
+        """Noise, a narrow band, a wrong rate, and clipping."""
+        return (
+            Corruption("noise", (0.001, 0.003, 0.01, 0.03), "of the sound's level", add_noise),
+            Corruption("band", (2, 4, 8), "times narrower", lambda waves, by, _: cut_band(waves, by)),
+            Corruption("rate", (1.05, 1.2, 1.5), "times too fast", lambda waves, by, _: play_faster(waves, by)),
+            Corruption("clipping", (2, 5, 20), "times too loud", lambda waves, by, _: overdrive(waves, by)),
+        )
 
     def describe(self) -> str:
         """The length, the sample rate, and the shape of the spectrogram."""
