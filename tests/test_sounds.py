@@ -41,6 +41,29 @@ def write(path: Path, samples: np.ndarray, rate: int = RATE, width: int = 2, cha
         file.writeframes(data)
 
 
+def damage(path: Path, part: slice, by: bytes = b"") -> None:
+    """Write a sound with other bytes, or fewer, in a part of its file."""
+    write(path, tone(300))
+    data = bytearray(path.read_bytes())
+    data[part] = by
+    path.write_bytes(bytes(data))
+
+
+def write_floats(path: Path, factor: float) -> None:
+    """Write a tone of magnitude 0.5 as floats, times a factor."""
+    data = (factor * tone(300)).astype("<f4").tobytes()
+    form = struct.pack("<HHIIHH", 3, 1, RATE, 4 * RATE, 4, 32)
+    chunks = b"".join(
+        name + struct.pack("<I", len(chunk)) + chunk for name, chunk in ((b"fmt ", form), (b"data", data))
+    )
+    path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks)
+
+
+def write_hour(path: Path) -> None:
+    """An hour of silence at a very low rate."""
+    write(path, np.zeros(3600 * 5), rate=5)
+
+
 def record(folder: Path, n: int = 24, rate: int = RATE) -> Path:
     """A folder of tones: the word is its pitch, and the speaker how loud it is."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,17 +170,75 @@ REFUSED = {
     "one file": (lambda folder: write(folder / "a.wav", tone(300)), "holds 1 items"),
     "text": (lambda folder: [(folder / f"{n}.wav").write_text("no sound") for n in range(9)], "cannot be read"),
     "empty": (lambda folder: [write(folder / f"{n}.wav", np.zeros(0)) for n in range(9)], "no samples"),
+    "no bytes": (lambda folder: [(folder / f"{n}.wav").touch() for n in range(9)], "the file is empty"),
+    "too short": (lambda folder: [write(folder / f"{n}.wav", tone(300, 0.002)) for n in range(9)], "are too short"),
+    "a header alone": (lambda folder: [damage(folder / f"{n}.wav", slice(30, None)) for n in range(9)], "too early"),
+    "no rate": (lambda folder: [damage(folder / f"{n}.wav", slice(24, 28), bytes(4)) for n in range(9)], "sample rate"),
+    "not divided": (lambda folder: [write_floats(folder / f"{n}.wav", 40) for n in range(9)], "loudest sample is 20"),
+    "not finite": (lambda folder: [write_floats(folder / f"{n}.wav", np.nan) for n in range(9)], "not finite"),
+    "an hour": (
+        lambda folder: [write_hour(folder / f"{n}.wav") for n in range(2)],
+        "60 minutes .*frames=all cuts",
+    ),
     "too long": (lambda folder: [write(folder / f"{n}.wav", tone(300, 20.0)) for n in range(9)], "--set seconds="),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_used_is_refused(case: str, tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_refused(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Once by its name, and nothing is half-made."""
     make, message = REFUSED[case]
     (tmp_path / "a").mkdir()
     make(tmp_path / "a")
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as refused:
         open_dataset(str(tmp_path / "a"))
+    assert all(line.count(".wav:") <= 1 for line in str(refused.value).splitlines())
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(["train", str(tmp_path / "a"), "--out", str(tmp_path / "run")])
+    assert "Traceback" not in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_bad_file_among_many_is_left_out_by_name(tmp_path: Path) -> None:
+    record(tmp_path / "a")
+    (tmp_path / "a" / "x.wav").write_text("a text")
+    with pytest.warns(sparring.SparringWarning, match=r"x\.wav: format not recognised"):
+        assert open_dataset(str(tmp_path / "a")).train.num_items == 22
+
+
+def test_rates_may_be_mixed(tmp_path: Path) -> None:
+    """A tone sounds the same from files of any rate, and all are listed."""
+    for number, rate in enumerate((8_000, 16_000, 22_050, 44_100, 96_000) * 4):
+        write(tmp_path / f"{number}.wav", tone(1000, 0.4, rate), rate)
+    survey = look_at(str(tmp_path))
+    assert isinstance(survey, Survey)
+    assert "(wav 20; 8,000 Hz 4, 16,000 Hz 4, 22,050 Hz 4, 44,100 Hz 4, 96,000 Hz 4)" in survey.description[0]
+    train = open_dataset(str(tmp_path)).train
+    assert isinstance(train, sparring.Items)
+    middle = train.items[..., 8:-8].float()
+    assert (middle - middle.mean(0)).abs().max() < 6  # of 255
+
+
+def test_long_recordings_are_cut_into_pieces_on_request(tmp_path: Path) -> None:
+    """Each second of the long one has its own pitch, and each is an item; less than half a piece is left out."""
+    record(tmp_path / "a", 20)
+    write(tmp_path / "a" / "long_ann_99.wav", np.concatenate([tone(200 * (1 + k), 1.0) for k in range(8)])[:-4800])
+    survey = look_at(str(tmp_path / "a"), Reading(seconds=1.0))
+    assert isinstance(survey, Survey)
+    assert "1 are more than twice as long: --set frames=all makes pieces of them" in "\n".join(survey.description)
+    settings = {"seconds": 1.0, "labels": "{word}_{speaker}_{take}:word"}
+    dataset = open_dataset(str(tmp_path / "a"), frames="all", **settings)
+    assert isinstance(dataset.train, sparring.Items)
+    assert isinstance(dataset.heldout, sparring.Items)
+    parts = (dataset.train, dataset.heldout)
+    items = torch.cat([part.items for part in parts])
+    labels = torch.cat([part.item_labels for part in parts if part.item_labels is not None])
+    names = [dataset.class_names[label] for label in labels]
+    assert (len(items), names.count("long")) == (27, 7)
+    long = items[torch.tensor([name == "long" for name in names])]
+    assert sorted(long[:, 0, :, 20:60].float().mean(2).argmax(1).tolist()) == pytest.approx(
+        [2595 * np.log10(1 + 200 * (1 + k) / 700) / (2146.06 / 65) - 1 for k in range(7)], abs=1.5
+    )
 
 
 def test_the_library_for_other_formats_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +247,9 @@ def test_the_library_for_other_formats_is_named(tmp_path: Path, monkeypatch: pyt
         (tmp_path / f"{number}.flac").write_bytes(b"fLaC" + bytes(100))
     with pytest.raises(DataError, match=r"without soundfile.*: pip install"):
         open_dataset(str(tmp_path))
+    (tmp_path / "text.wav").write_text("no sound")
+    with (tmp_path / "text.wav").open("rb") as file, pytest.raises(DataError, match="it is no WAV file"):
+        read_sound(file, "text.wav")
 
 
 def test_a_recording_of_an_hour_is_refused_by_its_header(tmp_path: Path) -> None:

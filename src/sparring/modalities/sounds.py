@@ -19,7 +19,17 @@ from sparring.data.containers import Container, File, Reading
 from sparring.data.corruptions import Corruption, add_noise, cut_band, overdrive, play_faster
 from sparring.data.items import Items, split, to_uint8
 from sparring.data.pack import remember
-from sparring.data.sounds import NUM_MEASURED, SILENT, SOUNDS, SoundFindings, find_out, level_of, prepare, read_sound
+from sparring.data.sounds import (
+    NUM_MEASURED,
+    SILENT,
+    SOUNDS,
+    SoundFindings,
+    count_pieces,
+    find_out,
+    level_of,
+    prepare,
+    read_sound,
+)
 from sparring.data.spectrograms import Spectrogram
 from sparring.data.vowels import FORMANTS, SAMPLE_RATE_HZ, sing_vowels
 from sparring.errors import DataError, UsageError
@@ -37,6 +47,7 @@ if TYPE_CHECKING:
 
 BANDS = {8_000: 64, 16_000: 80, 22_050: 96}  # of the spectrograms, by the sample rate in Hz
 HOP_SECONDS = 0.012  # frames are at most this far apart
+MIN_SECONDS = 0.03  # of a sound
 STEP, MAX_FRAMES = 16, 512  # the number of frames is a multiple of the step
 HEADROOM_DB = 10.0  # from the level of a wave down to that of its spectrogram's loudest band, roughly
 LOUDEST = 1.001
@@ -108,9 +119,11 @@ class Sounds(Modality):
         """The modality of sounds of a length, by a magnitude that one in a thousand samples exceeds."""
         bands = next((bands for rate, bands in BANDS.items() if rate >= sample_rate_hz), max(BANDS.values()))
         frames = STEP * max(2, math.ceil(num_samples / (HOP_SECONDS * sample_rate_hz) / STEP))
+        seconds = num_samples / sample_rate_hz
         if frames > MAX_FRAMES:
-            seconds = num_samples / sample_rate_hz
             raise DataError(f"sounds of {seconds:.1f} s are too long: cut them into pieces, or give --set seconds=2")
+        if seconds < MIN_SECONDS:
+            raise DataError(f"sounds of {seconds:.3f} s are too short: give sounds of {MIN_SECONDS} s or more")
         return cls((1, bands, frames), sample_rate_hz, num_samples, 20 * math.log10(level) - HEADROOM_DB)
 
     def store(self, items: np.ndarray) -> Tensor:
@@ -123,8 +136,12 @@ class Sounds(Modality):
         container = find_files(path, SOUNDS, reading)
         if container is None:
             return None
-        found = remember(container, reading, lambda: find_out(container, on_progress, reading.seconds), SoundFindings)
-        return _survey(container, found, reading)
+        in_pieces = reading.frames == "all"
+
+        def listen() -> SoundFindings:
+            return find_out(container, on_progress, reading.seconds, in_pieces)
+
+        return _survey(container, remember(container, reading, listen, SoundFindings), reading, in_pieces)
 
     @property
     def constants(self) -> dict[str, np.ndarray]:
@@ -234,7 +251,7 @@ def write_wav(samples: np.ndarray, sample_rate_hz: int, target: Path | io.BytesI
         file.writeframes((np.clip(samples, -1, 1) * 32767).round().astype("<i2").tobytes())
 
 
-def _survey(container: Container, found: SoundFindings, reading: Reading) -> Survey:
+def _survey(container: Container, found: SoundFindings, reading: Reading, in_pieces: bool) -> Survey:
     rates = [reading.sample_rate_hz] if reading.sample_rate_hz else found.rates
     choices = [Sounds.of_length(rate, math.ceil(found.seconds * rate), found.level) for rate in rates]
 
@@ -244,8 +261,13 @@ def _survey(container: Container, found: SoundFindings, reading: Reading) -> Sur
             chosen = next((each for each in choices if each.item_shape[1] >= size[0]), chosen).with_size(size)
 
         def read_file(file: File, name: str) -> np.ndarray:
-            samples = prepare(*read_sound(file, name), chosen.sample_rate_hz, chosen.num_samples)
-            return chosen.store(samples[None]).numpy()
+            samples, rate = read_sound(file, name, in_pieces)
+            number = count_pieces(len(samples) / rate, found.seconds) if in_pieces else 1
+            starts = [round(place * found.seconds * rate) for place in range(number)]
+            ends = [*starts[1:], math.ceil(starts[-1] + found.seconds * rate)]
+            parts = [samples[start:end] for start, end in zip(starts, ends, strict=True)]
+            form = chosen.sample_rate_hz, chosen.num_samples
+            return chosen.store(np.stack([prepare(part, rate, *form) for part in parts])).numpy()
 
         return replace(load_container(container, reading, found, chosen, read_file, on_progress, dry), survey=survey)
 
