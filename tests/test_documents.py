@@ -21,6 +21,7 @@ from torch import nn
 from warm import Process
 
 import sparring
+from sparring.data.vowels import sing_vowels
 from sparring.game import objectives
 from sparring.modalities.sounds import write_wav
 
@@ -192,7 +193,8 @@ def names() -> dict[str, Any]:
     generator, discriminator = nn.Sequential(player(64, 64), nn.Unflatten(1, (1, 8, 8))), player(64, 1)
     return {
         "sparring": sparring, "my_images": np.random.default_rng(0).integers(0, 256, (80, 16, 16), np.uint8),
-        "my_labels": ["a", "b"] * 40, "my_generator": generator, "my_discriminator": discriminator,
+        "my_labels": ["a", "b"] * 40, "my_sounds": sing_vowels(80)[0], "my_words": ["seven", "two"] * 40,
+        "my_generator": generator, "my_discriminator": discriminator,
         "my_loader": [images] * 2, "batches": [images] * 2, "generator": generator, "discriminator": discriminator,
         "d_optimizer": torch.optim.Adam(discriminator.parameters()),
         "g_optimizer": torch.optim.Adam(generator.parameters()),

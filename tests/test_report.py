@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sparring
@@ -67,7 +68,7 @@ def test_a_sick_run_is_explained(sick: Run) -> None:
     assert {f"step {step}" for step in (0, 80, 160, 240, 320)} <= set(re.findall(r"step \d+", page.text))
     card = json.loads((sick.path / "card.json").read_text())
     assert all(name.replace("_", " ") in page.text for name in card["figures"])
-    assert len(page.images) == 7  # five grids and two sheets of curves
+    assert len(page.images) == 9  # five grids, generated and real ones, two sheets of curves
     assert all(source.startswith("data:image/png;base64,") for source in page.images)
 
 
@@ -103,6 +104,16 @@ def test_alarms_that_ended_are_listed(tmp_path: Path) -> None:
     lines[1]["alarms"], lines[2]["alarms"] = [alarm], []
     (run.path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert "step 50 to 150" in read(diagnose(run.path)).text
+
+
+def test_data_that_are_gone_are_said_to_be(tmp_path: Path) -> None:
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(50, 2)))
+    run = sparring.train(tmp_path / "points.npy", steps=2, out=tmp_path / "run", **SMALL)
+    assert len(read(diagnose(run.path)).images) == 5  # at the start and the end, generated, real, losses
+    (tmp_path / "points.npy").unlink()
+    page = read(diagnose(run.path))
+    assert "They cannot be shown" in page.text
+    assert len(page.images) == 3
 
 
 def test_there_is_no_run(tmp_path: Path) -> None:

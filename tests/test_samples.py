@@ -29,6 +29,14 @@ def test_one_file_a_sample(tmp_path: Path) -> None:
         write(IMAGES, tmp_path / "folder")
 
 
+def test_labels_stand_in_the_names_of_files(tmp_path: Path) -> None:
+    """Without what a file system does not take, and cut to a length that it takes."""
+    write(IMAGES, tmp_path / "folder", np.arange(5), ["cat", "a/b", "hair=red,age=30", "..", "x" * 500])
+    names = sorted(path.name for path in (tmp_path / "folder").iterdir())
+    assert names[:4] == ["000000-cat.png", "000001-a_b.png", "000002-hair=red,age=30.png", "000003-...png"]
+    assert len(names[4]) == 111
+
+
 def test_one_picture(tmp_path: Path) -> None:
     write(IMAGES, tmp_path / "a.png")
     write(IMAGES, tmp_path / "a.png")  # over it
@@ -57,6 +65,8 @@ def test_the_ending_decides_what_is_written(name: str, kind: str, tmp_path: Path
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot write \.bmp"):
         write(IMAGES, tmp_path / "a.bmp")
+    with pytest.raises(UsageError, match=r"cannot write \.wav"):
+        Images((1, 8, 8)).check_path(tmp_path / "a.wav")
     with pytest.raises(UsageError, match=r"a \.png or a \.npz"):
         Points((2,)).write(np.zeros((5, 2), np.float32), tmp_path / "folder")
     with pytest.raises(UsageError, match="give another --out"):

@@ -1,5 +1,8 @@
 """Sounds: files of all kinds, spectrograms and back, and a training on recordings."""
 
+import base64
+import io
+import re
 import struct
 import wave
 from pathlib import Path
@@ -9,12 +12,14 @@ import pytest
 import torch
 
 import sparring
-from sparring import DataError, open_dataset
+from sparring import DataError, UsageError, open_dataset
+from sparring.cli.main import main
 from sparring.data import sounds
 from sparring.data.containers import Reading
 from sparring.data.sounds import read_sound, resample
 from sparring.data.spectrograms import Spectrogram
 from sparring.data.vowels import FORMANTS, sing_vowels
+from sparring.evaluation.card import check_figure
 from sparring.modalities import Survey, look_at
 from sparring.modalities.sounds import Sounds, write_wav
 
@@ -34,6 +39,29 @@ def write(path: Path, samples: np.ndarray, rate: int = RATE, width: int = 2, cha
     with wave.open(str(path), "wb") as file:
         file.setparams((channels, width, rate, len(samples), "NONE", ""))
         file.writeframes(data)
+
+
+def damage(path: Path, part: slice, by: bytes = b"") -> None:
+    """Write a sound with other bytes, or fewer, in a part of its file."""
+    write(path, tone(300))
+    data = bytearray(path.read_bytes())
+    data[part] = by
+    path.write_bytes(bytes(data))
+
+
+def write_floats(path: Path, factor: float) -> None:
+    """Write a tone of magnitude 0.5 as floats, times a factor."""
+    data = (factor * tone(300)).astype("<f4").tobytes()
+    form = struct.pack("<HHIIHH", 3, 1, RATE, 4 * RATE, 4, 32)
+    chunks = b"".join(
+        name + struct.pack("<I", len(chunk)) + chunk for name, chunk in ((b"fmt ", form), (b"data", data))
+    )
+    path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks)
+
+
+def write_hour(path: Path) -> None:
+    """An hour of silence at a very low rate."""
+    write(path, np.zeros(3600 * 5), rate=5)
 
 
 def record(folder: Path, n: int = 24, rate: int = RATE) -> Path:
@@ -142,17 +170,75 @@ REFUSED = {
     "one file": (lambda folder: write(folder / "a.wav", tone(300)), "holds 1 item,"),
     "text": (lambda folder: [(folder / f"{n}.wav").write_text("no sound") for n in range(9)], "cannot be read"),
     "empty": (lambda folder: [write(folder / f"{n}.wav", np.zeros(0)) for n in range(9)], "no samples"),
+    "no bytes": (lambda folder: [(folder / f"{n}.wav").touch() for n in range(9)], "the file is empty"),
+    "too short": (lambda folder: [write(folder / f"{n}.wav", tone(300, 0.002)) for n in range(9)], "are too short"),
+    "a header alone": (lambda folder: [damage(folder / f"{n}.wav", slice(30, None)) for n in range(9)], "too early"),
+    "no rate": (lambda folder: [damage(folder / f"{n}.wav", slice(24, 28), bytes(4)) for n in range(9)], "sample rate"),
+    "not divided": (lambda folder: [write_floats(folder / f"{n}.wav", 40) for n in range(9)], "loudest sample is 20"),
+    "not finite": (lambda folder: [write_floats(folder / f"{n}.wav", np.nan) for n in range(9)], "not finite"),
+    "an hour": (
+        lambda folder: [write_hour(folder / f"{n}.wav") for n in range(2)],
+        "60 minutes .*frames=all cuts",
+    ),
     "too long": (lambda folder: [write(folder / f"{n}.wav", tone(300, 20.0)) for n in range(9)], "--set seconds="),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_used_is_refused(case: str, tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_refused(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Once by its name, and nothing is half-made."""
     make, message = REFUSED[case]
     (tmp_path / "a").mkdir()
     make(tmp_path / "a")
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as refused:
         open_dataset(str(tmp_path / "a"))
+    assert all(line.count(".wav:") <= 1 for line in str(refused.value).splitlines())
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(["train", str(tmp_path / "a"), "--out", str(tmp_path / "run")])
+    assert "Traceback" not in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_bad_file_among_many_is_left_out_by_name(tmp_path: Path) -> None:
+    record(tmp_path / "a")
+    (tmp_path / "a" / "x.wav").write_text("a text")
+    with pytest.warns(sparring.SparringWarning, match=r"x\.wav: format not recognised"):
+        assert open_dataset(str(tmp_path / "a")).train.num_items == 22
+
+
+def test_rates_may_be_mixed(tmp_path: Path) -> None:
+    """A tone sounds the same from files of any rate, and all are listed."""
+    for number, rate in enumerate((8_000, 16_000, 22_050, 44_100, 96_000) * 4):
+        write(tmp_path / f"{number}.wav", tone(1000, 0.4, rate), rate)
+    survey = look_at(str(tmp_path))
+    assert isinstance(survey, Survey)
+    assert "(wav 20; 8,000 Hz 4, 16,000 Hz 4, 22,050 Hz 4, 44,100 Hz 4, 96,000 Hz 4)" in survey.description[0]
+    train = open_dataset(str(tmp_path)).train
+    assert isinstance(train, sparring.Items)
+    middle = train.items[..., 8:-8].float()
+    assert (middle - middle.mean(0)).abs().max() < 6  # of 255
+
+
+def test_long_recordings_are_cut_into_pieces_on_request(tmp_path: Path) -> None:
+    """Each second of the long one has its own pitch, and each is an item; less than half a piece is left out."""
+    record(tmp_path / "a", 20)
+    write(tmp_path / "a" / "long_ann_99.wav", np.concatenate([tone(200 * (1 + k), 1.0) for k in range(8)])[:-4800])
+    survey = look_at(str(tmp_path / "a"), Reading(seconds=1.0))
+    assert isinstance(survey, Survey)
+    assert "1 are more than twice as long: --set frames=all makes pieces of them" in "\n".join(survey.description)
+    settings = {"seconds": 1.0, "labels": "{word}_{speaker}_{take}:word"}
+    dataset = open_dataset(str(tmp_path / "a"), frames="all", **settings)
+    assert isinstance(dataset.train, sparring.Items)
+    assert isinstance(dataset.heldout, sparring.Items)
+    parts = (dataset.train, dataset.heldout)
+    items = torch.cat([part.items for part in parts])
+    labels = torch.cat([part.item_labels for part in parts if part.item_labels is not None])
+    names = [dataset.class_names[label] for label in labels]
+    assert (len(items), names.count("long")) == (27, 7)
+    long = items[torch.tensor([name == "long" for name in names])]
+    assert sorted(long[:, 0, :, 20:60].float().mean(2).argmax(1).tolist()) == pytest.approx(
+        [2595 * np.log10(1 + 200 * (1 + k) / 700) / (2146.06 / 65) - 1 for k in range(7)], abs=1.5
+    )
 
 
 def test_the_library_for_other_formats_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +247,9 @@ def test_the_library_for_other_formats_is_named(tmp_path: Path, monkeypatch: pyt
         (tmp_path / f"{number}.flac").write_bytes(b"fLaC" + bytes(100))
     with pytest.raises(DataError, match=r"without soundfile.*: pip install"):
         open_dataset(str(tmp_path))
+    (tmp_path / "text.wav").write_text("no sound")
+    with (tmp_path / "text.wav").open("rb") as file, pytest.raises(DataError, match="it is no WAV file"):
+        read_sound(file, "text.wav")
 
 
 def test_a_recording_of_an_hour_is_refused_by_its_header(tmp_path: Path) -> None:
@@ -221,6 +310,70 @@ def test_from_recordings_to_wav_files(tmp_path: Path) -> None:
         assert arrays["sounds"].shape == waves.shape
         assert arrays["sample_rate_hz"] == RATE
     assert len(whole.sample_paths()) > 0
+    check_players(generator._repr_html_(), generator, 8)
+    page = sparring.diagnose(whole).read_text(encoding="utf-8")
+    check_players(page, generator, 16)
+    names = re.findall("<figcaption>([^<]*=[^<]*)</figcaption>", page)
+    assert names[:8] == names[8:]  # real ones of the same labels
+    assert set(names) == {f"word={word},speaker={speaker}" for word in ("low", "high") for speaker in ("ann", "bob")}
+    for out in ("files", "all.wav", "all.png"):
+        options = ["--label", "word=high,speaker=ann", "-n", "2", "--out", str(tmp_path / out)]
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main(["sample", str(whole.path), *options])
+    names = sorted(path.name for path in (tmp_path / "files").iterdir())
+    assert names == ["000000-word=high,speaker=ann.wav", "000001-word=high,speaker=ann.wav"]
+    with wave.open(str(tmp_path / "all.wav")) as file:
+        assert file.getnframes() == 2 * waves.shape[1] + 2400
+
+
+@pytest.mark.usefixtures("short_divergence")
+def test_a_card_compares_duration_pitch_and_loudness(tmp_path: Path) -> None:
+    """Nothing is learnt in a step: all are far from the data's, and those of held-out sounds near."""
+    run = sparring.train("vowels", steps=1, width=4, batch_size=16, out=tmp_path / "run", progress=False)
+    card = sparring.evaluate(run, n=100, progress=False)
+    for name in ("duration_distance", "pitch_distance", "loudness_distance"):
+        row = card.figures[name]
+        assert row.floor is not None
+        assert row.generated.low > row.floor.high, name
+        assert 0 < row.floor.value < 0.3, name  # two sets of 100 have 0.12 on average
+    assert list(sparring.evaluate(run, n=100, only="pitch_distance", progress=False).figures) == ["pitch_distance"]
+    with pytest.raises(UsageError, match="pitch_distance needs items with a pitch, and digits holds images"):
+        check_figure("pitch_distance", 100, False, open_dataset("digits"))
+
+
+def check_players(page: str, generator: sparring.Generator, num: int) -> None:
+    """So many players, and the first of them plays the generator's first sound or one of the same form."""
+    found = re.findall(r'<audio controls [^>]*src="data:audio/wav;base64,([^"]+)"', page)
+    assert len(found) == num
+    samples, rate = read_sound(io.BytesIO(base64.b64decode(found[0])), "found")
+    assert isinstance(generator.modality, Sounds)
+    assert (rate, len(samples)) == (generator.modality.sample_rate_hz, generator.modality.num_samples)
+
+
+def test_players_carry_their_sounds_and_labels() -> None:
+    """A label is text, also where it looks like HTML; and templates and notebooks take the rest as it is."""
+    waves, _ = sing_vowels(2)
+    shown = Sounds.of_length(RATE, waves.shape[1], 0.5).show(waves, ["a", "<b>"])
+    assert shown._repr_html_() == shown.__html__() == shown
+    assert re.findall("<figcaption>(.*?)</figcaption>", shown) == ["a", "&lt;b&gt;"]
+    for data, expected in zip(re.findall('audio/wav;base64,([^"]+)', shown), waves, strict=True):
+        samples, _ = read_sound(io.BytesIO(base64.b64decode(data)), "found")
+        assert np.abs(samples - expected).max() < 1e-4
+
+
+def test_one_file_of_several_sounds_with_pauses(tmp_path: Path) -> None:
+    waves, _ = sing_vowels(3)
+    modality = Sounds.of_length(RATE, waves.shape[1], 0.5)
+    modality.write(waves, tmp_path / "all.WAV")
+    with (tmp_path / "all.WAV").open("rb") as file:
+        joined, rate = read_sound(file, "all.WAV")
+    assert (rate, len(joined)) == (RATE, 3 * waves.shape[1] + 2 * 2400)
+    pause = np.zeros(2400, np.float32)
+    expected = np.concatenate([waves[0], pause, waves[1], pause, waves[2]])
+    assert np.abs(joined - expected).max() < 1e-4
+    modality.write(waves[:1], tmp_path / "one.wav")
+    with wave.open(str(tmp_path / "one.wav")) as file:
+        assert file.getnframes() == waves.shape[1]
 
 
 def test_wav_files_hold_the_loudest_samples(tmp_path: Path) -> None:

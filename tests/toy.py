@@ -1,5 +1,6 @@
 """A modality that nobody needs, short sequences of digits: one class and one entry, and no more is asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final
@@ -78,10 +79,10 @@ class Sequences(Modality):
     def picture(self, items: np.ndarray, columns: int | None = None) -> Image.Image:
         return Image.fromarray((items * 28).astype(np.uint8)).resize((8 * items.shape[1], 8 * len(items)), 0)
 
-    def write_files(self, items: np.ndarray, folder: Path) -> None:
+    def write_files(self, items: np.ndarray, folder: Path, names: Sequence[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for number, item in enumerate(items):
-            (folder / f"{number:06d}.txt").write_text(" ".join(map(str, item)))
+        for item, name in zip(items, names, strict=True):
+            (folder / f"{name}.txt").write_text(" ".join(map(str, item)))
 
 
 def count_up() -> Dataset:

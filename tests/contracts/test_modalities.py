@@ -1,6 +1,7 @@
 """What holds for every modality: those that are registered, and a toy one in its own file."""
 
 import json
+import re
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -116,6 +117,16 @@ def test_items_are_drawn(dataset: Dataset, items: np.ndarray, tmp_path: Path) ->
     modality.write(items, tmp_path / "items.png")
     with Image.open(tmp_path / "items.png") as image:
         assert image.tobytes() == modality.picture(items).tobytes()
+
+
+def test_items_are_shown_on_a_page(dataset: Dataset, items: np.ndarray) -> None:
+    """Without another file, in elements that are closed, and with labels as text."""
+    page = dataset.modality.show(items[:2], ["<a>", "b&"])
+    assert "&lt;a&gt;" in page
+    assert "<a>" not in page
+    assert set(re.findall(r'src="(.*?)[;,]', page)) <= {"data:image/png", "data:audio/wav"}
+    assert all(page.count(f"<{tag}") == page.count(f"</{tag}>") for tag in ("div", "figure", "audio", "figcaption"))
+    assert dataset.modality.show(items[:1]) != page
 
 
 def test_it_says_what_it_is(kind: type[Modality], dataset: Dataset) -> None:

@@ -1,1 +1,1 @@
-"""Benchmarks that anyone can run: `sparring bench theory` and `sparring bench modes`."""
+"""Benchmarks that anyone can run: `sparring bench theory`, `sparring bench modes` and `sparring bench metrics`."""

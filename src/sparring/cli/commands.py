@@ -126,7 +126,7 @@ class SampleCommand:
 
     path: RunFolder  # The run's folder, a generator's, or that of a checkpoint.
     out: Annotated[Path, arg(metavar="PATH")]
-    """A .png, .jpg or .webp for one picture, a .npz for arrays and labels, or a folder for one file per sample."""
+    """A .png, .jpg or .webp for one picture, a .npz for arrays, a .wav for sounds in a row, or a folder of files."""
     num: Count = 64  # The number of samples.
     seed: Seed = 0  # The same seed gives the same samples.
     label: Annotated[str | None, option("NAME")] = None
@@ -140,16 +140,15 @@ class SampleCommand:
         import numpy as np
 
         from sparring.generator.generator import load
-        from sparring.modalities.modality import check_ending
 
-        check_ending(self.out)
         generator = load(self.path)
+        generator.modality.check_path(self.out)
         samples = generator.sample(self.num, self.seed, labels=self.label, truncation=self.truncation)
         config, labels = generator.config, generator.random_labels(self.num, self.seed, self.label)
         named: np.ndarray | None = None
         if labels is not None and not config.classes_are_clusters:
             named = np.array(config.class_names)[labels] if config.class_names else labels.numpy()
-        generator.modality.write(samples, self.out, named)
+        generator.modality.write(samples, self.out, named, config.label_names(labels))
         print(f"{self.num} samples in {self.out}")
         return 0
 
@@ -174,10 +173,10 @@ class ProjectCommand:
 
         from sparring.files import write_atomically
         from sparring.generator.generator import load
-        from sparring.modalities.modality import check_ending
+        from sparring.modalities.output import ending_of
         from sparring.training.progress import Terminal
 
-        if check_ending(self.out) != ".png":
+        if ending_of(self.out) != ".png":
             raise UsageError(f"the result is a picture, not {self.out}: give --out a .png")
         if not self.files or (missing := [file for file in self.files if not file.is_file()]):
             raise UsageError(f"there is no file {str(missing[0])!r}" if self.files else "give at least one file")
@@ -275,25 +274,26 @@ class DataCommand:
 
 @dataclass(frozen=True)
 class BenchCommand:
-    """Run a benchmark: check exact statements, or count modes."""
+    """Run a benchmark: check exact statements, count modes, or make items worse to see which figures notice it."""
 
-    name: Annotated[Positional[str], arg(metavar="WHAT")]  # theory or modes.
+    name: Annotated[Positional[str], arg(metavar="WHAT")]  # theory, modes or metrics.
     seeds: Number = None  # The number of trainings of each task; by default 10, and 3 of the slow one (modes).
     tasks: Annotated[tuple[str, ...], arg(metavar="TASK")] = ()  # ring, grid, stacked-digits; by default all (modes).
     as_json: Annotated[bool, FlagCreatePairsOff, arg(name="json", help_behavior_hint="")] = False
     """Print JSON instead of tables."""
-    quick: Flag = False  # Fewer random cases (theory); shorter trainings, one seed and lower targets (modes).
+    quick: Flag = False  # Fewer random cases (theory), shorter trainings (modes), or no slow figures (metrics).
 
     def run(self, arguments: list[str]) -> int:
         """Run the benchmark, and print the results."""
         if self.seeds is not None and self.seeds < 1:
             raise UsageError(f"--seeds must be at least 1, not {self.seeds}")
-        if self.name not in ("theory", "modes"):
-            raise UnknownNameError("benchmark", self.name, ["theory", "modes"])
-        from sparring.bench import checks, modes
+        if self.name not in ("theory", "modes", "metrics"):
+            raise UnknownNameError("benchmark", self.name, ["theory", "modes", "metrics"])
+        from sparring.bench import checks, corruptions, modes
 
-        if self.name == "theory":
-            return checks.run(self.quick, self.as_json)
+        others = {"theory": checks.run, "metrics": corruptions.run}
+        if self.name in others:
+            return others[self.name](self.quick, self.as_json)
         return modes.run(self.tasks, self.seeds, self.quick, self.as_json)
 
 

@@ -43,7 +43,7 @@ class Reading:
 
     column: str | None = None  # of a table with the items; None for one with a usual name
     labels: str | None = None  # a file of them, COLUMN,... or FILE:COLUMN,...; None for those that come with the data
-    frames: Literal["first", "all"] = "first"  # of animations and stacks of images
+    frames: Literal["first", "all"] = "first"  # of animations and stacks; pieces of long sounds
     follow_links: bool = False  # also read files outside the folder that links lead to
     sample_rate_hz: int | None = None  # of sounds; None for the one that suits them
     seconds: float | None = None  # the length of sounds; None for one that 95 % of them fit into

@@ -230,6 +230,24 @@ def decode(attributes: Sequence[Attribute], vectors: Labels) -> Tensor:
     return torch.stack([each.decode(part) for each, part in zip(attributes, parts, strict=True)], dim=1)
 
 
+def names_of(labels: Labels, class_names: Sequence[str], attributes: Sequence[Attribute]) -> list[str]:
+    """What labels are called: the names of classes, or text such as "hair=red,age=30".
+
+    Example:
+        >>> names_of(torch.tensor([1, 0]), ("cat", "dog"), ()), names_of(torch.tensor([1, 0]), (), ())
+        (['dog', 'cat'], ['1', '0'])
+    """
+    if not attributes:
+        return [class_names[number] if class_names else str(number) for number in labels.tolist()]
+    return [
+        ",".join(
+            f"{each.name}={each.values[int(number)] if each.values else f'{number:.4g}'}"
+            for each, number in zip(attributes, numbers, strict=True)
+        )
+        for numbers in decode(attributes, labels).tolist()
+    ]
+
+
 def name_of(value: object) -> str:
     """The name of a class or value: text as it is, 2.0 as "2"."""
     return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)

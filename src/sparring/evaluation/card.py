@@ -117,7 +117,8 @@ def measure(
     if fid:
         extractors["paper"] = dataset.modality.paper_extractor()
     on_progress("generating", 0.0)
-    generated: SampleView = {"samples": generator.modality.encode(generator.sample(n, seed))}
+    items, modality = generator.sample(n, seed), generator.modality
+    generated: SampleView = {"samples": modality.encode(items)}
     if generator.config.known_labels and (labels := generator.random_labels(n, seed)) is not None:
         generated["labels"] = labels
 
@@ -127,6 +128,8 @@ def measure(
         distinct = {each.hash: each for each in extractors.values()}
         features = {digits: extractor(view["samples"]) for digits, extractor in distinct.items()}
         view.update({name: features[extractor.hash] for name, extractor in extractors.items()})
+        if modality.measured and (only is None or FIGURES[only].needs in modality.measured):
+            view.update(modality.measurements(items if view is generated else modality.decode(view["samples"])))
         if dataset.trained_classifier is not None:
             view["classes"] = dataset.trained_classifier.classify(view["samples"])
         elif "labels" in train and "labels" in view and view is not train:
@@ -143,7 +146,7 @@ def measure(
     columns = []
     for place, (what, pair) in enumerate(pairs.items(), start=3):
         on_progress(f"measuring {what} samples", place / 6)
-        columns.append(_estimate(Comparison(dataset, train, *pair, seed), FIGURES if only is None else [only]))
+        columns.append(estimate(Comparison(dataset, train, *pair, seed), FIGURES if only is None else [only]))
     classes = {}
     has_classes = only is None and all("labels" in view for view in views.values())
     for label in sorted(set(train["labels"].tolist())) if has_classes else ():
@@ -175,6 +178,8 @@ def check_figure(name: str, n: int, conditional: bool, dataset: Dataset) -> None
         raise UsageError(f"{name} needs a trained classifier, and {dataset.name} comes with none")
     if needs == "mixture" and find_mixture(dataset) is None:
         raise UsageError(f"{name} needs a mixture of Gaussians, and {dataset.name} is none")
+    if needs in ("duration", "pitch", "loudness") and needs not in dataset.modality.measured:
+        raise UsageError(f"{name} needs items with a {needs}, and {dataset.name} holds {dataset.modality.name}")
     num_features = dataset.extractor()(torch.zeros(1, *dataset.modality.item_shape)).shape[1]
     num_real, num_heldout = (min(n, each.num_items or n) for each in (dataset.train, dataset.heldout))
     _check_number(dataset.name, num_features, num_real, num_heldout, n)
@@ -193,7 +198,7 @@ def _select(view: SampleView, index: slice | Tensor) -> SampleView:
     return {name: values[index] for name, values in view.items()}
 
 
-def _estimate(pair: Comparison, names: Iterable[str] = FIGURES) -> dict[str, Estimate]:
+def estimate(pair: Comparison, names: Iterable[str] = FIGURES) -> dict[str, Estimate]:
     """Those of the card's figures that can be measured."""
     return {
         name: cast(Estimate, figure.measure(pair))
@@ -207,7 +212,7 @@ def _estimate_class(dataset: Dataset, real: SampleView, fake: SampleView, label:
     real, fake = (_select(view, view["labels"] == label) for view in (real, fake))
     if min(len(real["samples"]), len(fake["samples"])) < MIN_SAMPLES:
         return {}
-    return _estimate(Comparison(dataset, real, fake, {}, seed=0), CLASS_FIGURES)
+    return estimate(Comparison(dataset, real, fake, {}, seed=0), CLASS_FIGURES)
 
 
 def _rows(extractors: Mapping[str, Extractor], *columns: Mapping[str, Estimate]) -> dict[str, Row]:

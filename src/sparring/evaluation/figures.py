@@ -38,7 +38,8 @@ SampleView = dict[str, Tensor]
 - `labels`: the data's, or those that the generator was given, [n];
 - `vectors`: the same of attributes, [n, d], of which no figure is a function;
 - `classes`: what class each sample looks like, to a classifier or by the nearest training sample, [n];
-- `logits`: the discriminator's, while it is being trained, [n].
+- `logits`: the discriminator's, while it is being trained, [n];
+- `duration`, `pitch`, `loudness`: a number for each sample, where the modality has such `measurements`, [n].
 """
 
 
@@ -84,7 +85,7 @@ class Comparison:
             "heldout": "neutral" in self.heldout,
             "paper": "paper" in self.fake and len(self.fake["paper"]) > NUM_INCEPTION_FEATURES,
             "logits": "logits" in self.fake,
-        }[need]
+        }.get(need, need in self.real and need in self.fake)
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,9 @@ class Figure:
     summary: str  # one line on what it is
     better: Literal["lower", "higher", ""]  # which way is better; empty where neither is
     measure: Callable[[Comparison], Estimate | float] | None
-    needs: Literal["", "labels", "classifier", "mixture", "heldout", "paper", "logits"] = ""  # see `Comparison.has`
+    needs: Literal[
+        "", "labels", "classifier", "mixture", "heldout", "paper", "logits", "duration", "pitch", "loudness"
+    ] = ""  # see `Comparison.has`
     in_card: bool = False  # whether it is on the metric card
     in_monitor: bool = False  # whether the monitor measures it during a training
     extractor: Literal["features", "neutral", "paper"] = "features"  # whose features it compares, as in `SampleView`
@@ -232,6 +235,15 @@ FIGURES: dict[str, Figure] = {
             describe=lambda value, data: f"high quality {100 * value:.1f} %"),
         Figure("reverse_kl", "KL divergence of the samples' modes from equal shares, in nats", "lower",
             lambda pair: _mode_count(pair, "reverse_kl"), "mixture", in_card=True, in_monitor=True),
+        Figure("duration_distance", "between the distributions of the samples' and the data's durations", "lower",
+            lambda pair: metrics.ks_distance(pair.real["duration"], pair.fake["duration"], seed=pair.seed),
+            "duration", in_card=True, is_share=True),
+        Figure("pitch_distance", "between the distributions of the samples' and the data's pitches", "lower",
+            lambda pair: metrics.ks_distance(pair.real["pitch"], pair.fake["pitch"], seed=pair.seed),
+            "pitch", in_card=True, is_share=True),
+        Figure("loudness_distance", "between the distributions of the samples' and the data's loudness", "lower",
+            lambda pair: metrics.ks_distance(pair.real["loudness"], pair.fake["loudness"], seed=pair.seed),
+            "loudness", in_card=True, is_share=True),
         Figure("fid", "the Fréchet distance of papers, by Inception's features", "lower",
             lambda pair: metrics.frechet_distance(
                 pair.real["paper"], pair.fake["paper"], num_resamples=NUM_FID_RESAMPLES, seed=pair.seed

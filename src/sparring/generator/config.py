@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sparring.data import MAX_CLASSES
-from sparring.data.labels import Attribute, decode, encode, name_of
+from sparring.data.labels import Attribute, decode, encode, name_of, names_of
 from sparring.errors import UnknownNameError, UsageError
 from sparring.game.sources import PRIORS
 from sparring.modalities.modality import Modality
@@ -116,6 +116,12 @@ class Config:
             row[list(given)] = torch.tensor(list(given.values()), dtype=torch.float64)
             chosen.append(row)
         return encode(self.attributes, torch.stack(chosen))
+
+    def label_names(self, labels: Labels | None) -> list[str]:
+        """What labels are called, as the networks take them; empty without labels, and for clusters."""
+        if labels is None or self.classes_are_clusters:
+            return []
+        return names_of(labels, self.class_names, self.attributes)
 
     def build(self) -> nn.Module:
         """A network of this kind with new weights."""

@@ -7,6 +7,7 @@ and its sizes, and `model.safetensors`, the weights.
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from html import escape
 from itertools import count
 from os import PathLike
 from pathlib import Path
@@ -22,16 +23,13 @@ from sparring.game.sources import PRIORS
 from sparring.generator.config import Config
 from sparring.generator.notebook import show, to_png
 from sparring.generator.projection import NUM_CANDIDATES, Projection, project
-from sparring.generator.rejection import calibrate
+from sparring.generator.rejection import NUM_CALIBRATION, calibrate
 from sparring.modalities.modality import Modality
 from sparring.seeding import Stream
 from sparring.types import Labels, Latents, Logits, OnProgress, Samples
 
 BATCH = 100
 """All batches have this size, so a sample does not depend on how many others are drawn."""
-
-NUM_CALIBRATION = 10_000
-"""The number of samples that calibrate rejection."""
 
 Label = str | int | float | Mapping[str, Any] | np.generic
 """What a caller calls a label: the name of a class, or its number if classes have no names; or attributes by name."""
@@ -70,6 +68,13 @@ class Generator:
     def _repr_html_(self) -> str:
         """A picture of samples and the words of `repr`, for notebooks."""
         return show(repr(self), to_png(self.modality.picture(self.sample(self.modality.num_pictured(0)))))
+
+    def _repr_html_(self) -> str:
+        """Some samples and the words of `repr`, for notebooks."""
+        if not self.is_finite():
+            return escape(repr(self))
+        n = self.modality.num_shown
+        return self.modality.show(self.sample(n), self.config.label_names(self.random_labels(n))) + escape(repr(self))
 
     @property
     def modality(self) -> Modality:

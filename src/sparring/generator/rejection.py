@@ -13,6 +13,9 @@ from torch import Tensor
 from sparring.errors import UsageError
 from sparring.types import Logits, Samples
 
+NUM_CALIBRATION = 10_000
+"""The number of samples that calibrate rejection."""
+
 EPSILON = 1e-6
 PERCENTILE = 0.8
 """The shift γ is such that this share of the samples has an acceptance below one half."""

@@ -1,7 +1,7 @@
 """Measures of generated samples. They know arrays and modules, but no data set and no training."""
 
 from sparring.metrics.classes import class_agreement, class_distance, class_entropy
-from sparring.metrics.distances import frechet_distance, kernel_distance
+from sparring.metrics.distances import frechet_distance, kernel_distance, ks_distance
 from sparring.metrics.divergence import Divergence, density_ratio, divergence
 from sparring.metrics.estimate import Estimate
 from sparring.metrics.extractors import (
@@ -18,6 +18,6 @@ from sparring.metrics.neighbors import density_coverage, memorization, nearest_l
 __all__ = [
     "Divergence", "Estimate", "Extractor", "ModeCount", "class_agreement", "class_distance", "class_entropy",
     "coordinates", "count_digit_modes", "count_modes", "density_coverage", "density_ratio", "digit_features",
-    "divergence", "frechet_distance", "inception_features", "kernel_distance", "memorization", "nearest_labels",
-    "precision_recall", "random_features", "thumbnails",
+    "divergence", "frechet_distance", "inception_features", "kernel_distance", "ks_distance", "memorization",
+    "nearest_labels", "precision_recall", "random_features", "thumbnails",
 ]  # fmt: skip

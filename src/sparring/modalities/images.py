@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, final
@@ -171,13 +172,13 @@ class Images(Modality):
         images = read_image(path, (height, width), channels).transpose(0, 2, 3, 1)
         return images[..., 0] if images.shape[3] == 1 else images
 
-    def write_files(self, items: np.ndarray, folder: Path) -> None:
+    def write_files(self, items: np.ndarray, folder: Path, names: Sequence[str]) -> None:
         """A PNG for each image."""
         from PIL import Image
 
         folder.mkdir(parents=True, exist_ok=True)
-        for number, image in enumerate(items):
-            Image.fromarray(image).save(folder / f"{number:06d}.png")
+        for image, name in zip(items, names, strict=True):
+            Image.fromarray(image).save(folder / f"{name}.png")
 
 
 def _channels_first(items: np.ndarray) -> np.ndarray:

@@ -4,9 +4,10 @@ A modality is one file here and one entry in `MODALITIES`. All other code asks t
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
+from html import escape
 from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -17,21 +18,21 @@ from torch import Tensor
 
 from sparring.data.arrays import read_arrays
 from sparring.data.containers import Kind, Reading
+from sparring.data.corruptions import Corruption
 from sparring.data.labels import Attribute
 from sparring.data.packed import Packed
 from sparring.errors import DataError, UsageError
-from sparring.files import write_atomically
 from sparring.game.sources import Source
 from sparring.metrics.distances import kernel_distance
 from sparring.metrics.estimate import Z_95
 from sparring.metrics.extractors import Extractor
+from sparring.modalities.output import Html, Writer, check_ending, file_names, picture_url, write_output
 from sparring.types import Features, Labels, OnProgress, Samples
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 DEFAULT_RESAMPLES = 20
-PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # that can be written
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,8 @@ class Modality(ABC):
     kind: ClassVar[Kind | None] = None  # of files with such items
     has_sample_rate: ClassVar[bool] = False  # whether arrays of items need a sample rate
     batch_normalization: ClassVar[bool] = True  # whether discriminators use it by default
+    measured: ClassVar[tuple[str, ...]] = ()  # the names of `measurements`; figures need them
+    num_shown: ClassVar[int] = 20  # items that notebooks and reports `show`
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -233,6 +236,14 @@ class Modality(ABC):
         """
         raise UsageError(f"FID is of images, and this generator makes {self.name}: leave --fid away")
 
+    def measurements(self, items: np.ndarray) -> dict[str, Tensor]:
+        """A number for each item, [n], by each name in `measured`; figures compare their distributions."""
+        return {}
+
+    def corruptions(self) -> tuple[Corruption, ...]:
+        """Ways to make items worse, for `sparring bench metrics`."""
+        return ()
+
     def distance(
         self, real: Features, fake: Features, precision: float, coverage: float, seed: int
     ) -> tuple[float, float]:
@@ -259,37 +270,46 @@ class Modality(ABC):
             columns: items in a row; as many as rows if None.
         """
 
-    def write(self, items: np.ndarray, path: Path, labels: np.ndarray | None = None) -> None:
-        """Write items as one picture (.png, .jpg, .webp), arrays (.npz), or a folder with a file for each item.
+    def show(self, items: np.ndarray, names: Sequence[str] = ()) -> Html:
+        """Items for notebooks and reports, in HTML that needs no other file: here as one picture.
 
         Args:
             items: as `decode` gives them.
-            path: an existing file is replaced; a folder must be empty or new.
+            names: what the labels are called, one for each item.
+        """
+        title = escape(", ".join(names))
+        source = picture_url(self.picture(items, columns=10))
+        return Html(f'<img alt="{title}" title="{title}" style="width: auto; max-width: 100%" src="{source}">')
+
+    def write(self, items: np.ndarray, path: Path, labels: np.ndarray | None = None, names: Sequence[str] = ()) -> None:
+        """Write items as a picture (.png, .jpg, .webp), arrays (.npz), a file of this kind, or a file for each item.
+
+        Args:
+            items: as `decode` gives them.
+            path: its ending decides; without one it is a folder. An existing file is replaced; a folder must be empty
+                or new.
             labels: one for each item, which become an array beside them.
+            names: what the labels are called, one for each item; they become a part of the names of files.
 
         Raises:
             UsageError: if it cannot be written there.
         """
-        ending = check_ending(path)
-        try:
-            if ending in PICTURES:
-                image = self.picture(items)
-                write_atomically(path, lambda beside: image.save(beside, PICTURES[ending], quality=95))
-            elif ending == ".npz":
-                arrays: dict[str, Any] = {self.array_name: items, **self.constants}
-                arrays |= {} if labels is None else {"labels": labels}
+        write_output(
+            path,
+            draw=lambda: self.picture(items),
+            arrays={self.array_name: items, **self.constants} | ({} if labels is None else {"labels": labels}),
+            writers={ending: partial(write, items) for ending, write in self.file_writers.items()},
+            write_files=lambda folder: self.write_files(items, folder, file_names(len(items), names)),
+        )
 
-                def save(beside: Path) -> None:
-                    with beside.open("wb") as file:  # by a name alone, numpy would add an ending to .NPZ
-                        np.savez_compressed(file, **arrays)
+    def check_path(self, path: Path) -> None:
+        """Raise a UsageError if `write` knows no file with the path's ending."""
+        check_ending(path, self.file_writers)
 
-                write_atomically(path, save)
-            else:
-                if path.is_dir() and any(path.iterdir()):
-                    raise UsageError(f"the folder {path} is not empty: give another --out")
-                self.write_files(items, path)
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror or error}: give another --out") from error
+    @property
+    def file_writers(self) -> Mapping[str, Writer]:
+        """What writes items into one file of this kind, by its ending; pictures and arrays need none."""
+        return {}
 
     @property
     def constants(self) -> dict[str, np.ndarray]:
@@ -320,28 +340,10 @@ class Modality(ABC):
             raise DataError(f"{name} must be {form.dtype} [{shape}], not {items.dtype} {list(items.shape)}")
         return items.astype(form.dtype)
 
-    def write_files(self, items: np.ndarray, folder: Path) -> None:
-        """Write each item as its own file into a folder, which need not exist.
+    def write_files(self, items: np.ndarray, folder: Path, names: Sequence[str]) -> None:
+        """Write each item as its own file into a folder, which need not exist; the names have no endings yet.
 
         Raises:
             UsageError: if a single item of this kind has no file format.
         """
         raise UsageError(f"{self.name} are written as a .png or a .npz: give --out one of them")
-
-
-def check_ending(path: Path) -> str:
-    """The ending of a file to write, in small letters, or "" for a folder; an ending begins with a letter.
-
-    Example:
-        >>> check_ending(Path("grid.PNG")), check_ending(Path("truncated-0.5"))
-        ('.png', '')
-    """
-    ending = path.suffix.lower()
-    if path.is_dir() or not ending[1:2].isalpha():
-        return ""
-    if ending not in (*PICTURES, ".npz"):
-        raise UsageError(
-            f"cannot write {path.suffix} files: give --out a picture ({', '.join(PICTURES)}), a .npz, or a folder "
-            "without an ending"
-        )
-    return ending

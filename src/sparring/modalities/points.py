@@ -31,6 +31,7 @@ class Points(Modality):
     array_name = "points"
     layouts = "points, as floats [n, 2 or more dimensions]"
     batch_normalization = False
+    num_shown = 2500
 
     def encode(self, items: np.ndarray) -> Samples:
         """The same points as a tensor."""
@@ -78,7 +79,7 @@ class Points(Modality):
 
     def num_pictured(self, num_rows: int) -> int:
         """As many as a scatter plot can show."""
-        return 2500
+        return self.num_shown
 
     def picture(self, items: np.ndarray, columns: int | None = None) -> "Image":
         """A scatter plot of the first two dimensions, from −2.2 to 2.2 times the scale."""

@@ -1,9 +1,12 @@
 """Sounds: recordings of one length and sample rate, which networks see as log-mel spectrograms."""
 
+import io
 import math
 import wave
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, final
 
@@ -13,17 +16,30 @@ from torch import Tensor
 
 from sparring.data.arrays import check_finite
 from sparring.data.containers import Container, File, Reading
+from sparring.data.corruptions import Corruption, add_noise, cut_band, overdrive, play_faster
 from sparring.data.items import Items, split, to_uint8
 from sparring.data.pack import remember
-from sparring.data.sounds import NUM_MEASURED, SILENT, SOUNDS, SoundFindings, find_out, level_of, prepare, read_sound
+from sparring.data.sounds import (
+    NUM_MEASURED,
+    SILENT,
+    SOUNDS,
+    SoundFindings,
+    count_pieces,
+    find_out,
+    level_of,
+    prepare,
+    read_sound,
+)
 from sparring.data.spectrograms import Spectrogram
 from sparring.data.vowels import FORMANTS, SAMPLE_RATE_HZ, sing_vowels
 from sparring.errors import DataError, UsageError
 from sparring.game.sources import Source
 from sparring.metrics.extractors import Extractor, random_features, thumbnails
+from sparring.metrics.waves import measure_durations, measure_loudness, measure_pitches
 from sparring.modalities.folders import find_files, load_container
 from sparring.modalities.images import FAST, FAST_BY_NETWORK, Images
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset, Survey
+from sparring.modalities.output import Html, Writer, data_url, picture_url
 from sparring.types import OnProgress, Samples
 
 if TYPE_CHECKING:
@@ -31,11 +47,13 @@ if TYPE_CHECKING:
 
 BANDS = {8_000: 64, 16_000: 80, 22_050: 96}  # of the spectrograms, by the sample rate in Hz
 HOP_SECONDS = 0.012  # frames are at most this far apart
+MIN_SECONDS = 0.03  # of a sound
 STEP, MAX_FRAMES = 16, 512  # the number of frames is a multiple of the step
 HEADROOM_DB = 10.0  # from the level of a wave down to that of its spectrogram's loudest band, roughly
 LOUDEST = 1.001
 AT_ONCE = 256
 NUM_VOWELS = 1_000
+PAUSE_SECONDS = 0.3  # between the sounds in one file
 
 
 @final
@@ -52,6 +70,8 @@ class Sounds(Modality):
     array_name = "sounds"
     kind = SOUNDS
     has_sample_rate = True
+    num_shown = 8
+    measured = ("duration", "pitch", "loudness")
     layouts = "sounds, as floats [n, samples] from -1 to 1 with a sample_rate_hz"
 
     def __post_init__(self) -> None:
@@ -69,11 +89,12 @@ class Sounds(Modality):
         """Spectrograms [n, 1, bands, frames] in [−1, 1] of waves float32 [n, num_samples]."""
         waves = torch.from_numpy(np.ascontiguousarray(items, np.float32))
         padded = torch.nn.functional.pad(waves, (0, self.spectrogram.num_samples - waves.shape[1]))
-        return self.spectrogram.encode(padded)[:, None]
+        return torch.cat([self.spectrogram.encode(part) for part in torch.split(padded, AT_ONCE)])[:, None]
 
     def decode(self, samples: Tensor) -> np.ndarray:
         """Waves float32 [n, num_samples] in [−1, 1], by Griffin-Lim: see `Spectrogram.decode`."""
-        waves: np.ndarray = self.spectrogram.decode(samples[:, 0].cpu())[:, : self.num_samples].clamp(-1, 1).numpy()
+        parts = [self.spectrogram.decode(part) for part in torch.split(samples[:, 0].cpu(), AT_ONCE)]
+        waves: np.ndarray = torch.cat(parts)[:, : self.num_samples].clamp(-1, 1).numpy()
         return waves
 
     @classmethod
@@ -98,15 +119,16 @@ class Sounds(Modality):
         """The modality of sounds of a length, by a magnitude that one in a thousand samples exceeds."""
         bands = next((bands for rate, bands in BANDS.items() if rate >= sample_rate_hz), max(BANDS.values()))
         frames = STEP * max(2, math.ceil(num_samples / (HOP_SECONDS * sample_rate_hz) / STEP))
+        seconds = num_samples / sample_rate_hz
         if frames > MAX_FRAMES:
-            seconds = num_samples / sample_rate_hz
             raise DataError(f"sounds of {seconds:.1f} s are too long: cut them into pieces, or give --set seconds=2")
+        if seconds < MIN_SECONDS:
+            raise DataError(f"sounds of {seconds:.3f} s are too short: give sounds of {MIN_SECONDS} s or more")
         return cls((1, bands, frames), sample_rate_hz, num_samples, 20 * math.log10(level) - HEADROOM_DB)
 
     def store(self, items: np.ndarray) -> Tensor:
         """Spectrograms uint8 [n, 1, bands, frames]."""
-        parts = np.array_split(items, math.ceil(len(items) / AT_ONCE))
-        return torch.cat([to_uint8(self.encode(part)) for part in parts])
+        return torch.cat([to_uint8(self.encode(part)) for part in np.split(items, range(AT_ONCE, len(items), AT_ONCE))])
 
     @classmethod
     def open_path(cls, path: Path, reading: Reading, on_progress: OnProgress) -> Dataset | Survey | None:
@@ -114,8 +136,12 @@ class Sounds(Modality):
         container = find_files(path, SOUNDS, reading)
         if container is None:
             return None
-        found = remember(container, reading, lambda: find_out(container, on_progress, reading.seconds), SoundFindings)
-        return _survey(container, found, reading)
+        in_pieces = reading.frames == "all"
+
+        def listen() -> SoundFindings:
+            return find_out(container, on_progress, reading.seconds, in_pieces)
+
+        return _survey(container, remember(container, reading, listen, SoundFindings), reading, in_pieces)
 
     @property
     def constants(self) -> dict[str, np.ndarray]:
@@ -152,6 +178,21 @@ class Sounds(Modality):
         """At most 14×14 numbers of a spectrogram."""
         return thumbnails(self.item_shape)
 
+    def measurements(self, items: np.ndarray) -> dict[str, Tensor]:
+        """The duration in seconds, the pitch in Hz, and the level in dB."""
+        waves, rate = torch.from_numpy(items), self.sample_rate_hz
+        values = measure_durations(waves, rate), measure_pitches(waves, rate), measure_loudness(waves, rate)
+        return dict(zip(self.measured, values, strict=True))
+
+    def corruptions(self) -> tuple[Corruption, ...]:
+        """Noise, a narrow band, a wrong rate, and clipping."""
+        return (
+            Corruption("noise", (0.001, 0.003, 0.01, 0.03), "of the sound's level", add_noise),
+            Corruption("band", (2, 4, 8), "times narrower", lambda waves, by, _: cut_band(waves, by)),
+            Corruption("rate", (1.05, 1.2, 1.5), "times too fast", lambda waves, by, _: play_faster(waves, by)),
+            Corruption("clipping", (2, 5, 20), "times too loud", lambda waves, by, _: overdrive(waves, by)),
+        )
+
     def describe(self) -> str:
         """The length, the sample rate, and the shape of the spectrogram."""
         _, bands, frames = self.item_shape
@@ -170,23 +211,47 @@ class Sounds(Modality):
         colours = (colormaps["magma"](pixels)[..., :3] * 255).round().astype(np.uint8)
         return Images((3, *self.item_shape[1:])).picture(colours, columns)
 
-    def write_files(self, items: np.ndarray, folder: Path) -> None:
+    def show(self, items: np.ndarray, names: Sequence[str] = ()) -> Html:
+        """A player for each sound, with its spectrogram above it and its label below."""
+        parts = []
+        for item, name in zip(items, names or [""] * len(items), strict=True):
+            sound, image = io.BytesIO(), picture_url(self.picture(item[None]))
+            write_wav(item, self.sample_rate_hz, sound)
+            parts.append(
+                f'<figure style="margin: 0; width: 14rem"><img alt="" style="width: 100%" src="{image}">'
+                f'<audio controls style="width: 100%" src="{data_url(sound.getvalue(), "audio/wav")}"></audio>'
+                f"<figcaption>{escape(name)}</figcaption></figure>"
+            )
+        return Html(f'<div style="display: flex; flex-wrap: wrap; gap: 1rem">{"".join(parts)}</div>')
+
+    @property
+    def file_writers(self) -> Mapping[str, Writer]:
+        """One WAV file with all sounds, one after the other, and pauses between them."""
+
+        def write(items: np.ndarray, path: Path) -> None:
+            pause = np.zeros((len(items), round(PAUSE_SECONDS * self.sample_rate_hz)), items.dtype)
+            joined = np.concatenate([items, pause], axis=1).flatten()
+            write_wav(joined[: joined.size - pause.shape[1]], self.sample_rate_hz, path)
+
+        return {".wav": write}
+
+    def write_files(self, items: np.ndarray, folder: Path, names: Sequence[str]) -> None:
         """A WAV file for each sound, of 16 bits."""
         folder.mkdir(parents=True, exist_ok=True)
-        for number, item in enumerate(items):
-            write_wav(item, self.sample_rate_hz, folder / f"{number:06d}.wav")
+        for item, name in zip(items, names, strict=True):
+            write_wav(item, self.sample_rate_hz, folder / f"{name}.wav")
 
 
-def write_wav(samples: np.ndarray, sample_rate_hz: int, path: Path) -> None:
+def write_wav(samples: np.ndarray, sample_rate_hz: int, target: Path | io.BytesIO) -> None:
     """Write a sound float [samples] in [−1, 1] as a WAV file of 16 bits."""
-    with wave.open(str(path), "wb") as file:
+    with wave.open(str(target) if isinstance(target, Path) else target, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate_hz)
         file.writeframes((np.clip(samples, -1, 1) * 32767).round().astype("<i2").tobytes())
 
 
-def _survey(container: Container, found: SoundFindings, reading: Reading) -> Survey:
+def _survey(container: Container, found: SoundFindings, reading: Reading, in_pieces: bool) -> Survey:
     rates = [reading.sample_rate_hz] if reading.sample_rate_hz else found.rates
     choices = [Sounds.of_length(rate, math.ceil(found.seconds * rate), found.level) for rate in rates]
 
@@ -196,8 +261,13 @@ def _survey(container: Container, found: SoundFindings, reading: Reading) -> Sur
             chosen = next((each for each in choices if each.item_shape[1] >= size[0]), chosen).with_size(size)
 
         def read_file(file: File, name: str) -> np.ndarray:
-            samples = prepare(*read_sound(file, name), chosen.sample_rate_hz, chosen.num_samples)
-            return chosen.store(samples[None]).numpy()
+            samples, rate = read_sound(file, name, in_pieces)
+            number = count_pieces(len(samples) / rate, found.seconds) if in_pieces else 1
+            starts = [round(place * found.seconds * rate) for place in range(number)]
+            ends = [*starts[1:], math.ceil(starts[-1] + found.seconds * rate)]
+            parts = [samples[start:end] for start, end in zip(starts, ends, strict=True)]
+            form = chosen.sample_rate_hz, chosen.num_samples
+            return chosen.store(np.stack([prepare(part, rate, *form) for part in parts])).numpy()
 
         return replace(load_container(container, reading, found, chosen, read_file, on_progress, dry), survey=survey)
 

@@ -66,7 +66,7 @@ def evaluate(
             if (before := read_json(folder / "card.json", Card).num_generated) > n:
                 message = f"the card of {before:,} samples in {folder} gives way to one of {n:,}, which is less exact"
                 warnings.warn(SparringWarning(message), stacklevel=2)
-        dataset = _open_data(generator, run, None if data is None else fspath(data), show.on_progress)
+        dataset = open_data_of(generator, run, None if data is None else fspath(data), show.on_progress)
         card = measure(generator, dataset, n, seed, fid=fid, only=only, on_progress=show.on_progress)
     try:
         write_json(folder / "card.json", asdict(card))
@@ -78,8 +78,13 @@ def evaluate(
     return card
 
 
-def _open_data(generator: Generator, run: Run | None, data: str | None, on_progress: OnProgress) -> Dataset:
-    """What a generator was trained on, by its run or by the user."""
+def open_data_of(
+    generator: Generator,
+    run: Run | None,
+    data: str | None = None,
+    on_progress: OnProgress = lambda what, share: None,
+) -> Dataset:
+    """What a generator was trained on, by its run or by the user; a DataError if it has other classes now."""
     config, place = generator.config, None if data is None else make_request(data).data
     if run is not None:
         recipe = run.recipe()

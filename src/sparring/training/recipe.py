@@ -44,7 +44,7 @@ class Recipe:
     column: str | None = None  # of a table with the items; None for one with a usual name
     # COLUMN,...; FILE or FILE:COLUMN,...; a pattern of names such as {class}_{number}; "folders"; None for usual ones.
     labels: str | None = None
-    frames: Literal["first", "all"] = "first"  # of animations and stacks of images
+    frames: Literal["first", "all"] = "first"  # of animations and stacks; pieces of long sounds
     follow_links: bool = False  # also read files outside the folder that links lead to
     sample_rate_hz: Annotated[int, Ge(1000), Le(192_000)] | None = None  # of sounds; None for the one that suits them
     seconds: Positive | None = None  # the length of sounds; None for one that 95 % of them fit into

@@ -1,7 +1,5 @@
 """The report on a run, `report.html`: a page of plain words and pictures in a single file."""
 
-import base64
-import io
 import shlex
 from os import PathLike
 from pathlib import Path
@@ -9,10 +7,17 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from sparring.data.labels import names_of
+from sparring.errors import SparringError
 from sparring.evaluation.card import Card
+from sparring.evaluation.figures import draw
 from sparring.files import read_json, write_atomically
 from sparring.generator.config import Config
+from sparring.generator.generator import load
+from sparring.modalities.output import Html, picture_url
+from sparring.seeding import Stream
 from sparring.training import plots
+from sparring.training.evaluate import open_data_of
 from sparring.training.run_folder import Run, open_run
 from sparring.types import LogLine
 
@@ -74,8 +79,9 @@ def _render(run: Run) -> str:
         best_is_last=best_is_last,
         best_is_earlier=best_is_earlier,
         pictures=_pictures(run),
-        figure_curves=_to_url(plots.evaluations(log)) if measured else "",
-        loss_curves=_to_url(plots.curves(log)) if log else "",
+        examples=_examples(run) if config.exists() else None,
+        figure_curves=picture_url(plots.evaluations(log)) if measured else "",
+        loss_curves=picture_url(plots.curves(log)) if log else "",
         card=read_json(card, Card) if card.exists() else None,
     )
 
@@ -92,15 +98,28 @@ def _past_alarms(log: list[LogLine]) -> list[tuple[str, int, int]]:
     return past
 
 
+def _examples(run: Run) -> tuple[Html, Html] | str:
+    """Generated items and real ones of the same labels, or why there are none."""
+    try:
+        generator = load(run)
+        if not generator.is_finite():
+            return "the generator's weights are not finite"
+        dataset = open_data_of(generator, run)
+    except SparringError as error:
+        return str(error)
+    config, modality = generator.config, dataset.modality
+    real = draw(dataset.train, modality.num_shown, Stream(0, "report"))
+    n, labels = len(real["samples"]), real.get("labels", real.get("vectors"))
+    names = [] if labels is None else names_of(labels, dataset.class_names, dataset.attributes)
+    wanted = generator.random_labels(n) if config.classes_are_clusters or not config.label_size else labels
+    items = generator.generate(generator.latents(n), wanted)
+    shown = generator.modality.show(items, config.label_names(wanted))
+    return shown, modality.show(modality.decode(real["samples"]), names)
+
+
 def _pictures(run: Run) -> list[tuple[int, str]]:
     """Some pictures of samples with their steps, evenly spread over the run."""
     paths = list(run.sample_paths().items())
     last = len(paths) - 1
     chosen = sorted({round(last * number / (NUM_PICTURES - 1)) for number in range(NUM_PICTURES)}) if paths else []
-    return [(paths[index][0], _to_url(Image.open(paths[index][1]))) for index in chosen]
-
-
-def _to_url(picture: Image.Image) -> str:
-    data = io.BytesIO()
-    picture.save(data, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
+    return [(paths[index][0], picture_url(Image.open(paths[index][1]))) for index in chosen]
