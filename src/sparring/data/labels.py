@@ -230,6 +230,23 @@ def decode(attributes: Sequence[Attribute], vectors: Labels) -> Tensor:
     return torch.stack([each.decode(part) for each, part in zip(attributes, parts, strict=True)], dim=1)
 
 
+def categories(attributes: Sequence[Attribute], labels: Labels) -> Labels:
+    """The classes of labels, or the places of their categories' values, int64 [n, categories]."""
+    if not attributes:
+        return labels[:, None]
+    return decode(attributes, labels)[:, [place for place, each in enumerate(attributes) if each.values]].long()
+
+
+def join_categories(places: Labels, sizes: Sequence[int]) -> Labels:
+    """One number for each combination of categories [n, categories] that have so many values, the last one fastest.
+
+    Example:
+        >>> join_categories(torch.tensor([[0, 1], [2, 0]]), [10, 6])
+        tensor([ 1, 12])
+    """
+    return (places * torch.tensor([math.prod(sizes[place + 1 :]) for place in range(len(sizes))])).sum(1)
+
+
 def names_of(labels: Labels, class_names: Sequence[str], attributes: Sequence[Attribute]) -> list[str]:
     """What labels are called: the names of classes, or text such as "hair=red,age=30".
 

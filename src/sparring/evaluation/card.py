@@ -8,12 +8,15 @@ figures that change with the number of samples; and the floor, the held-out samp
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
+from itertools import product
 from typing import cast
 
 import torch
 from torch import Tensor
 
+from sparring.data.labels import categories, join_categories
 from sparring.errors import UsageError
+from sparring.evaluation.classifier import count_categories, with_classifier
 from sparring.evaluation.figures import FIGURES, NUM_INCEPTION_FEATURES, Comparison, SampleView, draw, find_mixture
 from sparring.generator.generator import Generator
 from sparring.metrics import Estimate, Extractor, nearest_labels
@@ -103,6 +106,7 @@ def measure(
             f"the data have changed since the training: {dataset.name} has items of {list(now)} now, and the "
             f"generator makes {list(made)}"
         )
+    dataset = with_classifier(dataset, on_progress)
     train = draw(dataset.train, n, Stream(seed, "evaluation/real"))
     heldout = draw(dataset.heldout, n, Stream(seed, "evaluation/heldout"))
     num_real, num_heldout = len(train["samples"]), len(heldout["samples"])
@@ -119,10 +123,11 @@ def measure(
     on_progress("generating", 0.0)
     items, modality = generator.sample(n, seed), generator.modality
     generated: SampleView = {"samples": modality.encode(items)}
-    if generator.config.known_labels and (labels := generator.random_labels(n, seed)) is not None:
-        generated["labels"] = labels
-
+    config, labels = generator.config, generator.random_labels(n, seed)
+    if labels is not None and not config.classes_are_clusters:
+        generated["vectors" if config.attributes else "labels"] = labels
     views = {"real": train, "generated": generated, "held-out": heldout}
+    names = _number_combinations(dataset, views.values()) or config.class_names or range(len(config.class_shares))
     for place, (what, view) in enumerate(views.items()):
         on_progress(f"features of {len(view['samples']):,} {what} samples", (place + 0.5) / 6)
         distinct = {each.hash: each for each in extractors.values()}
@@ -152,8 +157,7 @@ def measure(
     for label in sorted(set(train["labels"].tolist())) if has_classes else ():
         in_class = [_estimate_class(dataset, train, view, label) for view in (generated, matched, heldout)]
         if in_class[0]:
-            name = generator.config.class_names[label] if generator.config.class_names else str(label)
-            classes[name] = _rows(extractors, *in_class)
+            classes[str(names[label])] = _rows(extractors, *in_class)
     on_progress("done", 1.0)
     return Card(
         data=dataset.name,
@@ -169,10 +173,23 @@ def measure(
     )
 
 
+def _number_combinations(dataset: Dataset, views: Iterable[SampleView]) -> list[str]:
+    """Make each combination of attributes a class of the views; its name is that of a label, such as "hair=red"."""
+    sizes, found = count_categories(dataset), [each for each in dataset.attributes if each.values]
+    if not sizes or not found:
+        return []
+    for view in views:
+        if "vectors" in view:
+            view["labels"] = join_categories(categories(dataset.attributes, view["vectors"]), sizes)
+    pairs = ([f"{each.name}={value}" for value in each.values] for each in found)
+    return [",".join(combination) for combination in product(*pairs)]
+
+
 def check_figure(name: str, n: int, conditional: bool, dataset: Dataset) -> None:
     """Refuse, before a training, a figure that its card of n samples will not have."""
     needs = FIGURES[name].needs
-    if needs == "labels" and not (conditional and dataset.train.class_shares):
+    dataset = with_classifier(dataset)
+    if needs == "labels" and not (conditional and count_categories(dataset)):
         raise UsageError(f"{name} needs labels, and a training on {dataset.name} is given none")
     if needs == "classifier" and dataset.trained_classifier is None:
         raise UsageError(f"{name} needs a trained classifier, and {dataset.name} comes with none")

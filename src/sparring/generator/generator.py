@@ -21,7 +21,6 @@ from sparring.errors import UsageError
 from sparring.files import read_json, write_atomically, write_json
 from sparring.game.sources import PRIORS
 from sparring.generator.config import Config
-from sparring.generator.notebook import show, to_png
 from sparring.generator.projection import NUM_CANDIDATES, Projection, project
 from sparring.generator.rejection import NUM_CALIBRATION, calibrate
 from sparring.modalities.modality import Modality
@@ -64,10 +63,6 @@ class Generator:
         made = f"{config.modality.name} ({config.modality.describe()}){labels}"
         width = f", width {config.width}" if config.width > 1 else ""  # networks of one's own have 1
         return f"Generator({config.network!r}{width}): {config.latent_dim} latents to {made}"
-
-    def _repr_html_(self) -> str:
-        """A picture of samples and the words of `repr`, for notebooks."""
-        return show(repr(self), to_png(self.modality.picture(self.sample(self.modality.num_pictured(0)))))
 
     def _repr_html_(self) -> str:
         """Some samples and the words of `repr`, for notebooks."""

@@ -133,6 +133,7 @@ class Modality(ABC):
     has_sample_rate: ClassVar[bool] = False  # whether arrays of items need a sample rate
     batch_normalization: ClassVar[bool] = True  # whether discriminators use it by default
     measured: ClassVar[tuple[str, ...]] = ()  # the names of `measurements`; figures need them
+    trains_classifier: ClassVar[bool] = False  # whether cards measure by a classifier of the data's own labels
     num_shown: ClassVar[int] = 20  # items that notebooks and reports `show`
 
     @classmethod

@@ -70,6 +70,7 @@ class Sounds(Modality):
     array_name = "sounds"
     kind = SOUNDS
     has_sample_rate = True
+    trains_classifier = True
     num_shown = 8
     measured = ("duration", "pitch", "loudness")
     layouts = "sounds, as floats [n, samples] from -1 to 1 with a sample_rate_hz"

@@ -73,11 +73,12 @@ class Terminal(Listener):
     def on_progress(self, what: str, share: float) -> None:
         """Show a description of the work, and the share that is done."""
         if self._is_notebook:
-            from IPython.display import display
+            from IPython import display
 
             content = {"text/plain": f"{share:4.0%}  {what}" + (f"  {self._result}" if self._result else "")}
             if self._line is None:
-                self._line = display(content, raw=True, display_id=True)
+                show: Any = display.display  # it has no types
+                self._line = show(content, raw=True, display_id=True)
             else:
                 self._line.update(content, raw=True)
         if self._is_live:
