@@ -230,14 +230,14 @@ def decode(attributes: Sequence[Attribute], vectors: Labels) -> Tensor:
     return torch.stack([each.decode(part) for each, part in zip(attributes, parts, strict=True)], dim=1)
 
 
-def categories(attributes: Sequence[Attribute], labels: Labels) -> Labels:
+def categories(attributes: Sequence[Attribute], labels: Labels) -> Tensor:
     """The classes of labels, or the places of their categories' values, int64 [n, categories]."""
     if not attributes:
         return labels[:, None]
     return decode(attributes, labels)[:, [place for place, each in enumerate(attributes) if each.values]].long()
 
 
-def join_categories(places: Labels, sizes: Sequence[int]) -> Labels:
+def join_categories(places: Tensor, sizes: Sequence[int]) -> Labels:
     """One number for each combination of categories [n, categories] that have so many values, the last one fastest.
 
     Example:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sparring.data import MAX_CLASSES
@@ -77,7 +77,7 @@ def build(channels: int, num_answers: int) -> nn.Sequential:
         return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_answers))
 
 
-def train(network: nn.Sequential, samples: Samples, answers: Labels, sizes: list[int], on_progress: OnProgress) -> None:
+def train(network: nn.Sequential, samples: Samples, answers: Tensor, sizes: list[int], on_progress: OnProgress) -> None:
     """Train on samples [n, channels, height, width] and answers int64 [n, questions], each below its size.
 
     Samples are shifted sideways by up to a sixteenth of their width, and made brighter or darker by up to a tenth.
