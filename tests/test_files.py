@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sparring.files import clear_leftovers, write_atomically
+from sparring.files import clear_leftovers, read_json, write_atomically, write_json
 
 
 def folder(path: Path, text: str) -> None:
@@ -40,3 +40,8 @@ def test_what_was_set_aside_goes_back(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", ".report.html.7.tmp.html", "gone", "there"]
     assert (tmp_path / "gone" / "file").read_text() == ".gone.7.old"
     assert (tmp_path / "there" / "file").read_text() == "there"
+
+
+def test_names_of_files_that_are_no_text_are_written(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"left out": "\udcff.png"})
+    assert read_json(tmp_path / "a.json", dict) == {"left out": "?.png"}

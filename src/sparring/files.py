@@ -57,7 +57,8 @@ def clear_leftovers(folder: Path, names_in_use: Collection[str] = ()) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write a value as indented JSON, atomically."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    data = text.encode("utf-8", "replace")  # a file's name that it tells of may be no text
+    write_atomically(path, lambda beside: beside.write_bytes(data))
 
 
 def read_json(path: Path, kind: type[T]) -> T:
