@@ -233,10 +233,11 @@ class Modality(ABC):
         """
         raise UsageError(f"FID is of images, and this generator makes {self.name}: leave --fid away")
 
-    def distance(
-        self, real: Features, fake: Features, precision: float, coverage: float, seed: int
-    ) -> tuple[float, float]:
-        """The distance between real and generated items within a training, and its standard error; less is better."""
+    def distance(self, real: Features, fake: Features, seed: int) -> tuple[float, float]:
+        """The distance between real and generated items within a training, and its standard error; less is better.
+
+        The best generator of a training is the one with the least distance.
+        """
         kernel = kernel_distance(real, fake, num_resamples=DEFAULT_RESAMPLES, seed=seed)
         return kernel.value, (kernel.high - kernel.low) / (2 * Z_95)
 
