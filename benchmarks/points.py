@@ -1,11 +1,12 @@
 """Draws the pictures of ring and grid: a training that fails, one that works, and what their discriminators know.
 
-    python benchmarks/points.py [--tasks ring grid] [--only modes divergence rejection]
+    python benchmarks/points.py [--tasks ring grid] [--only modes divergence rejection seeds]
 
 `modes-*.png` shows samples over the training, and behind them the discriminator's probability: above, the first GAN
 with Adam's default settings; below, the recipe `points`. `divergence-*.png` shows the JS divergence by known densities,
 what the training discriminator's value claims, and the bound that fresh discriminators prove on held-out samples.
-`rejection` prints the modes before and after rejection sampling, for a generator of the short training.
+`rejection` prints the modes before and after rejection sampling, for a generator of the short training. `seeds` trains
+ten times as `sparring bench modes` does, and prints modes, coverage, divergence and alarms of each.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import sparring
 from sparring.bench.modes import BENCHMARKS
 from sparring.data import Mixture, grid, ring
 from sparring.game.game import Report
-from sparring.metrics import count_modes, density_ratio, divergence
+from sparring.metrics import count_modes, density_coverage, density_ratio, divergence
 from sparring.seeding import Stream
 from sparring.theory import js_lower_bound
 from sparring.training.loop import Listener, Training
@@ -184,6 +185,27 @@ def print_rejection(task: str) -> None:
         )
 
 
+def print_seeds(task: str) -> None:
+    """Modes, coverage by 2,500 samples, divergence and alarms of ten trainings, and when the best generator was."""
+    mixture = MIXTURES[task]()
+    real, other = (mixture.batch(2500, Stream(seed, "real")) for seed in (0, 1))
+    print(f"{task}, real samples: coverage {density_coverage(real, other)[1].value:.3f}", flush=True)
+    for seed in range(BENCHMARKS[task].seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            run = sparring.train(task, steps=STEPS[task], seed=seed, out=Path(folder) / "run", progress=False)
+            points = torch.from_numpy(sparring.load(run).sample(NUM_KERNELS + NUM_JUDGED, seed))
+            rows = [row for row in run.log() if "evaluation" in row]
+            distances = [row["evaluation"]["distance"] for row in rows]
+            best = rows[distances.index(min(distances))]["step"] if rows else "none"
+            alarms = [alarm.name for alarm in run.summary().health]
+        print(
+            f"{task}, seed {seed}: {count_modes(points[:2500], mixture)}, "
+            f"coverage {density_coverage(real, points[:2500])[1].value:.3f}, JS {blurred_js(points, mixture):.4f}, "
+            f"best at step {best}, alarms {alarms}",
+            flush=True,
+        )
+
+
 def blurred_js(points: Tensor, mixture: Mixture) -> float:
     """A lower bound, nearly tight, on the JS divergence of a generator from a mixture of known density.
 
@@ -221,7 +243,7 @@ def _log_kernel_density(points: Tensor, kernel: Tensor, width: float, means: Ten
     return sums - math.log(len(kernel) * 2 * math.pi * width**2)
 
 
-PARTS = {"modes": draw_modes, "divergence": draw_divergence, "rejection": print_rejection}
+PARTS = {"modes": draw_modes, "divergence": draw_divergence, "rejection": print_rejection, "seeds": print_seeds}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from sparring import UsageError
-from sparring.metrics import density_coverage, memorization, precision_recall
+from sparring.metrics import density_coverage, memorization, neighbor_distance, precision_recall
 
 
 def points(*numbers: float) -> torch.Tensor:
@@ -80,3 +80,10 @@ def test_neighbours_that_there_are_not() -> None:
     for k in (0, 3):
         with pytest.raises(UsageError, match="k must be"):
             precision_recall(points(0, 1, 2), points(0, 1, 2), k=k)
+
+
+def test_neighbor_distance_counts_neighbours_of_the_other_set() -> None:
+    """Of 0, 1, 10 and 1.2, 10.5, 30, all but 0 and 30 have one: 4 of 6. By chance it is 2 · 3 · 3 / (6 · 5)."""
+    assert neighbor_distance(points(0, 1, 10), points(1.2, 10.5, 30)).value == pytest.approx(1 - (4 / 6) / 0.6)
+    assert neighbor_distance(points(0, 1), points(0.5, 0.5)).value == pytest.approx(1 - (2 / 4) / (2 / 3))
+    assert neighbor_distance(points(0, 1), points(9, 8)).value == 1.0

@@ -61,7 +61,7 @@ BENCHMARKS = {
         Benchmark(
             data="ring",
             full=Target(2500, 8, 0.98, 0.01),
-            quick=Target(800, 8, 0.9, 0.05),
+            quick=Target(1250, 8, 0.9, 0.05),
             seeds=10,
             num_samples=2500,
             count=lambda samples: count_modes(samples, ring()),
@@ -76,7 +76,7 @@ BENCHMARKS = {
         Benchmark(
             data="grid",
             full=Target(8000, 25, 0.97, 0.02),
-            quick=Target(1500, 25, 0.9, 0.05),
+            quick=Target(2500, 25, 0.9, 0.05),
             seeds=10,
             num_samples=2500,
             count=lambda samples: count_modes(samples, grid()),

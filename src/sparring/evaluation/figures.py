@@ -72,8 +72,7 @@ class Comparison:
     @cached_property
     def distance(self) -> tuple[float, float]:
         """By the modality, with its standard error."""
-        shares = self.precision_recall[0].value, self.density_coverage[1].value
-        return self.dataset.modality.distance(*self.features, *shares, self.seed)
+        return self.dataset.modality.distance(*self.features, self.seed)
 
     def has(self, need: str) -> bool:
         """Whether it has what a figure needs."""

@@ -13,11 +13,17 @@ from sparring.metrics.extractors import (
     thumbnails,
 )
 from sparring.metrics.modes import ModeCount, count_digit_modes, count_modes
-from sparring.metrics.neighbors import density_coverage, memorization, nearest_labels, precision_recall
+from sparring.metrics.neighbors import (
+    density_coverage,
+    memorization,
+    nearest_labels,
+    neighbor_distance,
+    precision_recall,
+)
 
 __all__ = [
     "Divergence", "Estimate", "Extractor", "ModeCount", "class_agreement", "class_distance", "class_entropy",
     "coordinates", "count_digit_modes", "count_modes", "density_coverage", "density_ratio", "digit_features",
     "divergence", "frechet_distance", "inception_features", "kernel_distance", "ks_distance", "memorization",
-    "nearest_labels", "precision_recall", "random_features", "thumbnails",
+    "nearest_labels", "neighbor_distance", "precision_recall", "random_features", "thumbnails",
 ]  # fmt: skip

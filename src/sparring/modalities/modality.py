@@ -245,10 +245,8 @@ class Modality(ABC):
         """Ways to make items worse, for `sparring bench metrics`."""
         return ()
 
-    def distance(
-        self, real: Features, fake: Features, precision: float, coverage: float, seed: int
-    ) -> tuple[float, float]:
-        """The distance between real and generated items within a training, and its standard error; less is better."""
+    def distance(self, real: Features, fake: Features, seed: int) -> tuple[float, float]:
+        """The distance between real and generated items and its standard error; the least is of the best generator."""
         kernel = kernel_distance(real, fake, num_resamples=DEFAULT_RESAMPLES, seed=seed)
         return kernel.value, (kernel.high - kernel.low) / (2 * Z_95)
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from sparring.data.arrays import check_different, check_finite
 from sparring.data.containers import Reading
 from sparring.data.mixtures import Mixture, grid, ring
+from sparring.metrics.estimate import Z_95
 from sparring.metrics.extractors import Extractor, coordinates
+from sparring.metrics.neighbors import neighbor_distance
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset
 from sparring.types import Features, Samples
 
@@ -65,13 +67,11 @@ class Points(Modality):
         """The coordinates."""
         return coordinates()
 
-    def distance(
-        self, real: Features, fake: Features, precision: float, coverage: float, seed: int
-    ) -> tuple[float, float]:
-        """1 − (precision + coverage) / 2: the moments of points may agree although no mode is found."""
-        shares = precision, coverage
-        variance = sum(max(share * (1 - share), 1 / len(fake)) for share in shares) / len(fake)
-        return 1 - sum(shares) / 2, variance**0.5 / 2
+    def distance(self, real: Features, fake: Features, seed: int) -> tuple[float, float]:
+        """By nearest neighbours: the moments of points may agree although no mode is found."""
+        distance = neighbor_distance(real, fake)
+        error = (distance.value - distance.low) / Z_95
+        return distance.value, max(error, 1 / len(fake))  # no neighbour of the other set: too few samples to find one
 
     def describe(self) -> str:
         """The number of dimensions."""
@@ -120,10 +120,10 @@ Points.presets = (
         "points", "for points: relativistic, both zero-centred penalties, and a discriminator that sees detail",
         source="this project, docs/log.md, after Huang et al. 2024, arXiv:2501.05441",
         settings={
-            "network": "fourier", "latent_dim": 2, "objective": "relativistic", "penalty": "r1r2",
-            "penalty_weight": 1.0, "penalty_interval": 8, "penalty_final": 1e-4, "batch_size": 1024,
-            "learning_rate": 2e-3, "beta1": 0.0, "beta2": 0.99, "schedule": "cosine", "average_decay": 0.999,
-            "log_steps": 50,
+            "network": "fourier", "latent_dim": 10, "objective": "relativistic", "penalty": "r1r2",
+            "penalty_weight": 5.0, "penalty_interval": 8, "penalty_final": 2e-5, "batch_size": 1024,
+            "learning_rate": 1e-3, "learning_rate_ratio": 2.0, "beta1": 0.0, "beta2": 0.99, "schedule": "cosine",
+            "average_decay": 0.999, "log_steps": 50,
         },
     ),
 )
