@@ -25,12 +25,12 @@ def test_every_entry_has_a_name_and_a_summary() -> None:
 
 
 def test_what_networks_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By hand for a multilayer perceptron of width 3 on points; the latents are 2 there."""
+    """By hand for a multilayer perceptron of width 3 on points; there are 10 latents there."""
     monkeypatch.setattr(
         "sparring.cli.catalogue.NETWORKS", {"mlp": dataclasses.replace(MLP, width=3, usual_shapes=((2,),))}
     )
     (cost,) = costs()
-    weights = (2 * 3 + 3 * 3 + 3 * 3 + 3 * 2) + (2 * 3 + 3 * 3 + 3 * 3 + 3)
+    weights = (10 * 3 + 3 * 3 + 3 * 3 + 3 * 2) + (2 * 3 + 3 * 3 + 3 * 3 + 3)
     offsets = (3 + 3 + 3 + 2) + (3 + 3 + 3 + 1)
     assert (cost.num_multiply_adds, cost.num_parameters) == (weights, weights + offsets)
     assert cost.images_per_second > 0

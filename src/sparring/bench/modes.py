@@ -61,7 +61,7 @@ BENCHMARKS = {
         Benchmark(
             data="ring",
             full=Target(2500, 8, 0.98, 0.01),
-            quick=Target(1250, 8, 0.9, 0.05),
+            quick=Target(1500, 8, 0.9, 0.05),
             seeds=10,
             num_samples=2500,
             count=lambda samples: count_modes(samples, ring()),
