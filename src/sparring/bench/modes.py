@@ -60,7 +60,7 @@ BENCHMARKS = {
     for benchmark in (
         Benchmark(
             data="ring",
-            full=Target(2500, 8, 0.98, 0.01),
+            full=Target(3000, 8, 0.98, 0.01),
             quick=Target(1500, 8, 0.9, 0.05),
             seeds=10,
             num_samples=2500,

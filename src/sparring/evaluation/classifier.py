@@ -21,7 +21,7 @@ from sparring.modalities.modality import Classifier, Dataset
 from sparring.seeding import Stream
 from sparring.types import Labels, OnProgress, Samples
 
-BLOCKS = ((24, 2), (48, 2), (96, 1), (96, 2))  # features and stride of 3×3 convolutions
+BLOCKS = ((24, 2), (48, 2), (96, 1), (64, 2))  # features and stride of 3×3 convolutions
 MAX_ITEMS, STEPS, BATCH, RATE, WEIGHT_DECAY = 10_000, 600, 64, 3e-3, 0.05
 MAX_SHIFT, MAX_BRIGHTER = 1 / 16, 0.1  # of the width; of the range
 
