@@ -52,7 +52,7 @@ def with_classifier(dataset: Dataset, on_progress: OnProgress = lambda what, sha
         logits = torch.cat([network(batch) for batch in torch.split(samples, 500)])
         return join_categories(torch.stack([part.argmax(1) for part in torch.split(logits, sizes, 1)], 1), sizes)
 
-    extractor = Extractor("classifier of the labels", network[:-1])
+    extractor = Extractor("classifier of the labels", network[:-1].eval())  # they share layers
     classifier = Classifier(dataset.modality.item_shape, math.prod(sizes), lambda: extractor, classify)
     return replace(dataset, classifier=classifier)
 
