@@ -60,8 +60,8 @@ def test_an_earlier_checkpoint_can_be_sampled_and_started_from(tmp_path: Path) -
     expected = sparring.load(train("ring", tmp_path / "b", steps=2, **constant)).sample(5)
     assert np.array_equal(sparring.load(early).sample(5), expected)
     assert not np.array_equal(sparring.load(run).sample(5), expected)
-    average = load(early)[1]["average.0.weight"]
-    assert torch.equal(start("ring", early).state()["average.0.weight"], average)
+    average = load(early)[1]["average.1.weight"]
+    assert torch.equal(start("ring", early).state()["average.1.weight"], average)
 
 
 @pytest.mark.parametrize("penalty", ["none", "spectral_norm"])

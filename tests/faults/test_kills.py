@@ -217,7 +217,7 @@ def test_damaged_checkpoints_are_named(damage: int, code: int, start: Start, tmp
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("learning_rate", 5e-4, "warning: the recipe was changed after step 90: learning_rate 0.002 → 0.0005"),
+        ("learning_rate", 5e-4, "warning: the recipe was changed after step 90: learning_rate 0.001 → 0.0005"),
         ("width", 16, "width was 8 and is 16, but a run cannot be resumed with another width"),
     ],
 )
@@ -232,6 +232,6 @@ def test_a_changed_recipe(field: str, value: float, message: str, start: Start, 
     assert message in ended.stderr
     changes = [line["changed"] for line in Run(tmp_path / "run").log() if "changed" in line]
     if "warning" in message:
-        assert (ended.returncode, changes) == (0, [{field: [0.002, value]}])
+        assert (ended.returncode, changes) == (0, [{field: [0.001, value]}])
     else:
         assert (ended.returncode, changes) == (2, [])
