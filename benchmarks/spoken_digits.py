@@ -71,7 +71,7 @@ class Judge(nn.Module):
     @torch.inference_mode()
     def hear(self, waves: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The features, and the probabilities of digits and speakers, of waves."""
-        features = torch.cat([self.eval()(batch) for batch in waves.split(250)])
+        features = torch.cat([self.eval()(batch) for batch in torch.split(waves, 250)])
         return features, self.digit(features).softmax(1), self.speaker(features).softmax(1)
 
 
@@ -138,7 +138,7 @@ def open_judges(train: Recordings, num_speakers: int, folder: Path) -> list[Judg
 
 
 def inception_score(probabilities: Tensor) -> float:
-    """exp of the mean of KL(p(y | x) ‖ p(y)) (Salimans et al. 2016, arXiv:1606.03498, section 4)."""
+    """Exp of the mean of KL(p(y | x) ‖ p(y)) (Salimans et al. 2016, arXiv:1606.03498, section 4)."""
     p = probabilities.double().clamp(min=1e-12)
     return float((p * (p.log() - p.mean(0).log())).sum(1).mean().exp())
 
@@ -169,7 +169,7 @@ def measure(run: Path, judges: list[Judge], train: Recordings, test: Recordings,
         real, held = judge.hear(train.waves)[0], judge.hear(test.waves)
         features, digit, speaker = judge.hear(both)
         hears_digit, hears_speaker = digit.argmax(1) == digits, speaker.argmax(1) == speakers
-        parts = features[: len(features) // n * n].split(n)
+        parts = torch.split(features[: len(features) // n * n], n)
         distance = mean(frechet_distance(real, part, num_resamples=2).value for part in parts)
         floor = frechet_distance(real, judge.hear(trip)[0], num_resamples=2).value
         shares = judge.hear(alone)[2].argmax(1).bincount(minlength=len(names)) / NUM_SAMPLES
