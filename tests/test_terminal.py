@@ -57,7 +57,7 @@ def test_alarms_are_wrapped_and_remain_once(tmp_path: Path) -> None:
     """Samples stay grey at a rate of nearly nothing."""
     settings = ["learning_rate=1e-9", "schedule=constant", "evaluation_steps=110"]
     options = [part for setting in settings for part in ("--set", setting)]
-    shown = show(60, "train", "--steps", "330", "--width", "4", "--batch-size", "16", *options, cwd=tmp_path)
+    shown = show(60, "train", "--steps", "440", "--width", "4", "--batch-size", "16", *options, cwd=tmp_path)
     lines = [line.text for line in shown]
     alarms = [number for number, line in enumerate(lines) if re.match(r"  \w[\w ]+ since step \d+: ", line)]
     end = next(number for number, line in enumerate(lines) if line.startswith("finished after"))

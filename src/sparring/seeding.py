@@ -9,11 +9,14 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from threading import RLock
 
 import numpy as np
 import torch
 from numpy.random.bit_generator import ISeedSequence
 from torch import Tensor
+
+_DEFAULT_GENERATOR = RLock()
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,13 @@ class Stream:
     def as_default(self) -> Iterator[None]:
         """Make torch's own CPU generator (initialisation, dropout) draw from this stream."""
         # torch.manual_seed would seed every kind of device, which takes as long as a layer of a small network.
-        before = torch.default_generator.get_state()
-        torch.default_generator.manual_seed(self._bits().random_raw(self.world_size)[self.rank].item() >> 1)
-        try:
-            yield
-        finally:
-            torch.default_generator.set_state(before)
+        with _DEFAULT_GENERATOR:  # all threads share it
+            before = torch.default_generator.get_state()
+            torch.default_generator.manual_seed(self._bits().random_raw(self.world_size)[self.rank].item() >> 1)
+            try:
+                yield
+            finally:
+                torch.default_generator.set_state(before)
 
     def _rows(self, draw: Callable[[tuple[int, ...]], np.ndarray], shape: tuple[int, ...]) -> Tensor:
         if self.world_size == 1 or not shape:
