@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparring.evaluation.card import estimate
+from sparring.evaluation.card import add_classes, estimate
 from sparring.evaluation.figures import FIGURES, Comparison, SampleView, draw
-from sparring.metrics import Estimate, nearest_labels
+from sparring.metrics import Estimate
 from sparring.modalities import MODALITIES
 from sparring.modalities.modality import Dataset
 from sparring.seeding import Stream
@@ -114,15 +114,11 @@ def measure(
         return found if some_labels is None else found | {"labels": some_labels}
 
     real = look(items[:half], None if labels is None else labels[:half])
+    add_classes(real, real, dataset)
 
     def compare(some: np.ndarray, some_labels: Tensor | None) -> dict[str, Estimate]:
         fake = look(some, some_labels)
-        if dataset.trained_classifier is not None:
-            real["classes"], fake["classes"] = map(
-                dataset.trained_classifier.classify, (real["samples"], fake["samples"])
-            )
-        elif "labels" in fake:
-            fake["classes"] = nearest_labels(real["features"], real["labels"], fake["features"])
+        add_classes(fake, real, dataset)
         return estimate(Comparison(dataset, real, fake, {}, seed), names)
 
     good, good_labels = items[half:], None if labels is None else labels[half:]

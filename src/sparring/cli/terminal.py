@@ -36,8 +36,8 @@ def new_table(first: str, *others: str) -> Table:
 def show_card(card: Card) -> None:
     """Print a metric card."""
     table = new_table("", *card.columns.values())
-    for name, row in card.figures.items():
-        table.add_row(name.replace("_", " "), *(str(getattr(row, column) or "–") for column in card.columns))
+    for line in card.lines:
+        table.add_row(*line)
     console = Console(highlight=False)
     console.print(table)
     if card.classes:

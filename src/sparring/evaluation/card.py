@@ -74,11 +74,17 @@ class Card:
         matched = {"matched": f"{self.num_heldout:,} generated"} if self.num_heldout < self.num_generated else {}
         return {"generated": generated, **matched, "floor": heldout}
 
+    @property
+    def lines(self) -> list[list[str]]:
+        """The name of each figure, and its values in the columns, in words."""
+        return [
+            [name.replace("_", " "), *(str(getattr(row, column) or "–") for column in self.columns)]
+            for name, row in self.figures.items()
+        ]
+
     def _repr_html_(self) -> str:
         """The figures as a table, for notebooks."""
-        lines = [["", *self.columns.values()]]
-        for name, row in self.figures.items():
-            lines.append([name.replace("_", " "), *(str(getattr(row, column) or "–") for column in self.columns)])
+        lines = [["", *self.columns.values()], *self.lines]
         cells = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in lines)
         return f"<table>{''.join(f'<tr>{each}</tr>' for each in cells)}</table>"
 
@@ -135,10 +141,7 @@ def measure(
         view.update({name: features[extractor.hash] for name, extractor in extractors.items()})
         if modality.measured and (only is None or FIGURES[only].needs in modality.measured):
             view.update(modality.measurements(items if view is generated else modality.decode(view["samples"])))
-        if dataset.trained_classifier is not None:
-            view["classes"] = dataset.trained_classifier.classify(view["samples"])
-        elif "labels" in train and "labels" in view and view is not train:
-            view["classes"] = nearest_labels(train["features"], train["labels"], view["features"])
+        add_classes(view, train, dataset)
     _check_number(dataset.name, train["features"].shape[1], num_real, num_heldout, n)
     matched = _select(generated, slice(num_heldout))
     neutral = {name: values for name, values in heldout.items() if name == "neutral"}
@@ -171,6 +174,14 @@ def measure(
         figures=_rows(extractors, columns[0], columns[-2], columns[-1]),
         classes=classes,
     )
+
+
+def add_classes(view: SampleView, real: SampleView, dataset: Dataset) -> None:
+    """Add what classes samples look like: to the data set's classifier, or else by the nearest of the real samples."""
+    if dataset.trained_classifier is not None:
+        view["classes"] = dataset.trained_classifier.classify(view["samples"])
+    elif "labels" in real and "labels" in view and view is not real:
+        view["classes"] = nearest_labels(real["features"], real["labels"], view["features"])
 
 
 def _number_combinations(dataset: Dataset, views: Iterable[SampleView]) -> list[str]:
