@@ -254,7 +254,7 @@ def test_counts_of_updates() -> None:
 
 def test_each_update_draws_its_own_latents() -> None:
     match = game(*players(), discriminator_steps=3, generator_steps=2)
-    drawn = torch.cat([match.generate(BATCH, turn) for turn in range(5)])
+    drawn = torch.cat([match.generate(BATCH, turn)[2] for turn in range(5)])
     assert len(drawn.unique(dim=0)) == 5 * BATCH
 
 

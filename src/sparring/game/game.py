@@ -12,8 +12,8 @@
     8. update the generator                                       ┘
     9. repeat from 2 until a stop condition holds
 
-A game knows networks, losses and penalties; it knows no file, no schedule and no screen. If several processes share
-each batch, their gradients are averaged (`sparring.distributed`).
+A game knows networks, losses, penalties and restraints; it knows no file, no schedule and no screen. If several
+processes share each batch, their gradients are averaged (`sparring.distributed`).
 """
 
 import math
@@ -29,11 +29,12 @@ from torch.optim import Optimizer
 
 from sparring.distributed import collectives
 from sparring.errors import DivergenceError, UnknownNameError, UsageError
+from sparring.game import optimizers
 from sparring.game.augment import Adaptive
 from sparring.game.logit_cache import LogitCache
 from sparring.game.objectives import OBJECTIVES, Objective
-from sparring.game.optimizers import default_optimizer, load_state_tensors, state_tensors, trained_by, with_strides_of
 from sparring.game.penalties import Penalty
+from sparring.game.restraints import Restraint
 from sparring.game.sources import Source, prior_for
 from sparring.seeding import Stream
 from sparring.types import Labels, Logits, Samples
@@ -45,12 +46,13 @@ class Report:
 
     step: int  # the iteration's number, from 1
     discriminator_loss: float  # before its update, without penalties
-    generator_loss: float  # before its update
+    generator_loss: float  # before its update, without restraints
     penalty: float  # the sum of the penalties in the discriminator's loss
     real_probability: float  # the discriminator's average probability for real samples
     fake_probability: float  # the discriminator's average probability for generated samples
     discriminator_gradient_norm: float  # over all its parameters, before clipping
     generator_gradient_norm: float  # over all its parameters, before clipping
+    restraint: float = 0.0  # the sum of the restraints in the generator's loss
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,9 @@ class Game:
         discriminator: any module from samples to one logit each, [batch] or [batch, 1], without a sigmoid at its end;
             labels are its second argument.
         objective: a name in `OBJECTIVES`, or an `Objective`.
-        penalties: restraints on the discriminator. The generator's loss does not contain them.
-        prior: the distribution of the latents; if None, standard normal in the shape of the generator's input.
+        penalties: restrain the discriminator. The generator's loss does not contain them.
+        restraints: bind what the generator makes to what it is fed, in games without labels.
+        prior: the latents, or items to translate; if None, standard normal in the shape of the generator's input.
         generator_optimizer: over the generator's parameters; Adam(2e-4, betas=(0.5, 0.999)) if None.
         discriminator_optimizer: over the discriminator's parameters; the same Adam if None.
         discriminator_steps: updates of the discriminator in each iteration, at least 1.
@@ -81,8 +84,7 @@ class Game:
         clip_gradients: the largest norm of a player's gradient, or None.
         simultaneous: whether both players' gradients are computed before either player is updated.
         augment: alters the discriminator's input at random, such as `sparring.game.augment.Adaptive`; or None.
-        autocast: the dtype in which layers compute if they can, or None; torch.bfloat16 needs no loss scaling. Weights,
-            losses, penalties and optimisers keep their own.
+        autocast: the dtype in which layers compute if they can, such as torch.bfloat16; None for the weights.
         accumulate: the number of equal parts of each batch that are played one after the other, for batches larger than
             memory. The gradients are those of the whole batch, up to rounding; only batch normalisation and
             `SpectralNorm` go by the part.
@@ -113,6 +115,7 @@ class Game:
         *,
         objective: str | Objective = "non_saturating",
         penalties: Sequence[Penalty] = (),
+        restraints: Sequence[Restraint] = (),
         prior: Source | None = None,
         generator_optimizer: Optimizer | None = None,
         discriminator_optimizer: Optimizer | None = None,
@@ -135,7 +138,7 @@ class Game:
             raise UsageError(f"clip_gradients must be greater than 0, not {clip_gradients}")
         self.generator, self.discriminator = generator, discriminator
         self.objective = OBJECTIVES[objective] if isinstance(objective, str) else objective
-        self.penalties = tuple(penalties)
+        self.penalties, self.restraints = tuple(penalties), tuple(restraints)
         self.prior = prior or prior_for(generator)
         self.discriminator_steps, self.generator_steps = discriminator_steps, generator_steps
         self.clip_gradients, self.simultaneous, self.seed = clip_gradients, simultaneous, seed
@@ -148,8 +151,8 @@ class Game:
             collectives.broadcast_weights(player)
         players = (*generator.modules(), *discriminator.modules())
         self._with_buffers = [module for module in players if module._buffers]  # to search them in each step takes long
-        self.generator_optimizer = generator_optimizer or default_optimizer(generator)
-        self.discriminator_optimizer = discriminator_optimizer or default_optimizer(discriminator)
+        self.generator_optimizer = generator_optimizer or optimizers.default_optimizer(generator)
+        self.discriminator_optimizer = discriminator_optimizer or optimizers.default_optimizer(discriminator)
 
     def step(self, real: Samples | Sequence[Samples], labels: Labels | Sequence[Labels] | None = None) -> Report:
         """Run one iteration, steps 2 to 8, and report on it.
@@ -180,13 +183,16 @@ class Game:
             for turn, (whole, given) in enumerate(zip(batches, classes, strict=True)):
                 updates = self.steps * self.discriminator_steps + turn  # earlier updates of the discriminator
                 due = {number: each for number, each in enumerate(self.penalties) if updates % each.interval == 0}
-                total, played = list[Tensor](), list[tuple[Samples, Labels | None, Logits, Logits]]()
+                total, played = list[Tensor](), list[tuple[Samples, Samples, Labels | None, Logits, Logits]]()
                 y_parts = [None] * self.accumulate if given is None else given.chunk(self.accumulate)
-                for part, (x, y) in enumerate(zip(whole.chunk(self.accumulate), y_parts, strict=True)):
+                for part, (real_part, y) in enumerate(zip(whole.chunk(self.accumulate), y_parts, strict=True)):
                     with torch.set_grad_enabled(turn == last and self.accumulate == 1):  # for the generator's update
-                        fake = self.generate(len(x), turn, y, part)  # 2. sample latents, 3. generate samples from them
-                    fixed = fake.detach()
-                    x = self._alter(x, "real", turn, part)  # 4. sample real data
+                        # 2. sample latents, 3. generate samples from them
+                        latents, fake, shown = self.generate(
+                            len(real_part), turn, y, part
+                        )  # 2. and 3. generate samples
+                    fixed = shown.detach()
+                    x = self._alter(real_part, "real", turn, part)  # 4. sample real data
                     logits = LogitCache(partial(self.logits, labels=y), differentiable=bool(due))
                     loss = self.objective.discriminator(logits(x), logits(fixed)).mean()  # 5. the discriminator's loss
                     penalty = x.new_zeros(())
@@ -195,28 +201,32 @@ class Game:
                         penalty = penalty + each.interval * each(logits, x, fixed, stream).mean()
                     penalty = self.penalty_factor * penalty
                     total = self._gradients(self.discriminator_optimizer, loss, penalty, total)
-                    played.append((x, y, logits(x).detach(), logits(fixed).detach()))
-                inputs = {"real": x, "fake": fixed, "real_logits": played[-1][2], "fake_logits": played[-1][3]}
+                    played.append((real_part, x, y, logits(x).detach(), logits(fixed).detach()))
+                inputs = {"real": x, "fake": fixed, "real_logits": played[-1][3], "fake_logits": played[-1][4]}
                 discriminator_update = self._agree(self.discriminator_optimizer, total, inputs)
                 if not (turn == last and self.simultaneous):
                     self._apply(discriminator_update, self.discriminator_optimizer, due.values())  # 6. its update
 
             for turn in range(self.generator_steps):
                 total = []
-                for part, (x, y, *_) in enumerate(played):
+                for part, (real_part, x, y, *_) in enumerate(played):
                     if turn > 0 or self.accumulate > 1:
-                        fake = self.generate(len(x), self.discriminator_steps + turn if turn else last, y, part)
-                    fake_logits = self.logits(fake, y)
+                        place = self.discriminator_steps + turn if turn else last
+                        latents, fake, shown = self.generate(len(x), place, y, part)
+                    fake_logits = self.logits(shown, y)
                     with torch.no_grad():  # only paired losses need the real logits
                         real_logits = self.logits(x, y) if self.objective.paired else fake_logits
                     loss = self.objective.generator(real_logits, fake_logits).mean()  # 7. the generator's loss
-                    total = self._gradients(self.generator_optimizer, loss, fake.new_zeros(()), total)
+                    with self._autocast(fake):
+                        values = (each(self.generator, latents, fake, real_part).mean() for each in self.restraints)
+                        restraint = sum(values, fake.new_zeros(()))
+                    total = self._gradients(self.generator_optimizer, loss, restraint, total)
                 generator_update = self._agree(self.generator_optimizer, total, {"fake": fake})
                 if turn == 0 and self.simultaneous:
                     self._apply(discriminator_update, self.discriminator_optimizer, due.values())
-                self._apply(generator_update, self.generator_optimizer)  # 8. its update
+                self._apply(generator_update, self.generator_optimizer, self.restraints)  # 8. its update
 
-        real_logits, fake_logits = (torch.cat(each) for each in list(zip(*played, strict=True))[2:])
+        real_logits, fake_logits = (torch.cat(each) for each in list(zip(*played, strict=True))[3:])
         if isinstance(self.augment, Adaptive):
             self.augment = self.augment.after(real_logits)
         probabilities = [self.objective.probability(each).mean() for each in (real_logits, fake_logits)]
@@ -231,15 +241,17 @@ class Game:
             fake_probability=fake_probability.item(),
             discriminator_gradient_norm=discriminator_update.gradient_norm.item(),
             generator_gradient_norm=generator_update.gradient_norm.item(),
+            restraint=generator_update.penalty,
         )
 
-    def generate(self, size: int, turn: int, labels: Labels | None = None, part: int = 0) -> Samples:
-        """Samples [size, ...] as the discriminator gets them, from the latents of a turn and a part of its batch."""
+    def generate(self, size: int, turn: int, labels: Labels | None = None, part: int = 0) -> tuple[Tensor, ...]:
+        """The latents of a turn and a part of its batch, samples of them, and those as the discriminator sees them."""
         parameter = next(self.generator.parameters())
         latents = self.prior.batch(size, self._stream(f"latents/{turn}", self.steps, part)).to(parameter)
         with self._autocast(parameter):
             fake: Tensor = self.generator(latents) if labels is None else self.generator(latents, labels)
-        return self._alter(fake.to(parameter.dtype), "fake", turn, part)
+        fake = fake.to(parameter.dtype)
+        return latents, fake, self._alter(fake, "fake", turn, part)
 
     def logits(self, samples: Samples, labels: Labels | None = None) -> Logits:
         """The discriminator's logits of samples, [batch]; a UsageError if its output is not one number a sample."""
@@ -279,53 +291,42 @@ class Game:
     def _gradients(self, optimizer: Optimizer, loss: Tensor, penalty: Tensor, total: list[Tensor]) -> list[Tensor]:
         """The total, and one player's gradients, loss and penalty; the other one gets none: nothing needs freezing."""
         loss, penalty = loss / self.accumulate, penalty / self.accumulate
-        own = torch.autograd.grad(loss + penalty, trained_by(optimizer), allow_unused=True, materialize_grads=True)
+        own = torch.autograd.grad(
+            loss + penalty, optimizers.trained_by(optimizer), allow_unused=True, materialize_grads=True
+        )
         values = [*own, loss.detach(), penalty.detach()]
         return list(torch._foreach_add(total, values)) if total else values
 
     def _agree(self, optimizer: Optimizer, total: list[Tensor], inputs: dict[str, Tensor]) -> _Update:
         """The average over all processes; a DivergenceError if a number is not finite."""
-        parameters = trained_by(optimizer)
+        parameters = optimizers.trained_by(optimizer)
         *gradients, loss, penalty = collectives.mean(total)
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         if math.isfinite(loss.item() + penalty.item() + norm.item()):
             return _Update(parameters, gradients, norm, loss.item(), penalty.item())
-        player = self.generator if optimizer is self.generator_optimizer else self.discriminator
-        gradient_of = {id(parameter): gradient for parameter, gradient in zip(parameters, gradients, strict=True)}
-        tensors = {  # in the order of computation
-            **{f"generator weight {name}": weight for name, weight in self.generator.named_parameters()},
-            **{f"discriminator weight {name}": weight for name, weight in self.discriminator.named_parameters()},
-            **inputs, "loss": loss, "penalty": penalty,
-            **{
-                f"gradient of {name}": gradient_of[id(weight)]
-                for name, weight in player.named_parameters() if id(weight) in gradient_of
-            },
-        }  # fmt: skip
-        first = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), "gradient norm")
-        raise DivergenceError(
-            f"the {'generator' if player is self.generator else 'discriminator'} diverged at step {self.steps + 1}: "
-            f"the first tensor that is not finite is the {first}; loss {loss.item():g}, penalty {penalty.item():g}, "
-            f"gradient norm {norm.item():g}. Try a smaller learning rate, a penalty, or clip_gradients"
-        )
+        players = {"generator": self.generator, "discriminator": self.discriminator}
+        who = "generator" if optimizer is self.generator_optimizer else "discriminator"
+        gradient_of = dict(zip(parameters, gradients, strict=True))
+        raise optimizers.divergence_error(who, self.steps + 1, players, inputs, (loss, penalty, norm), gradient_of)
 
-    def _apply(self, update: _Update, optimizer: Optimizer, penalties: Iterable[Penalty] = ()) -> None:
+    def _apply(self, update: _Update, optimizer: Optimizer, restraints: Iterable[Penalty | Restraint]) -> None:
         for parameter, gradient in zip(update.parameters, update.gradients, strict=True):
-            parameter.grad = with_strides_of(parameter, gradient)
+            parameter.grad = optimizers.with_strides_of(parameter, gradient)
         if self.clip_gradients is not None:
             torch.nn.utils.clip_grads_with_norm_(update.parameters, self.clip_gradients, update.gradient_norm)
         optimizer.step()
         for parameter in update.parameters:
             parameter.grad = None
-        for penalty in penalties:
-            penalty.project(self.discriminator)
+        for each in restraints:
+            each.project(self.generator if optimizer is self.generator_optimizer else self.discriminator)
 
     def state(self) -> dict[str, Tensor]:
         """Weights, buffers and the optimisers' state: all that the next step depends on besides `steps`."""
         parts = {
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
-            "generator_optimizer": state_tensors(self.generator_optimizer),
-            "discriminator_optimizer": state_tensors(self.discriminator_optimizer),
+            "generator_optimizer": optimizers.state_tensors(self.generator_optimizer),
+            "discriminator_optimizer": optimizers.state_tensors(self.discriminator_optimizer),
         }
         if isinstance(self.augment, Adaptive):
             parts["augment"] = {"probability": torch.tensor(self.augment.probability, dtype=torch.float64)}
@@ -342,8 +343,8 @@ class Game:
             self.discriminator.load_state_dict(parts["discriminator"])
         except RuntimeError as error:
             raise UsageError(f"this state belongs to other networks: {error}") from error
-        load_state_tensors(self.generator_optimizer, parts["generator_optimizer"])
-        load_state_tensors(self.discriminator_optimizer, parts["discriminator_optimizer"])
+        optimizers.load_state_tensors(self.generator_optimizer, parts["generator_optimizer"])
+        optimizers.load_state_tensors(self.discriminator_optimizer, parts["discriminator_optimizer"])
         if isinstance(self.augment, Adaptive) and parts["augment"]:
             self.augment = replace(self.augment, probability=parts["augment"]["probability"].item())
         self.steps = steps

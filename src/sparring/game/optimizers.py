@@ -1,12 +1,13 @@
-"""Adam without slow imports, and the optimisers' state as tensors."""
+"""Adam without slow imports, the optimisers' state as tensors, and what to say when an update is not finite."""
 
+from collections.abc import Mapping
 from inspect import unwrap
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparring.errors import UsageError
+from sparring.errors import DivergenceError, UsageError
 
 
 class Adam(torch.optim.Adam):
@@ -56,3 +57,30 @@ def with_strides_of(parameter: Tensor, value: Tensor) -> Tensor:
     if value.shape != parameter.shape or value.stride() == parameter.stride():
         return value
     return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def divergence_error(
+    who: str,
+    step: int,
+    players: Mapping[str, nn.Module],
+    inputs: Mapping[str, Tensor],
+    numbers: tuple[Tensor, Tensor, Tensor],
+    gradients: Mapping[nn.Parameter, Tensor],
+) -> DivergenceError:
+    """The error for a player whose update is not finite; it names the first such tensor in the order of computation.
+
+    The numbers are the player's loss, its penalty and the norm of its gradient.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, player in players.items():
+        tensors |= {f"{name} weight {key}": value for key, value in player.named_parameters()}
+    tensors |= {**inputs, "loss": numbers[0], "penalty": numbers[1]}
+    for key, parameter in players[who].named_parameters():
+        if parameter in gradients:
+            tensors[f"gradient of {key}"] = gradients[parameter]
+    first = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), "gradient norm")
+    loss, penalty, norm = (number.item() for number in numbers)
+    return DivergenceError(
+        f"the {who} diverged at step {step}: the first tensor that is not finite is the {first}; loss {loss:g}, "
+        f"penalty {penalty:g}, gradient norm {norm:g}. Try a smaller learning rate, a penalty, or clip_gradients"
+    )
