@@ -10,8 +10,9 @@ import torch
 
 import sparring
 from sparring import UnknownNameError, UsageError
+from sparring.game.sources import spherical
 from sparring.generator.config import Config
-from sparring.generator.generator import Generator, spherical
+from sparring.generator.generator import Generator
 from sparring.modalities.images import Images
 from sparring.modalities.points import Points
 from sparring.seeding import Stream

@@ -42,6 +42,8 @@ if TYPE_CHECKING:  # the only list of public names: type checkers and `_HOME` re
     from sparring.game.penalties import Penalty as Penalty
     from sparring.game.penalties import SpectralNorm as SpectralNorm
     from sparring.game.penalties import WeightClipping as WeightClipping
+    from sparring.game.restraints import RESTRAINTS as RESTRAINTS
+    from sparring.game.restraints import Restraint as Restraint
     from sparring.game.sources import Gaussian as Gaussian
     from sparring.game.sources import Source as Source
     from sparring.game.sources import Uniform as Uniform

@@ -15,6 +15,7 @@ from sparring.errors import UnknownNameError, UsageError
 from sparring.evaluation.figures import FIGURES
 from sparring.game.objectives import OBJECTIVES
 from sparring.game.penalties import PENALTIES
+from sparring.game.restraints import RESTRAINTS
 from sparring.modalities import MODALITIES, RECIPES, SOURCES
 from sparring.networks import NETWORKS
 from sparring.training.progress import Terminal
@@ -25,6 +26,7 @@ from sparring.types import OnProgress
 REGISTRIES: dict[str, Mapping[str, Any]] = {
     "objectives": OBJECTIVES,
     "penalties": PENALTIES,
+    "restraints": RESTRAINTS,
     "networks": NETWORKS,
     "modalities": MODALITIES,
     "data": SOURCES,
@@ -52,12 +54,15 @@ def costs(on_progress: OnProgress = lambda what, share: None) -> Iterator[Networ
         for shape in network.usual_shapes:
             on_progress(f"measuring {name} with items of {'×'.join(map(str, shape))}", place / len(NETWORKS))
             modality = _modality(shape)
-            recipe = complete(make_request("digits", network=name), modality.presets[0], modality)
+            preset = next(each for each in modality.presets if each.translates == network.translates)
+            source = {"source": "digits"} if network.translates else {}
+            recipe = complete(make_request("digits", network=name, **source), preset, modality)
+            inputs = shape if network.translates else (recipe.latent_dim,)
             with torch.device("meta"):  # counts without computing
                 generator = network.generator(shape, recipe.latent_dim, network.width, 0).eval()
                 discriminator = network.discriminator(shape, network.width, recipe.normalization, 0).eval()
                 with FlopCounterMode(display=False) as counter:
-                    discriminator(generator(torch.zeros(1, recipe.latent_dim)))
+                    discriminator(generator(torch.zeros(1, *inputs)))
             num_parameters = sum(each.numel() for player in (generator, discriminator) for each in player.parameters())
             num_multiply_adds, rate = counter.get_total_flops() // 2, images_per_second(recipe, modality)
             yield NetworkCost(name, shape, network.width, num_parameters, num_multiply_adds, rate)

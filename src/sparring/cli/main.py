@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from sparring.cli import commands
+from sparring.cli import commands, studies
 from sparring.errors import ProcessError, SparringError, SparringWarning, UnknownNameError, UsageError
 from sparring.plugins import import_plugin
 
@@ -25,15 +25,16 @@ COMMANDS = {
     "train": commands.TrainCommand,
     "resume": commands.ResumeCommand,
     "sample": commands.SampleCommand,
+    "translate": commands.TranslateCommand,
     "project": commands.ProjectCommand,
     "evaluate": commands.EvaluateCommand,
     "diagnose": commands.DiagnoseCommand,
     "list": commands.ListCommand,
     "data": commands.DataCommand,
-    "bench": commands.BenchCommand,
-    "study": commands.StudyCommand,
+    "bench": studies.BenchCommand,
+    "study": studies.StudyCommand,
 }
-SLOW_TO_START = "train", "resume", "sample", "project", "evaluate"
+SLOW_TO_START = "train", "resume", "sample", "translate", "project", "evaluate"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -127,9 +127,9 @@ def measure(
     if fid:
         extractors["paper"] = dataset.modality.paper_extractor()
     on_progress("generating", 0.0)
-    items, modality = generator.sample(n, seed), generator.modality
+    config, labels, modality = generator.config, generator.random_labels(n, seed), generator.modality
+    items = generator.generate(generator.inputs(n, seed, dataset), labels)
     generated: SampleView = {"samples": modality.encode(items)}
-    config, labels = generator.config, generator.random_labels(n, seed)
     if labels is not None and not config.classes_are_clusters:
         generated["vectors" if config.attributes else "labels"] = labels
     views = {"real": train, "generated": generated, "held-out": heldout}

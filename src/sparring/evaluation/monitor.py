@@ -14,6 +14,7 @@ import torch
 from sparring.errors import SparringWarning
 from sparring.evaluation.figures import FIGURES, Comparison, SampleView, draw
 from sparring.evaluation.health import ENOUGH_HELDOUT
+from sparring.game.both_ways import one_way
 from sparring.game.game import Game
 from sparring.generator.generator import Generator
 from sparring.metrics import Estimate
@@ -105,7 +106,8 @@ class Monitor:
         real, heldout, seed = self._real.copy(), self._heldout.copy(), self.game.seed
         if (real["features"] == real["features"][0]).all() or not generator.is_finite():
             return None
-        latents, labels = generator.latents(NUM_SAMPLES, seed), generator.random_labels(NUM_SAMPLES, seed)
+        latents = generator.inputs(NUM_SAMPLES, seed, self.dataset)
+        labels = generator.random_labels(NUM_SAMPLES, seed)
         fake: SampleView = {"samples": self.dataset.modality.encode(generator.generate(latents, labels))}
         fake["features"] = self._extractor(fake["samples"])
         if not fake["features"].isfinite().all():
@@ -122,21 +124,21 @@ class Monitor:
 
         The generated ones are those of the generator that it plays against, not of the averaged one.
         """
-        players, scale = (self.game.generator, self.game.discriminator), self.dataset.modality.scale
-        device = next(self.game.discriminator.parameters()).device
+        players = generator, discriminator = one_way(self.game.generator), one_way(self.game.discriminator)
+        scale, device = self.dataset.modality.scale, next(discriminator.parameters()).device
         were_training = [player.training for player in players]
-        inputs = [each.to(device) for each in (latents, labels) if each is not None]
         for player in players:
             player.eval()
         try:
             with torch.inference_mode():
                 views = self._real, self._heldout
                 sets = [(view["samples"] / scale, view.get("labels", view.get("vectors"))) for view in views]
-                sets.append((self.game.generator(*inputs), labels))
-                return [
-                    self.game.logits(*(each.to(device) for each in pair[: len(inputs)] if each is not None)).cpu()
-                    for pair in sets  # without labels where the generator is given none
-                ]
+                inputs = [each.to(device) for each in (latents, labels) if each is not None]
+                sets.append((generator(*inputs), labels))
+                if labels is None:
+                    return [self.game.logits(samples.to(device), None, discriminator).cpu() for samples, _ in sets]
+                pairs = [(samples.to(device), given.to(device)) for samples, given in sets if given is not None]
+                return [self.game.logits(*pair, discriminator).cpu() for pair in pairs]
         finally:
             for player, was_training in zip(players, were_training, strict=True):
                 player.train(was_training)

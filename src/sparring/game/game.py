@@ -82,12 +82,11 @@ class Game:
         discriminator_steps: updates of the discriminator in each iteration, at least 1.
         generator_steps: updates of the generator in each iteration, at least 1.
         clip_gradients: the largest norm of a player's gradient, or None.
-        simultaneous: whether both players' gradients are computed before either player is updated.
+        simultaneous: compute both players' gradients before either player is updated.
         augment: alters the discriminator's input at random, such as `sparring.game.augment.Adaptive`; or None.
         autocast: the dtype in which layers compute if they can, such as torch.bfloat16; None for the weights.
-        accumulate: the number of equal parts of each batch that are played one after the other, for batches larger than
-            memory. The gradients are those of the whole batch, up to rounding; only batch normalisation and
-            `SpectralNorm` go by the part.
+        accumulate: the number of equal parts of each batch, played one after the other for batches larger than memory.
+            The gradients are the whole batch's up to rounding; batch normalisation and `SpectralNorm` go by the part.
         seed: of the latents and of the penalties' random points.
 
     Attributes:
@@ -100,8 +99,8 @@ class Game:
 
     Example:
         >>> import sparring
-        >>> generator, discriminator = nn.Linear(4, 2), nn.Linear(2, 1)
-        >>> game = Game(generator, discriminator, objective="wasserstein", penalties=[sparring.GradientPenalty(10.0)])
+        >>> players, penalties = (nn.Linear(4, 2), nn.Linear(2, 1)), [sparring.GradientPenalty(10.0)]
+        >>> game = Game(*players, objective="wasserstein", penalties=penalties)
         >>> for real in torch.randn(5, 64, 2):
         ...     report = game.step(real)
         >>> report.step
@@ -211,7 +210,7 @@ class Game:
                 total = []
                 for part, (real_part, x, y, *_) in enumerate(played):
                     if turn > 0 or self.accumulate > 1:
-                        place = self.discriminator_steps + turn if turn else last
+                        place = turn + self.discriminator_steps if turn else last
                         latents, fake, shown = self.generate(len(x), place, y, part)
                     fake_logits = self.logits(shown, y)
                     with torch.no_grad():  # only paired losses need the real logits
@@ -253,10 +252,11 @@ class Game:
         fake = fake.to(parameter.dtype)
         return latents, fake, self._alter(fake, "fake", turn, part)
 
-    def logits(self, samples: Samples, labels: Labels | None = None) -> Logits:
+    def logits(self, samples: Samples, labels: Labels | None = None, network: nn.Module | None = None) -> Logits:
         """The discriminator's logits of samples, [batch]; a UsageError if its output is not one number a sample."""
+        network = network or self.discriminator
         with self._autocast(samples):
-            output: Tensor = self.discriminator(samples) if labels is None else self.discriminator(samples, labels)
+            output: Tensor = network(samples) if labels is None else network(samples, labels)
         if output.numel() != len(samples):
             raise UsageError(
                 f"the discriminator must give one logit to each sample, and its output is {list(output.shape)} "

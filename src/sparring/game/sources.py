@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from sparring.errors import UsageError
 from sparring.seeding import Stream
@@ -79,3 +80,12 @@ def prior_for(generator: nn.Module) -> Gaussian:
     if isinstance(first, nn.ConvTranspose2d):
         return Gaussian((first.in_channels, 1, 1))
     raise UsageError("the shape of the generator's latents is unknown: give prior=sparring.Gaussian((latent_dim,))")
+
+
+def spherical(start: Tensor, end: Tensor, positions: Tensor) -> Tensor:
+    """Points between two latents at positions in [0, 1]: sin((1−t)Ω)/sin Ω · start + sin(tΩ)/sin Ω · end."""
+    cosine = torch.nn.functional.cosine_similarity(start, end, dim=0).clamp(-1, 1)
+    angle, t = torch.acos(cosine), positions[:, None]
+    if angle.sin() < 1e-6:  # parallel latents define no circle, but a line
+        return torch.lerp(start, end, t)
+    return torch.sin((1 - t) * angle) / angle.sin() * start + torch.sin(t * angle) / angle.sin() * end

@@ -12,9 +12,10 @@ from torch.overrides import TorchFunctionMode
 from sparring.data import MAX_CLASSES
 from sparring.data.labels import Attribute, decode, encode, name_of, names_of
 from sparring.errors import UnknownNameError, UsageError
+from sparring.game.both_ways import BothWays
 from sparring.game.sources import PRIORS
 from sparring.modalities.modality import Modality
-from sparring.networks import NETWORKS
+from sparring.networks import NETWORKS, Network
 from sparring.plugins import find
 from sparring.types import Labels
 
@@ -28,7 +29,8 @@ class Config:
     `width` is the number of features next to the samples. `class_shares` are those of the training data; they are empty
     without classes. `classes_are_clusters` says that the classes are clusters of the data, not labels. `attributes`
     are the parts of labels that are vectors, and `rows` those of some training items, a number for each attribute:
-    attributes that nobody asks for are drawn from them.
+    attributes that nobody asks for are drawn from them. `source` is the modality of what a translator is fed instead of
+    latents, and `both_ways` says that it also translates back.
     """
 
     modality: Modality
@@ -41,6 +43,8 @@ class Config:
     class_names: tuple[str, ...] = ()
     attributes: tuple[Attribute, ...] = ()
     rows: tuple[tuple[float, ...], ...] = ()
+    source: Modality | None = None
+    both_ways: bool = False
 
     def __post_init__(self) -> None:
         item_shape, scale = self.modality.item_shape, self.modality.scale
@@ -58,6 +62,12 @@ class Config:
             raise UsageError("a generator has either class_shares, or attributes and rows of them")
         if len(self.rows) > MAX_ROWS or not all(map(self._is_row, self.rows)):
             raise UsageError(f"rows must be at most {MAX_ROWS}, each with a number for each of the attributes")
+        if self.network in NETWORKS and NETWORKS[self.network].translates != (self.source is not None):
+            raise UsageError(f"the network {self.network!r} takes {'latents' if self.source else 'items to translate'}")
+        if self.source is not None and self.source.item_shape != item_shape:
+            raise UsageError(f"items of {list(self.source.item_shape)} cannot be translated into {list(item_shape)}")
+        if self.both_ways and self.source is None:
+            raise UsageError("only a translator goes both ways")
         if self.network in NETWORKS and item_shape != NETWORKS[self.network].fit(item_shape):
             raise UsageError(f"the network {self.network!r} cannot make items of {list(item_shape)}")
 
@@ -67,6 +77,11 @@ class Config:
             number in range(len(each.values)) if each.values else math.isfinite(number)
             for number, each in zip(row, self.attributes, strict=True)
         )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of what the network is fed for one sample."""
+        return (self.latent_dim,) if self.source is None else self.source.item_shape
 
     @property
     def known_labels(self) -> dict[str, int]:
@@ -117,6 +132,28 @@ class Config:
             chosen.append(row)
         return encode(self.attributes, torch.stack(chosen))
 
+    def check_labels(self, labels: Any, n: int) -> Labels | None:
+        """Labels as the network takes them, int64 [n] or float32 [n, d]."""
+        size, num_classes = self.label_size, len(self.class_shares)
+        what = f"{num_classes} classes" if num_classes else f"labels of {size} numbers"
+        if labels is None and size:
+            raise UsageError(f"this generator has {what}: give a label for each of the latents")
+        if labels is None:
+            return None
+        if not size:
+            raise UsageError("this generator was trained without labels: omit them")
+        try:
+            given = torch.as_tensor(labels)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UsageError(f"generate takes labels as numbers ({error}): `sample` takes their names") from error
+        if not num_classes:
+            if given.shape != (n, size):
+                raise UsageError(f"give labels [{n}, {size}], not {list(given.shape)}")
+            return given.float()
+        if given.shape != (n,) or given.is_floating_point() or given.min() < 0 or given.max() >= num_classes:
+            raise UsageError(f"give {n} labels between 0 and {num_classes - 1}")
+        return given.long()
+
     def label_names(self, labels: Labels | None) -> list[str]:
         """What labels are called, as the networks take them; empty without labels, and for clusters."""
         if labels is None or self.classes_are_clusters:
@@ -125,8 +162,16 @@ class Config:
 
     def build(self) -> nn.Module:
         """A network of this kind with new weights."""
-        network = find("network", self.network, NETWORKS)
-        return network.generator(self.modality.item_shape, self.latent_dim, self.width, self.label_size)
+        return self.build_generator(find("network", self.network, NETWORKS))
+
+    def build_generator(self, network: Network) -> nn.Module:
+        """A generator of a family for each way."""
+        sizes = self.modality.item_shape, self.latent_dim, self.width, self.label_size
+        return (
+            BothWays(network.generator(*sizes), network.generator(*sizes))
+            if self.both_ways
+            else network.generator(*sizes)
+        )
 
     def build_empty(self) -> nn.Module:
         """A network of this kind on the meta device, to assign weights to."""

@@ -8,7 +8,6 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
-from itertools import count
 from os import PathLike
 from pathlib import Path
 from typing import Any, final
@@ -19,11 +18,12 @@ from torch import Tensor, nn
 
 from sparring.errors import UsageError
 from sparring.files import read_json, write_atomically, write_json
-from sparring.game.sources import PRIORS
+from sparring.game.both_ways import one_way
+from sparring.game.sources import PRIORS, spherical
 from sparring.generator.config import Config
 from sparring.generator.projection import NUM_CANDIDATES, Projection, project
-from sparring.generator.rejection import NUM_CALIBRATION, calibrate
-from sparring.modalities.modality import Modality
+from sparring.generator.rejection import sample_with_rejection
+from sparring.modalities.modality import Dataset, Modality
 from sparring.seeding import Stream
 from sparring.types import Labels, Latents, Logits, OnProgress, Samples
 
@@ -62,11 +62,14 @@ class Generator:
         labels = f" of the classes {', '.join(known[:3])}{', ...' if len(known) > 3 else ''}" if known else ""
         made = f"{config.modality.name} ({config.modality.describe()}){labels}"
         width = f", width {config.width}" if config.width > 1 else ""  # networks of one's own have 1
-        return f"Generator({config.network!r}{width}): {config.latent_dim} latents to {made}"
+        inputs = f"{config.latent_dim} latents"
+        if config.source is not None:
+            inputs = f"{config.source.name} ({config.source.describe()})"
+        return f"Generator({config.network!r}{width}): {inputs} to {made}{' and back' if config.both_ways else ''}"
 
     def _repr_html_(self) -> str:
         """Some samples and the words of `repr`, for notebooks."""
-        if not self.is_finite():
+        if not self.is_finite() or self.config.source is not None:
             return escape(repr(self))
         n = self.modality.num_shown
         return self.modality.show(self.sample(n), self.config.label_names(self.random_labels(n))) + escape(repr(self))
@@ -108,34 +111,58 @@ class Generator:
         """
         if isinstance(labels, np.ndarray | Tensor):
             labels = labels.tolist()
-        if rejection is not None:
-            return self._sample_with_rejection(n, seed, labels, truncation, rejection)
-        latents = self.latents(n, seed, truncation)
-        return self.generate(latents, self._labels(labels, n, Stream(seed, "sample")))
-
-    def _sample_with_rejection(
-        self, n: int, seed: int, label: Any, truncation: float | None, log_ratio: Callable[[Samples], Logits]
-    ) -> np.ndarray:
+        if rejection is None:
+            latents = self.latents(n, seed, truncation)
+            return self.generate(latents, self._labels(labels, n, Stream(seed, "sample")))
         _check_count(n, seed)
-        if label is not None and not _is_label(label):
+        if labels is not None and not _is_label(labels):
             raise UsageError("rejection takes one label for all samples, or none")
 
-        def candidates(size: int, step: int) -> np.ndarray:
-            stream = Stream(seed, "sample/candidates", step)
-            return self.generate(self._latents(size, stream, truncation), self._labels(label, size, stream))
+        def candidates(size: int, stream: Stream) -> np.ndarray:
+            return self.generate(self._latents(size, stream, truncation), self._labels(labels, size, stream))
 
-        acceptance = calibrate(log_ratio, self.modality.encode(candidates(NUM_CALIBRATION, 0)))
-        batches: list[np.ndarray] = []
-        for step in count(1):
-            batch = candidates(10 * BATCH, step)
-            uniform = Stream(seed, "sample/acceptance", step).uniform(len(batch))
-            batches.append(batch[(uniform < acceptance.probability(self.modality.encode(batch))).numpy()])
-            if sum(map(len, batches)) >= n:
-                break
-        return np.concatenate(batches)[:n]
+        return sample_with_rejection(candidates, self.modality.encode, rejection, n, seed)
+
+    def translate(self, items: np.ndarray, *, back: bool = False) -> np.ndarray:
+        """Items of the target domain made of items of the source domain, one for each.
+
+        Args:
+            items: of the source domain, in the form that `config.source.decode` gives.
+            back: translate items of the target domain back instead, if both ways were trained.
+
+        Raises:
+            UsageError: if this generator starts from noise, or knows no way back.
+            DataError: for items of another shape or type.
+        """
+        given, made = self.domains(back=back)
+        samples = given.encode(given.check_items(np.asarray(items), "the items to translate")) / given.scale
+        return self._run(one_way(self.module, back=back), samples, None, made)
+
+    def domains(self, *, back: bool = False) -> tuple[Modality, Modality]:
+        """What `translate` takes, and what it makes.
+
+        Raises:
+            UsageError: if this generator starts from noise, or knows no way back.
+        """
+        source = self.config.source
+        if source is None:
+            raise UsageError("this generator makes samples of noise and translates nothing: use sample")
+        if back and not self.config.both_ways:
+            raise UsageError("this generator translates one way: train with the restraint cycle for the way back")
+        return (self.modality, source) if back else (source, self.modality)
+
+    def inputs(self, n: int, seed: int, dataset: Dataset) -> Tensor:
+        """What `generate` takes for n samples: latents, or held-out items of the data set's source."""
+        if self.config.source is None:
+            return self.latents(n, seed)
+        if dataset.source is None:
+            raise UsageError("this generator translates: give the run with its data, which say what it is fed")
+        return dataset.source.heldout.batch(n, Stream(seed, "sample")) / dataset.source.modality.scale
 
     def latents(self, n: int, seed: int = 0, truncation: float | None = None) -> Tensor:
         """The latents of `sample`, float32 [n, latent_dim]."""
+        if self.config.source is not None:
+            raise UsageError(f"this generator translates {self.config.source.name} and samples nothing: use translate")
         _check_count(n, seed)
         return self._latents(n, Stream(seed, "sample"), truncation)
 
@@ -172,7 +199,6 @@ class Generator:
         edges = torch.tensor(config.class_shares).cumsum(0)
         return torch.searchsorted(edges, uniform * edges[-1], right=True).clamp(max=len(edges) - 1)
 
-    @torch.inference_mode()
     def generate(self, latents: Latents, labels: Labels | np.ndarray | Sequence[Any] | None = None) -> np.ndarray:
         """Samples, in the form of `sample`.
 
@@ -181,40 +207,22 @@ class Generator:
             labels: for a generator with labels, what its network takes: the numbers of classes [n] from 0, or vectors
                 of attributes [n, d], such as `random_labels` draws.
         """
-        if latents.ndim != 2 or latents.shape[1] != self.config.latent_dim:
-            raise UsageError(f"latents must be [n, {self.config.latent_dim}], not {list(latents.shape)}")
-        labels = self._check_labels(labels, len(latents))
-        device = next(self.module.parameters()).device
+        if latents.shape[1:] != self.config.input_shape:
+            shape = ", ".join(map(str, ("n", *self.config.input_shape)))
+            raise UsageError(f"latents must be [{shape}], not {list(latents.shape)}")
+        return self._run(one_way(self.module), latents, self.config.check_labels(labels, len(latents)), self.modality)
+
+    @torch.inference_mode()
+    def _run(self, network: nn.Module, values: Tensor, labels: Labels | None, modality: Modality) -> np.ndarray:
+        """What a network makes of latents or items, in batches of one size, as items of a modality."""
+        device = next(network.parameters()).device
         batches = []
-        for start in range(0, len(latents), BATCH):
-            inputs = [part[start : start + BATCH].to(device) for part in (latents, labels) if part is not None]
+        for start in range(0, len(values), BATCH):
+            inputs = [part[start : start + BATCH].to(device) for part in (values, labels) if part is not None]
             missing = BATCH - len(inputs[0])
             padded = [torch.cat([part, part[:1].expand(missing, *part.shape[1:])]) for part in inputs]
-            samples = self.module(*padded)[: BATCH - missing] * self.modality.scale
-            batches.append(self.modality.decode(samples))
+            batches.append(modality.decode(network(*padded)[: BATCH - missing] * modality.scale))
         return np.concatenate(batches)
-
-    def _check_labels(self, labels: Any, n: int) -> Labels | None:
-        """Labels as the network takes them, int64 [n] or float32 [n, d]."""
-        size, num_classes = self.config.label_size, len(self.config.class_shares)
-        what = f"{num_classes} classes" if num_classes else f"labels of {size} numbers"
-        if labels is None and size:
-            raise UsageError(f"this generator has {what}: give a label for each of the latents")
-        if labels is None:
-            return None
-        if not size:
-            raise UsageError("this generator was trained without labels: omit them")
-        try:
-            given = torch.as_tensor(labels)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise UsageError(f"generate takes labels as numbers ({error}): `sample` takes their names") from error
-        if not num_classes:
-            if given.shape != (n, size):
-                raise UsageError(f"give labels [{n}, {size}], not {list(given.shape)}")
-            return given.float()
-        if given.shape != (n,) or given.is_floating_point() or given.min() < 0 or given.max() >= num_classes:
-            raise UsageError(f"give {n} labels between 0 and {num_classes - 1}")
-        return given.long()
 
     def is_finite(self) -> bool:
         """Whether all weights are finite. Infinite ones would only show as black images."""
@@ -296,15 +304,6 @@ def _check_count(n: int, seed: int) -> None:
         raise UsageError(f"the number of samples must be at least 1, not {n}")
     if not 0 <= seed < 2**64:
         raise UsageError(f"the seed must be between 0 and 2**64 - 1, not {seed}")
-
-
-def spherical(start: Tensor, end: Tensor, positions: Tensor) -> Tensor:
-    """Points between two latents at positions in [0, 1]: sin((1−t)Ω)/sin Ω · start + sin(tΩ)/sin Ω · end."""
-    cosine = torch.nn.functional.cosine_similarity(start, end, dim=0).clamp(-1, 1)
-    angle, t = torch.acos(cosine), positions[:, None]
-    if angle.sin() < 1e-6:  # parallel latents define no circle, but a line
-        return torch.lerp(start, end, t)
-    return torch.sin((1 - t) * angle) / angle.sin() * start + torch.sin(t * angle) / angle.sin() * end
 
 
 def load(path: str | PathLike[str], *, module: nn.Module | None = None) -> Generator:

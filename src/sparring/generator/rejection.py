@@ -6,16 +6,20 @@ samples of p. M is huge in practice, so a shift γ raises the probability: more 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sparring.errors import UsageError
+from sparring.seeding import Stream
 from sparring.types import Logits, Samples
 
 NUM_CALIBRATION = 10_000
 """The number of samples that calibrate rejection."""
 
+NUM_CANDIDATES = 1000  # samples of each round
 EPSILON = 1e-6
 PERCENTILE = 0.8
 """The shift γ is such that this share of the samples has an acceptance below one half."""
@@ -44,6 +48,26 @@ def calibrate(log_ratio: Callable[[Samples], Logits], samples: Samples) -> Accep
     ratios = _log_ratios(log_ratio, samples)
     maximum = ratios.max().item()
     return Acceptance(log_ratio, maximum, _score(ratios, maximum).quantile(PERCENTILE).item())
+
+
+def sample_with_rejection(
+    candidates: Callable[[int, Stream], np.ndarray],
+    encode: Callable[[np.ndarray], Samples],
+    log_ratio: Callable[[Samples], Logits],
+    n: int,
+    seed: int,
+) -> np.ndarray:
+    """The first n accepted items among candidates, which are drawn by their number and a stream."""
+    stream = Stream(seed, "sample/candidates")
+    acceptance = calibrate(log_ratio, encode(candidates(NUM_CALIBRATION, stream)))
+    batches: list[np.ndarray] = []
+    for step in count(1):
+        batch = candidates(NUM_CANDIDATES, stream.at(step))
+        uniform = Stream(seed, "sample/acceptance", step).uniform(len(batch))
+        batches.append(batch[(uniform < acceptance.probability(encode(batch))).numpy()])
+        if sum(map(len, batches)) >= n:
+            break
+    return np.concatenate(batches)[:n]
 
 
 def _log_ratios(log_ratio: Callable[[Samples], Logits], samples: Samples) -> Tensor:

@@ -269,6 +269,16 @@ Images.presets = (
         by_network=FAST_BY_NETWORK,
     ),
     Preset(
+        "translate", "what translates best here without pairs: there and back again, from the identity",
+        source="this project, docs/log.md; after Zhu et al. 2017, arXiv:1703.10593",
+        settings={
+            "network": "translate", "objective": "relativistic", "penalty": "r1r2", "penalty_weight": 0.1,
+            "penalty_interval": 4, "learning_rate": 5e-4, "beta1": 0.0, "beta2": 0.99, "schedule": "late",
+            "batch_size": 64, "restraints": {"cycle": 5.0}, "minutes": 10.0,
+        },
+        translates=True,
+    ),
+    Preset(
         "gan", "the first GAN: the value function to the letter, fully connected networks, uniform latents",
         source="Goodfellow et al. 2014, arXiv:1406.2661",
         settings=CLASSIC | MLP | {"objective": "minimax"},

@@ -44,6 +44,7 @@ class Preset:
     source: str  # of the settings
     settings: Mapping[str, Any]  # fields of `Recipe` by name; those that are None are chosen to suit the data
     by_network: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # settings that replace these, by network
+    translates: bool = False  # whether it is for generators that are fed items of another domain
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Dataset:
     attributes: tuple[Attribute, ...] = ()  # in labels that are vectors
     classifier: Classifier | None = None
     survey: Survey | None = None  # of the user's own files
+    source: "Dataset | None" = None  # of the domain whose items the generator is fed; None for latents
 
     @property
     def has_labels(self) -> bool:

@@ -121,3 +121,14 @@ def file_names(n: int, labels: Sequence[str] = ()) -> list[str]:
     """
     ends = ["-" + re.sub(r"[^\w=,.+ -]", "_", label)[:MAX_NAME] for label in labels] or [""] * n
     return [f"{number:06d}{end}" for number, end in enumerate(ends)]
+
+
+def pair_rows(given: np.ndarray, made: np.ndarray, columns: int) -> np.ndarray:
+    """Two sets of items [n, ...] as rows of a picture: each row of the first stands above its row of the second.
+
+    Example:
+        >>> pair_rows(np.array([0, 1, 2]), np.array([10, 11, 12]), columns=2)
+        array([ 0,  1, 10, 11,  2, 12])
+    """
+    starts = range(0, len(given), columns)
+    return np.concatenate([part[start : start + columns] for start in starts for part in (given, made)])

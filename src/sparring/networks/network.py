@@ -134,6 +134,7 @@ class Network:
     discriminator: Callable[[tuple[int, ...], int, str, int], nn.Module]
     normalizations: tuple[str, ...] = NORMALIZATIONS  # those that the discriminator can have
     takes_labels: bool = True  # whether both do if there are classes
+    translates: bool = False  # whether the generator takes items of another domain, of the same shape, not latents
 
 
 def generator_of(

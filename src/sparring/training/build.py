@@ -14,10 +14,12 @@ from sparring.data.items import Balanced, Items, Scaled
 from sparring.distributed.batch_norm import synchronize_batch_norm
 from sparring.errors import UsageError
 from sparring.game.augment import Adaptive
+from sparring.game.both_ways import Both, BothWays
 from sparring.game.ema import Average
 from sparring.game.game import Game
 from sparring.game.optimizers import Adam
-from sparring.game.sources import PRIORS
+from sparring.game.restraints import RESTRAINTS
+from sparring.game.sources import PRIORS, Source
 from sparring.generator.config import Config, choose_rows
 from sparring.modalities.modality import Dataset
 from sparring.seeding import Stream
@@ -58,24 +60,49 @@ def build(
         class_names=dataset.class_names if recipe.conditional else (),
         attributes=attributes,
         rows=rows,
+        source=dataset.source.modality if dataset.source else None,
+        both_ways=goes_both_ways(recipe),
     )
-    game = build_game(recipe, config, parts, start)
+    data, inputs = _scaled(dataset, recipe.balance), _scaled(dataset.source) if dataset.source else None
+    game = build_game(recipe, config, parts, start, data, inputs)
     average = Average(game.generator, recipe.average_decay)
     if start is not None:
         copy_average(start, config, average.module)
-    scale = dataset.modality.scale
-    data = Balanced(dataset.train) if recipe.balance else dataset.train
-    data = data if scale == 1 else Scaled(data, 1 / scale)
-    return Training(recipe, game, dataset, data, average, config, folder, parts)
+    real = Both(data, inputs) if config.both_ways and inputs is not None else data
+    return Training(recipe, game, dataset, real, average, config, folder, parts)
 
 
-def build_game(recipe: Recipe, config: Config, parts: Parts = Parts(), start: Start | None = None) -> Game:
-    """Build the networks of a recipe, or copy those of another run, and the game that trains them."""
+def _scaled(dataset: Dataset, balance: bool = False) -> Source:
+    """The items to train on, as the networks see them."""
+    items, scale = Balanced(dataset.train) if balance else dataset.train, dataset.modality.scale
+    return items if scale == 1 else Scaled(items, 1 / scale)
+
+
+def goes_both_ways(recipe: Recipe) -> bool:
+    """Whether the generator of the way back is trained as well."""
+    return any(RESTRAINTS[name].both_ways for name in recipe.restraints)
+
+
+def build_game(
+    recipe: Recipe,
+    config: Config,
+    parts: Parts = Parts(),
+    start: Start | None = None,
+    data: Source | None = None,
+    inputs: Source | None = None,
+) -> Game:
+    """Build the networks of a recipe, or copy those of another run, and the game that trains them.
+
+    A translator is fed inputs, and on the way back data; without them noise, to measure its speed.
+    """
     device, network = choose_device(recipe.device), parts.find_network(config.network)
     shape = config.modality.item_shape
     with Stream(recipe.seed, "networks").as_default():
-        generator = network.generator(shape, config.latent_dim, config.width, config.label_size)
+        generator = config.build_generator(network)
         discriminator = network.discriminator(shape, config.width, recipe.normalization, config.label_size)
+        if config.both_ways:
+            back = network.discriminator(shape, config.width, recipe.normalization, config.label_size)
+            discriminator = BothWays(discriminator, back)
     if parts.network is not None:
         check_players(generator, discriminator, config)
     if start is not None:
@@ -92,6 +119,9 @@ def build_game(recipe: Recipe, config: Config, parts: Parts = Parts(), start: St
     augmentation = config.modality.augmentation
     augment: Callable[..., torch.Tensor] | None = None
     rate = recipe.learning_rate
+    prior: Source = PRIORS[recipe.prior](config.input_shape)
+    if inputs is not None:
+        prior = Both(inputs, data) if config.both_ways and data is not None else inputs
     if augmentation is not None and recipe.augment_target is not None:
         augment = Adaptive(recipe.augment, recipe.augment_target, ADAPTIVE_IMAGES)
     elif augmentation is not None and recipe.augment:
@@ -101,7 +131,8 @@ def build_game(recipe: Recipe, config: Config, parts: Parts = Parts(), start: St
         discriminator,
         objective=parts.find_objective(recipe.objective).smooth(recipe.smoothing),
         penalties=[] if recipe.penalty == "none" else [penalty],
-        prior=PRIORS[recipe.prior]((recipe.latent_dim,)),
+        restraints=[RESTRAINTS[name](weight) for name, weight in recipe.restraints.items()],
+        prior=prior,
         generator_optimizer=_build_optimizer(recipe, generator, rate),
         discriminator_optimizer=_build_optimizer(recipe, discriminator, rate * recipe.learning_rate_ratio),
         discriminator_steps=recipe.discriminator_steps,

@@ -25,7 +25,7 @@ from sparring.modalities.modality import Dataset
 from sparring.seeding import Stream
 from sparring.training.parts import Parts
 from sparring.training.recipe import Recipe
-from sparring.training.run_folder import NUMBERS, Status
+from sparring.training.run_folder import REPORTED, Status
 from sparring.training.stopping import catch_signals
 from sparring.types import LogLine
 
@@ -86,7 +86,7 @@ class Training:
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on, and the pending numbers of the log."""
         average = self.average.module.state_dict(prefix="average.")
-        pending = torch.tensor(self.pending, dtype=torch.float64).reshape(-1, len(NUMBERS))
+        pending = torch.tensor(self.pending, dtype=torch.float64).reshape(-1, len(REPORTED))
         return self.game.state() | average | {"left_out": torch.tensor(self.left_out), "log.pending": pending}
 
     def load_state(self, state: dict[str, Tensor], step: int, images: int, seconds: float) -> None:
@@ -96,7 +96,8 @@ class Training:
         self.average.module.load_state_dict(average)
         self.images, self.seconds = images, seconds
         self.left_out = int(state["left_out"])
-        self.pending = state["log.pending"].tolist()
+        pending = state["log.pending"].tolist()
+        self.pending = [row + [0.0] * (len(REPORTED) - len(row)) for row in pending]  # there were no restraints once
 
     def stop_reason(self) -> str:
         """Why the training is over, in words; empty if it is not."""
@@ -162,7 +163,7 @@ def play_step(training: Training) -> Report | None:
         report = game.step(real, labels)
         training.left_out = 0
         training.average.update(game.steps)
-        training.pending.append([getattr(report, name) for name in NUMBERS])
+        training.pending.append([getattr(report, name) for name in REPORTED])
     except DivergenceError as error:
         training.left_out += 1
         if training.left_out >= MAX_LEFT_OUT:

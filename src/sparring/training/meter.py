@@ -12,7 +12,7 @@ from sparring.game.game import Report
 from sparring.modalities.modality import Dataset
 from sparring.training.loop import Listener, Outcome, Training
 from sparring.training.recipe import Change, Recipe
-from sparring.training.run_folder import COUNTERS, NUMBERS
+from sparring.training.run_folder import COUNTERS, NUMBERS, REPORTED
 from sparring.training.stopping import Goal
 from sparring.types import LogLine
 
@@ -61,8 +61,10 @@ class Meter(Listener):
     def _make_line(self, training: Training, evaluate: bool) -> None:
         counters = training.game.steps, training.images, round(training.seconds, 3), round(training.progress, 4)
         means = [sum(values) / len(values) for values in zip(*training.pending, strict=True)]
-        line: LogLine = dict(zip((*COUNTERS, *NUMBERS), (*counters, *means), strict=True))
+        line: LogLine = dict(zip((*COUNTERS, *REPORTED), (*counters, *means), strict=True))
         training.pending.clear()
+        if not training.game.restraints:
+            del line["restraint"]
         if isinstance(training.game.augment, Adaptive):
             line["augment"] = training.game.augment.probability
         if self.changes:

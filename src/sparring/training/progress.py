@@ -6,6 +6,7 @@ import shlex
 import signal
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 from statistics import fmean
 from typing import Any, final
 
@@ -23,7 +24,7 @@ from sparring.training.loop import Listener, Outcome, Training
 from sparring.training.parts import Parts
 from sparring.training.recipe import Recipe
 from sparring.training.resolve import images_per_second
-from sparring.training.run_folder import NUMBERS, Run
+from sparring.training.run_folder import REPORTED, Run
 from sparring.training.stopping import Limits
 
 MAX_LISTED = 5  # classes in a line of text
@@ -116,7 +117,7 @@ class Terminal(Listener):
         self._show_below(training)
         if training.seconds < self._due_seconds or not (training.line or training.pending):
             return
-        means = training.line or dict(zip(NUMBERS, map(fmean, zip(*training.pending, strict=True)), strict=True))
+        means = training.line or dict(zip(REPORTED, map(fmean, zip(*training.pending, strict=True)), strict=True))
         is_changing = self._is_live or self._is_notebook
         self._due_seconds = training.seconds + (BAR_SECONDS if is_changing else LINE_SECONDS)
         numbers = (
@@ -144,27 +145,32 @@ class Terminal(Listener):
             f"{outcome.status} after {steps:,} steps, {images:,} {name}, {seconds:.0f} s of training "
             f"({images / max(seconds, 1e-9):,.0f} {name}/s): {outcome.reason}"
         )
+        load = f"sparring.load({str(run.path)!r})"
+        verb, what, python = "sample", "-n 64", f"{load}.sample(64, seed=0)"
+        if (source := training.recipe.source) is not None:
+            what = shlex.quote(source) if Path(source).exists() else "FOLDER"
+            verb, python = "translate", f"{load}.translate(items)"
         if self._result:
             step = "" if self._measured_step == steps else f", at step {self._measured_step:,}"
-            lines.append(f"  result  {self._result}{step}")
+            lines.append(f"  {'result':{len(verb)}}  {self._result}{step}")
         for alarm in training.alarms:
             told = _alarm_lines(alarm, self._width)
             lines += told if self._is_live else told[:1]  # elsewhere the rest stands above
-        path, look, load = str(run.path), run.sample_path(steps), f"sparring.load({str(run.path)!r})"
+        path, look = str(run.path), run.sample_path(steps)
         minutes = training.recipe.minutes
         option, value = ("steps", str(2 * steps)) if minutes is None else ("minutes", f"{2 * minutes:g}")
         if self._is_notebook:
             further = "" if outcome.signal else f", {option}={value}"
-            lines += [f"  sample  {load}.sample(64, seed=0)", f"  resume  sparring.resume({path!r}{further})"]
+            lines += [f"  {verb}  {python}", f"  resume  sparring.resume({path!r}{further})"]
         else:
             further, name = "" if outcome.signal else f" --{option} {value}", shlex.quote(path)
             commands = {
                 "look": str(look),
-                "sample": f"sparring sample {name} -n 64 --out {shlex.quote(str(run.path / 'grid.png'))}",
-                "python": f"{load}.sample(64, seed=0)",
+                verb: f"sparring {verb} {name} {what} --out {shlex.quote(str(run.path / 'grid.png'))}",
+                "python": python,
                 "resume": f"sparring resume {name}{further}",
             }
-            lines += [Text(f"  {key:6}  {command}") for key, command in commands.items()]
+            lines += [Text(f"  {key:{len(verb)}}  {command}") for key, command in commands.items()]
             if outcome.signal == signal.SIGUSR1:
                 lines.append(Text(f"resume me: sparring resume {name}"))
         self.say(*lines)
@@ -210,6 +216,9 @@ def describe_choice(recipe: Recipe, dataset: Dataset, own: Parts = Parts()) -> l
     labels = f"with labels{listed}" if recipe.conditional else "no labels"
     if recipe.num_clusters > 1:
         labels = f"no labels: {recipe.num_clusters} automatic groups stand in for them"
+    if dataset.source is not None:
+        listed = ", ".join(f"{name} {weight:g}" for name, weight in recipe.restraints.items())
+        labels = f"restraint {listed}" if listed else "no restraint"
     num_items, survey = dataset.train.num_items, dataset.survey
     parts = f"{num_items:,} to train on and {dataset.heldout.num_items:,} held out" if num_items else "new items"
     lines = [
@@ -217,6 +226,7 @@ def describe_choice(recipe: Recipe, dataset: Dataset, own: Parts = Parts()) -> l
         f"  {dataset.modality.describe()}; {parts}"
         f"{', as their folders say' if survey and survey.num_heldout is not None else ''}"
         f"{'; each also mirrored' if recipe.mirror else ''}",
+        *([f"  translated from {recipe.source}: {_describe_source(dataset.source)}"] if dataset.source else []),
         f"  network {recipe.network}{'' if own.network else f' with width {recipe.width}'}, {recipe.objective}, "
         f"penalty {recipe.penalty}"
         f"{', augmentation as needed' if recipe.augment_target is not None else ''}; {labels}",
@@ -235,6 +245,12 @@ def describe_choice(recipe: Recipe, dataset: Dataset, own: Parts = Parts()) -> l
         f"  about {rate:,.0f} {name}/s: {images / recipe.images_per_step:,.0f} steps in {describe_seconds(seconds)}, "
         f"each {name.removesuffix('s')} {images / max(1, num_items or 0):,.1f} times",
     ]
+
+
+def _describe_source(source: Dataset) -> str:
+    """How many items a translator is fed."""
+    num_items = source.train.num_items
+    return f"{num_items:,} and {source.heldout.num_items:,} held out" if num_items else "new items"
 
 
 def describe_seconds(seconds: float) -> str:

@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0), Lt(math.inf)]
+NotNegative = Annotated[float, Ge(0), Lt(math.inf)]
 Share = Annotated[float, Ge(0), Le(1)]
 Decay = Annotated[float, Ge(0), Lt(1)]
 Pixels = Annotated[int, Ge(4), Le(1024)]
@@ -41,6 +42,9 @@ class Recipe:
     """
 
     data: str = "digits"  # a name in `SOURCES`, or a path
+    source: str | None = (
+        None  # likewise, of items that the generator translates into items like the data; None for noise
+    )
     column: str | None = None  # of a table with the items; None for one with a usual name
     # COLUMN,...; FILE or FILE:COLUMN,...; a pattern of names such as {class}_{number}; "folders"; None for usual ones.
     labels: str | None = None
@@ -62,9 +66,11 @@ class Recipe:
     objective: str = "non_saturating"  # a name in `OBJECTIVES`, or "custom: NAME"
     smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0  # the objective's target for real samples is 1 minus this
     penalty: str = "none"  # a name in `PENALTIES`, or "custom: NAME"
-    penalty_weight: Annotated[float, Ge(0), Lt(math.inf)] = 1.0  # at the start of the training
+    penalty_weight: NotNegative = 1.0  # at the start of the training
     penalty_interval: Count = 1  # updates of the discriminator per penalty
     penalty_final: Positive = 1.0  # the weight falls exponentially to this share of itself; 1 keeps it
+    # Of a generator that translates: the weight of each name in `RESTRAINTS`, such as cycle:10,identity:5.
+    restraints: dict[str, NotNegative] = field(default_factory=dict)
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"  # of both networks
     learning_rate: Positive = 1e-3  # the generator's
     learning_rate_ratio: Positive = 1.0  # the discriminator's learning rate divided by the generator's
@@ -119,6 +125,7 @@ class Recipe:
 OPEN = ("size", "network", "width", "normalization", "conditional", "num_clusters", "penalty_weight", "augment")
 """Fields that are chosen to suit the data when they are missing or None."""
 FIXED = (  # fields that cannot change when a run is resumed
+    "source",
     "column", "labels", "frames", "follow_links", "sample_rate_hz", "seconds", "size", "mirror",
     "network", "width", "normalization", "conditional",
     "num_clusters", "prior", "latent_dim", "optimizer", "seed", "start_from",
@@ -156,12 +163,13 @@ def make_request(data: str, preset: str | None = None, parts: "Parts | None" = N
         {'steps': 50, 'images': None, 'minutes': None, 'size': (32, 32)}
     """
     from sparring.data.label_files import resolve_setting
-    from sparring.modalities import RECIPES, SOURCES
+    from sparring.modalities import RECIPES
 
     if preset is not None and preset not in RECIPES:
         raise UnknownNameError("recipe", preset, RECIPES)
-    if data not in SOURCES and Path(data).exists():
-        data = str(Path(data).resolve())  # so that the run can be resumed from anywhere
+    data = _absolute(data)
+    if isinstance(source := settings.get("source"), str | os.PathLike):
+        settings = settings | {"source": _absolute(os.fspath(source))}
     if isinstance(start := settings.get("start_from"), str | os.PathLike):
         settings = settings | {"start_from": Path(start).expanduser().resolve()}
     checked = check_settings(settings)
@@ -170,6 +178,13 @@ def make_request(data: str, preset: str | None = None, parts: "Parts | None" = N
     if "penalty" in checked:  # it replaces the preset's penalty together with its numbers
         checked = {"penalty_weight": None, "penalty_interval": 1, "penalty_final": 1.0} | checked
     return Request(data, preset, checked, parts)
+
+
+def _absolute(data: str) -> str:
+    """A name of a data set, or an absolute path, so that a run can be resumed from anywhere."""
+    from sparring.modalities import SOURCES
+
+    return str(Path(data).resolve()) if data not in SOURCES and Path(data).exists() else data
 
 
 def check_settings(settings: Mapping[str, object]) -> dict[str, Any]:
@@ -199,6 +214,9 @@ def check_setting(name: str, value: object, *, strict: bool = True) -> Any:
         value = int(match[1]), int(match[2] or match[1])
     elif name == "size" and isinstance(value, int):
         value = value, value
+    elif name == "restraints" and isinstance(value, str):
+        pairs = [pair.partition(":") for pair in value.split(",") if pair]
+        value = {restraint.strip(): weight for restraint, _, weight in pairs}
     choices = get_args(kinds[name]) if get_origin(kinds[name]) is Literal else ()
     can_be_none = type(None) in get_args(kind) and "none" not in choices
     if not strict and can_be_none and str(value).lower() == "none":
@@ -209,6 +227,8 @@ def check_setting(name: str, value: object, *, strict: bool = True) -> Any:
         if choices:
             raise UnknownNameError(name.replace("_", " "), str(value), choices) from None
         reason = error.errors()[0]["msg"].replace("Input should be", "must be")
+        if name == "restraints":
+            reason = "must be names with weights, such as cycle:10,identity:5"
         if name == "size" and "tuple" in reason:
             reason = "must be a number of pixels, or HEIGHTxWIDTH such as 64x96"
         raise UsageError(f"{name}={value}: {reason}") from None

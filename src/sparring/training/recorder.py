@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sparring.errors import SparringWarning
 from sparring.game.game import Report
+from sparring.modalities.output import pair_rows
 from sparring.training import checkpoint
 from sparring.training.loop import Listener, Outcome, Training
 from sparring.training.plots import curves, save
@@ -87,7 +88,13 @@ class Recorder(Listener):
         generator, classes = training.generator(), [*training.config.known_labels][:COLUMNS]
         count = generator.modality.num_pictured(len(classes))
         labels = [classes[number * len(classes) // count] for number in range(count)] if classes else None
-        picture = generator.modality.picture(generator.sample(count, training.game.seed, labels=labels), COLUMNS)
+        seed, modality = training.game.seed, generator.modality
+        inputs = generator.inputs(count, seed, training.dataset)
+        items = generator.generate(inputs, generator.random_labels(count, seed, labels))
+        source = generator.config.source
+        if source is not None:
+            items = pair_rows(source.decode(inputs * source.scale), items, COLUMNS)
+        picture = modality.picture(items, COLUMNS)
         path = self.run.sample_path(training.game.steps)
         with _warn_if_unwritable(path.parent):
             path.parent.mkdir(exist_ok=True)

@@ -10,11 +10,13 @@ import torch
 
 from sparring.data.items import MAX_CLASSES, Balanced
 from sparring.distributed.collectives import without_peers, world_size
-from sparring.errors import SparringWarning, UsageError
+from sparring.errors import SparringWarning, UnknownNameError, UsageError
+from sparring.game.restraints import RESTRAINTS
 from sparring.generator.config import Config
 from sparring.modalities import RECIPES, look_at, prepare
 from sparring.modalities.modality import Dataset, Modality, Preset, Survey
-from sparring.training.build import build_game, choose_device
+from sparring.networks import NETWORKS
+from sparring.training.build import build_game, choose_device, goes_both_ways
 from sparring.training.meter import check_goal
 from sparring.training.parts import Parts
 from sparring.training.recipe import OPEN, Recipe, Request, reading_of
@@ -41,7 +43,7 @@ def resolve(
     start = open_start(path, parts) if (path := request.settings.get("start_from")) else None
     if start is not None:
         request = inherit(request, start, modality)
-    preset = RECIPES[request.preset] if request.preset else modality.presets[0]
+    preset = _choose_preset(request, modality)
     settings = {**preset.settings, **request.settings}
     size: tuple[int, ...] | None = settings.get("size")
     if size is not None:
@@ -53,6 +55,8 @@ def resolve(
         asked, offered = ("x".join(map(str, each)) for each in (size, recipe.size or ()))
         raise UsageError(f"the network {recipe.network!r} takes no images of {asked} pixels: try --size {offered}")
     dataset = prepare(found, recipe.size, recipe.mirror, on_progress, dry)
+    if recipe.source is not None:
+        dataset = replace(dataset, source=_open_source(recipe, dataset, on_progress, dry))
     has_labels = start is not None and start.config.label_size > 0
     if not parts.find_network(recipe.network).takes_labels:
         if request.settings.get("conditional") or (request.settings.get("num_clusters") or 1) > 1:
@@ -74,7 +78,41 @@ def resolve(
 def open_data(recipe: Recipe, on_progress: OnProgress = lambda what, share: None) -> Dataset:
     """The data set of a complete recipe."""
     found = look_at(recipe.data, recipe.reading, on_progress)
-    return prepare(found, recipe.size, recipe.mirror, on_progress)
+    dataset = prepare(found, recipe.size, recipe.mirror, on_progress)
+    return dataset if recipe.source is None else replace(dataset, source=_open_source(recipe, dataset, on_progress))
+
+
+def _open_source(recipe: Recipe, target: Dataset, on_progress: OnProgress, dry: bool = False) -> Dataset:
+    """The data set that a translator is fed, with items of the target's shape."""
+    assert recipe.source is not None
+    found = look_at(recipe.source, replace(recipe.reading, column=None, labels=None), on_progress)
+    modality = found.choices[0] if isinstance(found, Survey) else found.modality
+    if modality.name != target.modality.name:
+        raise UsageError(
+            f"{recipe.source} holds {modality.name}, and {recipe.data} {target.modality.name}: a translator takes "
+            "items of one kind"
+        )
+    source = prepare(found, recipe.size, recipe.mirror, on_progress, dry)
+    if (given := source.modality).item_shape != target.modality.item_shape:
+        raise UsageError(
+            f"the items of {recipe.source} ({given.describe()}) have another shape than those of {recipe.data} "
+            f"({target.modality.describe()}): make them alike, with --size if only the size differs"
+        )
+    return source
+
+
+def _choose_preset(request: Request, modality: Modality) -> Preset:
+    """The preset that the user asks for, or the modality's first one for a translator or for another generator."""
+    translates = request.settings.get("source") is not None
+    preset = RECIPES[request.preset] if request.preset else None
+    if preset is None:
+        preset = next((each for each in modality.presets if each.translates == translates), None)
+        if preset is None:
+            raise UsageError(f"no recipe translates {modality.name}: leave --source away")
+    if preset.translates != translates:
+        what = "start from noise: leave --source away" if translates else "translate: give --source, what they are fed"
+        raise UsageError(f"the recipe {preset.name!r} is for generators that {what}")
+    return preset
 
 
 def complete(request: Request, preset: Preset, modality: Modality) -> Recipe:
@@ -91,6 +129,18 @@ def complete(request: Request, preset: Preset, modality: Modality) -> Recipe:
             f"{' or '.join(map(repr, network.normalizations))}: leave it away, or give another --network"
         )
     default = network.normalizations[0] if modality.batch_normalization and not penalty.per_sample else "none"
+    translates = settings.get("source") is not None
+    if network.translates != translates:
+        suited = [each.name for each in NETWORKS.values() if each.translates == translates]
+        raise UsageError(
+            f"the network {name!r} {'starts from noise' if translates else 'translates'}: give --network "
+            f"{' or '.join(suited)}" + ("" if translates else ", or --source, the items to translate")
+        )
+    for restraint in settings.get("restraints", {}):
+        if restraint not in RESTRAINTS:
+            raise UnknownNameError("restraint", restraint, RESTRAINTS)
+        if not translates:
+            raise UsageError(f"the restraint {restraint!r} is for translators: give --source, or leave it away")
     weight = settings.get("penalty_weight")
     chosen = {
         "data": request.data,
@@ -121,7 +171,8 @@ def _suit(recipe: Recipe, settings: Mapping[str, Any], dataset: Dataset, least_c
     num_items = dataset.train.num_items
     if (recipe.augment or recipe.augment_target is not None) and dataset.modality.augmentation is None:
         raise UsageError(f"only images can be augmented, and {recipe.data} holds none: leave augment away")
-    conditional = dataset.has_labels if settings.get("conditional") is None else bool(settings["conditional"])
+    has_labels = dataset.has_labels and dataset.source is None  # no pair says which labels belong together
+    conditional = has_labels if settings.get("conditional") is None else bool(settings["conditional"])
     if conditional and not dataset.has_labels:
         raise UsageError(f"{recipe.data} has no labels: leave --conditional away")
     num_clusters = settings.get("num_clusters", 1)
@@ -154,9 +205,16 @@ def check_batch_size(recipe: Recipe, dataset: Dataset) -> None:
         raise UsageError(
             f"{recipe.data} has {num_items} items to train on, fewer than a batch of {size}: lower --batch-size"
         )
-    if size % (world_size() * recipe.accumulate):
+    if dataset.source is not None and (num_inputs := dataset.source.train.num_items) is not None and num_inputs < size:
+        raise UsageError(
+            f"{recipe.source} has {num_inputs} items to translate, fewer than a batch of {size}: lower --batch-size"
+        )
+    parts = world_size() * recipe.accumulate * (2 if goes_both_ways(recipe) else 1)
+    if size % parts:
         shares = f"shared by {world_size()} processes evenly"
-        if recipe.accumulate > 1:
+        if goes_both_ways(recipe):
+            shares = f"played in {parts // 2} parts with as many items of each domain"
+        elif recipe.accumulate > 1:
             shares = f"played in {world_size() * recipe.accumulate} equal parts"
         raise UsageError(f"a batch of {size} cannot be {shares}: give another --batch-size")
 
@@ -185,7 +243,9 @@ def images_per_second(recipe: Recipe, modality: Modality, parts: Parts | None = 
     """
     whole, size = recipe.batch_size // world_size(), 2 * recipe.accumulate
     with without_peers():
-        config = Config(modality, recipe.network, recipe.latent_dim, recipe.prior, recipe.width)
+        translates, both_ways = recipe.source is not None, goes_both_ways(recipe)
+        sizes = recipe.network, recipe.latent_dim, recipe.prior, recipe.width
+        config = Config(modality, *sizes, source=modality if translates else None, both_ways=both_ways)
         game = build_game(recipe, config, parts or Parts())
         while True:
             size = min(size, whole)

@@ -43,6 +43,7 @@ NUMBERS = (
     "discriminator_loss", "generator_loss", "penalty", "real_probability", "fake_probability",
     "discriminator_gradient_norm", "generator_gradient_norm",
 )  # fmt: skip
+REPORTED = (*NUMBERS, "restraint")  # by each step; the last one is in the log of games with restraints
 Status = Literal["running", "finished", "stopped", "failed"]
 
 

@@ -1,6 +1,7 @@
 """The settings that `train` and `resume` take: `Recipe` says what each field means, and a test compares the two."""
 
 import math
+from collections.abc import Mapping
 from os import PathLike
 from typing import Annotated, Literal, TypedDict
 
@@ -35,6 +36,7 @@ class Changes(TypedDict, total=False):
     augment_target: Annotated[float, Ge(-1), Le(1)] | None
     clip_gradients: Positive | None
     average_decay: Decay
+    restraints: Mapping[str, float]
     steps: Count | None
     images: Count | None
     minutes: Positive | None
@@ -55,6 +57,7 @@ class Changes(TypedDict, total=False):
 class Settings(Changes, total=False):
     """All fields of `Recipe` but the data and their labels."""
 
+    source: str | PathLike[str] | None
     column: str | None
     frames: Literal["first", "all"]
     follow_links: bool

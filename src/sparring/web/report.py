@@ -14,7 +14,7 @@ from sparring.evaluation.figures import draw
 from sparring.files import read_json, write_atomically
 from sparring.generator.config import Config
 from sparring.generator.generator import load
-from sparring.modalities.output import Html, picture_url
+from sparring.modalities.output import Html, pair_rows, picture_url
 from sparring.seeding import Stream
 from sparring.training import plots
 from sparring.training.evaluate import open_data_of
@@ -112,7 +112,10 @@ def _examples(run: Run) -> tuple[Html, Html] | str:
     n, labels = len(real["samples"]), real.get("labels", real.get("vectors"))
     names = [] if labels is None else names_of(labels, dataset.class_names, dataset.attributes)
     wanted = generator.random_labels(n) if config.classes_are_clusters or not config.label_size else labels
-    items = generator.generate(generator.latents(n), wanted)
+    inputs = generator.inputs(n, 0, dataset)
+    items = generator.generate(inputs, wanted)
+    if (source := config.source) is not None:
+        items = pair_rows(source.decode(inputs * source.scale), items, columns=10)
     shown = generator.modality.show(items, config.label_names(wanted))
     return shown, modality.show(modality.decode(real["samples"]), names)
 
