@@ -31,7 +31,10 @@ def test_public_names_are_documented_with_an_example(name: str) -> None:
     documentation = inspect.getdoc(thing) or ""
     assert documentation
     is_error = inspect.isclass(thing) and issubclass(thing, Exception)
-    records, interfaces = {"Alarm", "Report", "Objective", "Run"}, {"Source", "Penalty", "Listener", "Modality"}
+    records, interfaces = (
+        {"Alarm", "Report", "Objective", "Run"},
+        {"Source", "Penalty", "Restraint", "Listener", "Modality"},
+    )
     assert is_error or name in records | interfaces or ">>>" in documentation
 
 

@@ -59,6 +59,7 @@ if TYPE_CHECKING:  # the only list of public names: type checkers and `_HOME` re
     from sparring.networks import Network as Network
     from sparring.study.study import Study as Study
     from sparring.training.evaluate import evaluate as evaluate
+    from sparring.training.evaluate import evaluate_dictionary as evaluate_dictionary
     from sparring.training.loop import Listener as Listener
     from sparring.training.recipe import Recipe as Recipe
     from sparring.training.run_folder import Run as Run

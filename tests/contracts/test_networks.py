@@ -10,13 +10,20 @@ from sparring.networks.network import NORMALIZATIONS, Modulation
 from sparring.seeding import Stream
 
 every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-IMAGE_NETWORKS = {name: network for name, network in NETWORKS.items() if name != "fourier"}
+IMAGE_NETWORKS = {name: network for name, network in NETWORKS.items() if name not in ("fourier", "linear")}
+LABELLED = {name: network for name, network in NETWORKS.items() if network.takes_labels}
+every_labelled_network = pytest.mark.parametrize("network", LABELLED.values(), ids=LABELLED)
 every_image_network = pytest.mark.parametrize("network", IMAGE_NETWORKS.values(), ids=IMAGE_NETWORKS)
 
 
 def item_shape(network: Network) -> tuple[int, ...]:
     """An item that the network takes."""
-    return network.fit((2,) if network.name == "fourier" else (1, 28, 28))
+    return network.fit({"fourier": (2,), "linear": (6,)}.get(network.name, (1, 28, 28)))
+
+
+def inputs(network: Network, shape: tuple[int, ...], n: int) -> torch.Tensor:
+    """What the generator takes: ten latents, or items to translate."""
+    return torch.randn(n, *(shape if network.translates else (10,)))
 
 
 SHAPES = [
@@ -33,7 +40,7 @@ def test_a_matching_pair_from_an_items_shape(network: Network, shape: tuple[int,
     assert fitting[0] == shape[0]
     assert fitting[1] >= shape[1]
     assert fitting[2] >= shape[2]
-    samples = network.generator(fitting, 10, 4)(torch.randn(2, 10))
+    samples = network.generator(fitting, 10, 4, 0)(inputs(network, fitting, 2))
     assert samples.shape == (2, *fitting)
     assert samples.abs().max() <= 1
     for normalization in network.normalizations:
@@ -86,30 +93,35 @@ def test_normalization_is_what_was_asked_for(network: Network) -> None:
     assert set(network.normalizations) <= set(NORMALIZATIONS)
 
 
-@every_network
+@pytest.mark.parametrize(
+    "network", [each for each in NETWORKS.values() if not each.translates], ids=lambda each: each.name
+)
 @pytest.mark.parametrize("width", [4, 12])
 def test_the_width_is_what_the_generators_last_layer_takes(network: Network, width: int) -> None:
     """One meaning for every family, by which `--width` can be compared."""
-    modules = network.generator(item_shape(network), 10, width).modules()
+    modules = network.generator(item_shape(network), 10, width, 0).modules()
     last = [module for module in modules if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)][-1]
     assert (last.in_features if isinstance(last, nn.Linear) else last.in_channels) == width
 
 
-@every_network
-@pytest.mark.parametrize("num_classes", [0, 3])
+@pytest.mark.parametrize(
+    ("network", "num_classes"),
+    [(network, number) for network in NETWORKS.values() for number in ([0, 3] if network.takes_labels else [0])],
+    ids=lambda each: getattr(each, "name", each),
+)
 def test_every_weight_gets_a_gradient(network: Network, num_classes: int) -> None:
     shape, usual = item_shape(network), network.normalizations[0]
     generator = network.generator(shape, 10, 8, num_classes)
     discriminator = network.discriminator(shape, 8, usual, num_classes)
     labels = [torch.arange(9) % 3] if num_classes else []
-    discriminator(generator(torch.randn(9, 10), *labels), *labels).square().sum().backward()
+    discriminator(generator(inputs(network, shape, 9), *labels), *labels).square().sum().backward()
     for module in (generator, discriminator):
         for name, parameter in module.named_parameters():
             assert parameter.grad is not None, name
             assert parameter.grad.abs().sum() > 0, name
 
 
-@every_network
+@every_labelled_network
 @pytest.mark.parametrize("num_classes", [1, 3])
 def test_both_players_listen_to_the_labels(network: Network, num_classes: int) -> None:
     shape = item_shape(network)
@@ -140,7 +152,7 @@ def test_signals_keep_their_size_without_normalisation(player: str, side: int) -
     assert all(0.2 < size < 5 for size in sizes), sizes
 
 
-@every_network
+@every_labelled_network
 def test_the_class_scales_and_shifts_the_features(network: Network) -> None:
     """With nothing else that tells it: as the first layer's embeddings are taken away."""
     generator = network.generator(item_shape(network), 10, 8, 2).eval()
@@ -179,11 +191,12 @@ def test_channels_last_gives_the_same_gradients(network: Network) -> None:
     results = []
     for layout in (torch.contiguous_format, torch.channels_last):
         with Stream(0, "networks").as_default():
-            generator = network.generator(item_shape(network), 8, 8, 0)
+            generator = network.generator(item_shape(network), 10, 8, 0)
             discriminator = network.discriminator(item_shape(network), 8, "none", 0)
         for player in (generator, discriminator):
             nn.utils.convert_conv2d_weight_memory_format(player, layout)
-        logits = discriminator(generator(Stream(0, "latents").normal(4, 8)))
+        shape = item_shape(network) if network.translates else (10,)
+        logits = discriminator.eval()(generator(Stream(0, "latents").normal(4, *shape)))
         parameters = [*generator.parameters(), *discriminator.parameters()]
         results.append([gradient.contiguous() for gradient in torch.autograd.grad(logits.sum(), parameters)])
     for one, other in zip(*results, strict=True):

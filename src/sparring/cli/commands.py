@@ -4,6 +4,7 @@ Each imports its modules when it runs, so `--help` answers at once.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -170,9 +171,11 @@ class TranslateCommand:
     def run(self, arguments: list[str]) -> int:
         """Translate the items, and write them."""
         from sparring.generator.generator import load
-        from sparring.generator.translation import translate_files
 
-        print(f"{translate_files(load(self.path), self.input, self.out, back=self.back)} items in {self.out}")
+        generator = load(self.path)
+        given, made = generator.domains(back=self.back)
+        count = given.translate_files(self.input, self.out, partial(generator.translate, back=self.back), made)
+        print(f"{count} items in {self.out}")
         return 0
 
 
@@ -232,14 +235,19 @@ class EvaluateCommand:
     """What it was trained on; needed for a generator's folder without its run."""
     num: Count = 10_000  # The number of samples to generate, and the most real samples to compare with.
     seed: Seed = 0  # The same seed gives the same card.
+    dictionary: Annotated[Path | None, option("FILE")] = None
+    """Of words: print how many of these pairs of a word and its translation, one a line, are found."""
     fid: Flag = False  # Also compute FID; it takes minutes, more than 2,048 images, and torch-fidelity.
     plugin: Plugin = None  # The Python file that registers the parts of its recipe, if they are yours.
 
     def run(self, arguments: list[str]) -> int:
         """Measure the generator, and print the card."""
-        from sparring.cli.terminal import show_card
-        from sparring.training.evaluate import evaluate
+        from sparring.cli.terminal import show_card, show_precision
+        from sparring.training.evaluate import evaluate, evaluate_dictionary
 
+        if self.dictionary is not None:
+            show_precision(evaluate_dictionary(self.path, self.dictionary))
+            return 0
         show_card(evaluate(self.path, self.num, self.seed, data=self.data, fid=self.fid))
         print(f"saved as {self.path / 'card.json'}")
         return 0

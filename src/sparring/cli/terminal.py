@@ -1,6 +1,7 @@
 """What the commands print; `sparring.training.progress` shows a training."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from sparring.data.memory import kept_files
 from sparring.data.pack import find_packs
 from sparring.evaluation.card import CLASS_FIGURES, Card
 from sparring.files import cache_folder
+from sparring.metrics import Estimate
 from sparring.training.progress import Terminal, describe_choice
 from sparring.training.recipe import Request
 from sparring.training.resolve import resolve
@@ -56,6 +58,14 @@ def show_card(card: Card) -> None:
         f"against {card.num_real:,} of {card.data} ({card.split} split), seed {card.seed}, intervals of 95 %; "
         "features: " + ", ".join(f"{name} ({digits})" for name, digits in card.extractors.items())
     )
+
+
+def show_precision(rows: Mapping[str, Sequence[Estimate]]) -> None:
+    """Print how often words are translated as a dictionary says."""
+    table = new_table("words", "P@1", "P@5", "P@10")
+    for name, values in rows.items():
+        table.add_row(name, *(f"{each.value:.1%} [{each.low:.1%}, {each.high:.1%}]" for each in values))
+    Console(highlight=False).print(table, "a right translation among the best 1, 5 and 10; intervals of 95 %")
 
 
 def show_packs() -> None:

@@ -1,5 +1,6 @@
 """Find the files at a path."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from sparring.data.containers import ARCHIVES, Container, Kind, Reading, one_line, open_archive, open_folder, read_head
@@ -36,3 +37,16 @@ def find_container(path: Path, kind: Kind, reading: Reading = Reading()) -> Cont
     if path.is_file() and kind.holds(path.name, lambda: read_head(path)):
         raise DataError(f"{str(path)!r} is a single {kind.name.removesuffix('s')}: give the folder with many of them")
     return None
+
+
+def list_files(path: Path, endings: Collection[str]) -> list[Path]:
+    """A file, or the files in a folder and below whose names have one of some endings, in the order of their names.
+
+    Raises:
+        DataError: if there is none.
+    """
+    check_exists(path)
+    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    if not (found := [each for each in files if path.is_file() or each.suffix.lower() in endings]):
+        raise DataError(f"the folder {str(path)!r} holds no files of this kind: give another folder, or a file")
+    return found

@@ -17,7 +17,8 @@ from sparring.data import MAX_CLASSES
 from sparring.data.labels import categories, join_categories
 from sparring.files import cache_folder, write_atomically
 from sparring.metrics import Extractor
-from sparring.modalities.modality import Classifier, Dataset
+from sparring.metrics.classifier import Classifier
+from sparring.modalities.modality import Dataset
 from sparring.seeding import Stream
 from sparring.types import Labels, OnProgress, Samples
 

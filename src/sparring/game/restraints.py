@@ -142,7 +142,7 @@ class Contrastive(Restraint):
 @final
 @dataclass(frozen=True)
 class Orthogonal(Restraint):
-    """W ← (1 + β) W − β W Wᵀ W, twice after each update, for every square weight matrix W; β is `weight`.
+    """W ← (1 + β) W − β W Wᵀ W, twice after each update, for the square matrix W of a linear layer; β is `weight`.
 
     A linear map stays close to a rotation, which keeps all lengths and angles.
 
@@ -167,10 +167,11 @@ class Orthogonal(Restraint):
     @torch.no_grad()
     def project(self, generator: nn.Module) -> None:
         """Two steps towards the nearest orthogonal matrix."""
-        for weight in generator.parameters():
-            if weight.ndim == 2 and weight.shape[0] == weight.shape[1]:
+        for layer in generator.modules():
+            if isinstance(layer, nn.Linear) and layer.in_features == layer.out_features:
                 for _ in range(2):
-                    weight.copy_((1 + self.weight) * weight - self.weight * weight @ weight.T @ weight)
+                    product = layer.weight @ layer.weight.T @ layer.weight
+                    layer.weight.copy_((1 + self.weight) * layer.weight - self.weight * product)
 
 
 RESTRAINTS: dict[str, type[Restraint]] = {

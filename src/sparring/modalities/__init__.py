@@ -18,12 +18,14 @@ from sparring.data.labels import check_labels, choose_labels, label_arrays, labe
 from sparring.data.memory import NAME, Indexable, gather, write_memory_file, write_memory_images
 from sparring.errors import DataError, SparringWarning, UnknownNameError, UsageError
 from sparring.modalities.images import Images
-from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset, Survey
+from sparring.modalities.modality import Dataset, Modality, NamedSource, Survey
 from sparring.modalities.points import Points
+from sparring.modalities.preset import Preset
 from sparring.modalities.sounds import Sounds
+from sparring.modalities.words import Words
 from sparring.types import OnProgress
 
-MODALITIES: dict[str, type[Modality]] = {"images": Images, "points": Points, "sounds": Sounds}
+MODALITIES: dict[str, type[Modality]] = {"images": Images, "points": Points, "sounds": Sounds, "words": Words}
 """Every modality by its name; the first one that accepts a path or an array opens it."""
 
 RECIPES: dict[str, Preset] = {preset.name: preset for each in MODALITIES.values() for preset in each.presets}

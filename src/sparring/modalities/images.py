@@ -23,10 +23,12 @@ from sparring.data.survey import MUCH, ImageFindings, find_out
 from sparring.errors import SparringWarning, UsageError
 from sparring.game.augment import differentiable
 from sparring.game.sources import Source
+from sparring.metrics.classifier import Classifier
 from sparring.metrics.digit_classifier import classify
 from sparring.metrics.extractors import Extractor, digit_features, inception_features, random_features, thumbnails
 from sparring.modalities.folders import find_files, load_container
-from sparring.modalities.modality import Classifier, Dataset, Modality, NamedSource, Preset, Survey
+from sparring.modalities.modality import Dataset, Modality, NamedSource, Survey
+from sparring.modalities.preset import Preset
 from sparring.types import OnProgress, Samples
 
 if TYPE_CHECKING:

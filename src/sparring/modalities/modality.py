@@ -5,7 +5,7 @@ A modality is one file here and one entry in `MODALITIES`. All other code asks t
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from html import escape
 from operator import or_
@@ -15,36 +15,29 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from sparring.data.arrays import read_arrays
 from sparring.data.containers import Kind, Reading
 from sparring.data.corruptions import Corruption
+from sparring.data.files import list_files
 from sparring.data.labels import Attribute
 from sparring.data.packed import Packed
 from sparring.errors import DataError, UsageError
 from sparring.game.sources import Source
+from sparring.metrics.classifier import Classifier
 from sparring.metrics.distances import kernel_distance
-from sparring.metrics.estimate import Z_95
+from sparring.metrics.estimate import Z_95, Estimate
 from sparring.metrics.extractors import Extractor
-from sparring.modalities.output import Html, Writer, check_ending, file_names, picture_url, write_output
-from sparring.types import Features, Labels, OnProgress, Samples
+from sparring.modalities import output
+from sparring.modalities.output import Html, Writer
+from sparring.modalities.preset import Preset
+from sparring.types import Features, OnProgress, Samples
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 DEFAULT_RESAMPLES = 20
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A named set of settings, an entry of `RECIPES`."""
-
-    name: str
-    summary: str
-    source: str  # of the settings
-    settings: Mapping[str, Any]  # fields of `Recipe` by name; those that are None are chosen to suit the data
-    by_network: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # settings that replace these, by network
-    translates: bool = False  # whether it is for generators that are fed items of another domain
 
 
 @dataclass(frozen=True)
@@ -58,16 +51,6 @@ class Survey:
     # From the height and width to resize to (None for the largest that the items fill), what to call with what is
     # being done, and whether to count the items only. It raises a DataError if the files cannot be read.
     read: "Callable[[tuple[int, ...] | None, OnProgress, bool], Dataset]"
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A trained classifier that comes with a data set."""
-
-    item_shape: tuple[int, ...]
-    num_classes: int
-    extractor: Callable[[], Extractor]  # of the features before its last layer
-    classify: Callable[[Samples], Labels]  # samples [n, *item_shape] → int64 [n]
 
 
 @dataclass(frozen=True)
@@ -192,27 +175,15 @@ class Modality(ABC):
         return None
 
     def with_size(self, size: tuple[int, ...]) -> "Modality":
-        """The same modality for items of another size; a size is a shape without the first dimension.
-
-        Raises:
-            UsageError: if items of this kind cannot be resized.
-        """
+        """The modality of items of another size, a shape without its first dimension; a UsageError if there is none."""
         raise UsageError(f"{self.name} have no size in pixels: leave --size away")
 
     def resize(self, dataset: Dataset, size: tuple[int, ...]) -> Dataset:
-        """The data set with items of another size.
-
-        Raises:
-            UsageError: if items of this kind cannot be resized.
-        """
+        """The data set with items of another size; a UsageError if items of this kind cannot be resized."""
         return replace(dataset, modality=self.with_size(size))
 
     def mirror(self, dataset: Dataset) -> Dataset:
-        """The data set, and a mirrored copy of each item.
-
-        Raises:
-            UsageError: if items of this kind cannot be mirrored.
-        """
+        """The data set, and a mirrored copy of each item; a UsageError if items of this kind cannot be mirrored."""
         raise UsageError(f"{dataset.name} holds no finite set of images to mirror: leave --mirror away")
 
     # Training
@@ -220,6 +191,9 @@ class Modality(ABC):
     @abstractmethod
     def usual_network(self, normalization: str | None) -> str:
         """The default network for this shape, given the normalization that the user asked for, if any."""
+
+    def begin(self, generator: Module, dataset: Dataset, first_map: str, seed: int) -> None:  # noqa: B027
+        """Set the first weights of a translator by its data."""
 
     # Measuring
 
@@ -232,11 +206,7 @@ class Modality(ABC):
         """An extractor of few, cheap features in which copies and similar items are close together."""
 
     def paper_extractor(self) -> Extractor:
-        """The feature extractor that papers use.
-
-        Raises:
-            UsageError: if there is none.
-        """
+        """The feature extractor that papers use; a UsageError if there is none."""
         raise UsageError(f"FID is of images, and this generator makes {self.name}: leave --fid away")
 
     def measurements(self, items: np.ndarray) -> dict[str, Tensor]:
@@ -271,6 +241,10 @@ class Modality(ABC):
             columns: items in a row; as many as rows if None.
         """
 
+    def picture_pairs(self, given: np.ndarray, made: np.ndarray, columns: int) -> "Image":
+        """Draw what went into a translator beside what came out: here each row above the row of its translations."""
+        return self.picture(output.pair_rows(given, made, columns), columns)
+
     def show(self, items: np.ndarray, names: Sequence[str] = ()) -> Html:
         """Items for notebooks and reports, in HTML that needs no other file: here as one picture.
 
@@ -279,7 +253,7 @@ class Modality(ABC):
             names: what the labels are called, one for each item.
         """
         title = escape(", ".join(names))
-        source = picture_url(self.picture(items, columns=10))
+        source = output.picture_url(self.picture(items, columns=10))
         return Html(f'<img alt="{title}" title="{title}" style="width: auto; max-width: 100%" src="{source}">')
 
     def write(self, items: np.ndarray, path: Path, labels: np.ndarray | None = None, names: Sequence[str] = ()) -> None:
@@ -295,17 +269,17 @@ class Modality(ABC):
         Raises:
             UsageError: if it cannot be written there.
         """
-        write_output(
+        output.write_output(
             path,
             draw=lambda: self.picture(items),
             arrays={self.array_name: items, **self.constants} | ({} if labels is None else {"labels": labels}),
             writers={ending: partial(write, items) for ending, write in self.file_writers.items()},
-            write_files=lambda folder: self.write_files(items, folder, file_names(len(items), names)),
+            write_files=lambda folder: self.write_files(items, folder, output.file_names(len(items), names)),
         )
 
     def check_path(self, path: Path) -> None:
         """Raise a UsageError if `write` knows no file with the path's ending."""
-        check_ending(path, self.file_writers)
+        output.check_ending(path, self.file_writers)
 
     @property
     def file_writers(self) -> Mapping[str, Writer]:
@@ -328,6 +302,32 @@ class Modality(ABC):
         if found is None:
             raise DataError(f"{str(path)!r} holds no {self.name}: give a .npz with an array {self.array_name!r}")
         return self.check_items(found, str(path))
+
+    def translate_files(
+        self, path: Path, out: Path, translate: Callable[[np.ndarray], np.ndarray], made: "Modality"
+    ) -> int:
+        """Translate the items in a file, or in the files of a folder, into items of another modality; count them.
+
+        Raises:
+            DataError: if there are no such files, or one of them cannot be read.
+            UsageError: if nothing can be written there.
+        """
+        made.check_path(out)
+        files = list_files(path, self.kind.endings if self.kind is not None else ())
+        parts = [self.read_file(file) for file in files]
+        names = [file.stem for file, part in zip(files, parts, strict=True) for _ in part]
+        made.write(translate(np.concatenate(parts)), out, names=names)
+        return len(names)
+
+    def check_dictionary(
+        self, path: Path, translate: Callable[[np.ndarray], np.ndarray], made: "Modality"
+    ) -> Mapping[str, Sequence[Estimate]]:
+        """How often words are translated as a dictionary says: a row of P@1, P@5 and P@10 by its name.
+
+        Raises:
+            UsageError: if items of this kind are no words.
+        """
+        raise UsageError(f"a dictionary is of words, and this generator translates {self.name}: leave it away")
 
     def check_items(self, items: np.ndarray, name: str) -> np.ndarray:
         """Items in the form of `decode`.

@@ -13,7 +13,8 @@ from sparring.data.mixtures import Mixture, grid, ring
 from sparring.metrics.estimate import Z_95
 from sparring.metrics.extractors import Extractor, coordinates
 from sparring.metrics.neighbors import neighbor_distance
-from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset
+from sparring.modalities.modality import Dataset, Modality, NamedSource
+from sparring.modalities.preset import Preset
 from sparring.types import Features, Samples
 
 if TYPE_CHECKING:

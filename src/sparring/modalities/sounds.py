@@ -38,8 +38,9 @@ from sparring.metrics.extractors import Extractor, random_features, thumbnails
 from sparring.metrics.waves import measure_durations, measure_loudness, measure_pitches
 from sparring.modalities.folders import find_files, load_container
 from sparring.modalities.images import FAST, FAST_BY_NETWORK, Images
-from sparring.modalities.modality import Dataset, Modality, NamedSource, Preset, Survey
+from sparring.modalities.modality import Dataset, Modality, NamedSource, Survey
 from sparring.modalities.output import Html, Writer, data_url, picture_url
+from sparring.modalities.preset import Preset
 from sparring.types import OnProgress, Samples
 
 if TYPE_CHECKING:

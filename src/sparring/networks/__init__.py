@@ -3,12 +3,15 @@
 from sparring.networks.conv import CONV
 from sparring.networks.dcgan import DCGAN
 from sparring.networks.fourier import FOURIER
+from sparring.networks.linear import LINEAR
 from sparring.networks.mlp import MLP
 from sparring.networks.network import NORMALIZATIONS, ConditionalGenerator, Discriminator, Network
 from sparring.networks.resnet import RESNET
 from sparring.networks.translate import TRANSLATE
 
-NETWORKS: dict[str, Network] = {network.name: network for network in (CONV, RESNET, DCGAN, MLP, FOURIER, TRANSLATE)}
+NETWORKS: dict[str, Network] = {
+    network.name: network for network in (CONV, RESNET, DCGAN, MLP, FOURIER, TRANSLATE, LINEAR)
+}
 """Every family of networks by its name."""
 
 __all__ = ["NETWORKS", "NORMALIZATIONS", "ConditionalGenerator", "Discriminator", "Network"]

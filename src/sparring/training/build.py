@@ -14,7 +14,7 @@ from sparring.data.items import Balanced, Items, Scaled
 from sparring.distributed.batch_norm import synchronize_batch_norm
 from sparring.errors import UsageError
 from sparring.game.augment import Adaptive
-from sparring.game.both_ways import Both, BothWays
+from sparring.game.both_ways import Both, BothWays, one_way
 from sparring.game.ema import Average
 from sparring.game.game import Game
 from sparring.game.optimizers import Adam
@@ -32,11 +32,18 @@ ADAPTIVE_IMAGES = 100_000  # an adaptive augmentation's probability takes this m
 
 
 def build(
-    recipe: Recipe, dataset: Dataset, folder: Path | None = None, start: Start | None = None, parts: Parts = Parts()
+    recipe: Recipe,
+    dataset: Dataset,
+    folder: Path | None = None,
+    start: Start | None = None,
+    parts: Parts = Parts(),
+    *,
+    is_new: bool = False,
 ) -> Training:
     """Build a training at its beginning from a complete recipe and its data, for a run's folder.
 
-    With a start, the networks are those of another run; with parts, they or others are the caller's own.
+    With a start, the networks are those of another run; with parts, they or others are the caller's own. The weights
+    of a new one may depend on the data.
     """
     has_clusters = recipe.num_clusters > 1
     if has_clusters:
@@ -64,7 +71,14 @@ def build(
         both_ways=goes_both_ways(recipe),
     )
     data, inputs = _scaled(dataset, recipe.balance), _scaled(dataset.source) if dataset.source else None
-    game = build_game(recipe, config, parts, start, data, inputs)
+
+    def begin(generator: nn.Module, discriminator: nn.Module) -> None:
+        if start is not None:
+            copy_players(start, config, generator, discriminator)
+        elif is_new and dataset.source is not None:
+            dataset.modality.begin(one_way(generator), dataset, recipe.first_map, recipe.seed)
+
+    game = build_game(recipe, config, parts, begin, data, inputs)
     average = Average(game.generator, recipe.average_decay)
     if start is not None:
         copy_average(start, config, average.module)
@@ -87,11 +101,11 @@ def build_game(
     recipe: Recipe,
     config: Config,
     parts: Parts = Parts(),
-    start: Start | None = None,
+    begin: Callable[[nn.Module, nn.Module], None] = lambda generator, discriminator: None,
     data: Source | None = None,
     inputs: Source | None = None,
 ) -> Game:
-    """Build the networks of a recipe, or copy those of another run, and the game that trains them.
+    """Build the networks of a recipe, let `begin` change their first weights, and build the game that trains them.
 
     A translator is fed inputs, and on the way back data; without them noise, to measure its speed.
     """
@@ -105,8 +119,7 @@ def build_game(
             discriminator = BothWays(discriminator, back)
     if parts.network is not None:
         check_players(generator, discriminator, config)
-    if start is not None:
-        copy_players(start, config, generator, discriminator)
+    begin(generator, discriminator)
     for player in (generator, discriminator):
         synchronize_batch_norm(player)
         convert_conv2d_weight_memory_format(player.to(device), torch.channels_last)  # this layout is faster

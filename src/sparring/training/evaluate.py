@@ -1,6 +1,7 @@
 """Measure the generator of a run."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from os import PathLike, fspath
@@ -13,6 +14,7 @@ from sparring.errors import DataError, SparringWarning, UsageError
 from sparring.evaluation.card import Card, measure
 from sparring.files import read_json, write_json
 from sparring.generator.generator import Generator, load
+from sparring.metrics import Estimate
 from sparring.modalities import look_at, prepare
 from sparring.modalities.modality import Dataset, Survey
 from sparring.training.progress import Terminal
@@ -76,6 +78,27 @@ def evaluate(
         metrics = {name: row.generated.value for name, row in card.figures.items()}
         run.write_summary(replace(run.summary(), metrics=metrics))
     return card
+
+
+def evaluate_dictionary(path: str | PathLike[str], dictionary: str | PathLike[str]) -> Mapping[str, Sequence[Estimate]]:
+    """How many words a translator of words translates as a dictionary says.
+
+    Args:
+        path: a run, its folder, or a generator's.
+        dictionary: a file with a word and a right translation a line, separated by a tab or a space.
+
+    Returns:
+        P@1, P@5 and P@10, the shares of words with a right translation among the best 1, 5 and 10, with Wilson's
+        intervals of 95 %: of this map for all pairs and for half of them, of a map that is taught by the other half
+        (Procrustes), and of chance. The names say how many words were judged.
+
+    Raises:
+        UsageError: if the generator translates no words.
+        DataError: if the file is no dictionary, or has no pair of known words.
+    """
+    generator = load(path)
+    source, target = generator.domains()
+    return source.check_dictionary(Path(dictionary), generator.translate, target)
 
 
 def open_data_of(

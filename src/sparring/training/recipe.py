@@ -55,6 +55,8 @@ class Recipe:
     size: tuple[Pixels, Pixels] | None = None  # height and width of images; None for their own
     mirror: bool = False  # add a mirrored copy of each image
     start_from: str | None = None  # a run, or one of its checkpoints, whose networks this training begins with
+    # Of words: how the map begins: with words of alike surroundings, with words that are written alike, or at random.
+    first_map: Literal["structural", "identical", "random"] = "structural"
     network: str  # a name in `NETWORKS`, or "custom: CLASS" for modules that the caller gives
     width: Count  # features of the generator's last layer; the other layers have multiples of it
     normalization: Literal["batch", "none"] = "none"  # between the discriminator's layers
@@ -125,7 +127,7 @@ class Recipe:
 OPEN = ("size", "network", "width", "normalization", "conditional", "num_clusters", "penalty_weight", "augment")
 """Fields that are chosen to suit the data when they are missing or None."""
 FIXED = (  # fields that cannot change when a run is resumed
-    "source",
+    "source", "first_map",
     "column", "labels", "frames", "follow_links", "sample_rate_hz", "seconds", "size", "mirror",
     "network", "width", "normalization", "conditional",
     "num_clusters", "prior", "latent_dim", "optimizer", "seed", "start_from",

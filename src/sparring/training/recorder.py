@@ -9,7 +9,6 @@ from pathlib import Path
 
 from sparring.errors import SparringWarning
 from sparring.game.game import Report
-from sparring.modalities.output import pair_rows
 from sparring.training import checkpoint
 from sparring.training.loop import Listener, Outcome, Training
 from sparring.training.plots import curves, save
@@ -92,9 +91,8 @@ class Recorder(Listener):
         inputs = generator.inputs(count, seed, training.dataset)
         items = generator.generate(inputs, generator.random_labels(count, seed, labels))
         source = generator.config.source
-        if source is not None:
-            items = pair_rows(source.decode(inputs * source.scale), items, COLUMNS)
-        picture = modality.picture(items, COLUMNS)
+        given = None if source is None else source.decode(inputs * source.scale)
+        picture = modality.picture(items, COLUMNS) if given is None else modality.picture_pairs(given, items, COLUMNS)
         path = self.run.sample_path(training.game.steps)
         with _warn_if_unwritable(path.parent):
             path.parent.mkdir(exist_ok=True)

@@ -14,7 +14,8 @@ from sparring.errors import SparringWarning, UnknownNameError, UsageError
 from sparring.game.restraints import RESTRAINTS
 from sparring.generator.config import Config
 from sparring.modalities import RECIPES, look_at, prepare
-from sparring.modalities.modality import Dataset, Modality, Preset, Survey
+from sparring.modalities.modality import Dataset, Modality, Survey
+from sparring.modalities.preset import Preset
 from sparring.networks import NETWORKS
 from sparring.training.build import build_game, choose_device, goes_both_ways
 from sparring.training.meter import check_goal

@@ -66,6 +66,7 @@ class Settings(Changes, total=False):
     size: int | tuple[Pixels, Pixels] | None
     mirror: bool
     start_from: str | PathLike[str] | None
+    first_map: Literal["structural", "identical", "random"]
     network: str | None
     width: Count | None
     normalization: Literal["batch", "none"] | None

@@ -173,7 +173,7 @@ def start(
         parts = request.parts or Parts()
         recipe, dataset = _open_everywhere(lambda: resolve(request, on_progress))
         start_from = on_rank_zero(lambda: open_start(recipe.start_from, parts) if recipe.start_from else None)
-        training = build(recipe, dataset, start=start_from, parts=parts)
+        training = build(recipe, dataset, start=start_from, parts=parts, is_new=True)
         meters = [Meter(training)] if rank() == 0 else []  # whatever can fail does so before there is a folder
         run = on_rank_zero(create)
         training.folder = run.path
