@@ -21,7 +21,7 @@ from sparring.networks import NETWORKS
 from sparring.seeding import Stream
 from sparring.training.recipe import Recipe, check_setting
 
-HALF_A_STEP = {"images": 1 / 255, "points": 0.0, "sequences": 1 / 9}
+HALF_A_STEP = {"images": 1 / 255, "points": 0.0, "sequences": 1 / 9, "words": 0.0}
 """By how far decoding may round, in the units of samples."""
 
 LOSSY = {"sounds": 0.08}
@@ -36,9 +36,17 @@ def kind(request: pytest.FixtureRequest, sequences: type[Modality]) -> type[Moda
     return MODALITIES[request.param]
 
 
+NEED_MORE = {"words": "an array of vectors lacks their words"}
+"""Modalities whose items cannot be read from an array of them alone, and why."""
+
+
 @pytest.fixture
-def dataset(kind: type[Modality]) -> Dataset:
-    return kind.sources[0].open()
+def dataset(kind: type[Modality], tmp_path: Path) -> Dataset:
+    if kind.sources:
+        return kind.sources[0].open()
+    vectors = Stream(0, "words").normal(60, 8).numpy()
+    np.savez(tmp_path / "words.npz", words=[f"word{number}" for number in range(60)], vectors=vectors)
+    return open_dataset(str(tmp_path / "words.npz"))
 
 
 @pytest.fixture
@@ -77,6 +85,9 @@ def test_encode_and_decode_invert_each_other(dataset: Dataset, items: np.ndarray
 
 def test_an_array_of_items_is_accepted_and_stored_as_it_is(dataset: Dataset, items: np.ndarray) -> None:
     accepted = type(dataset.modality).accept(items, "items", Reading(sample_rate_hz=rate_of(dataset)))
+    if dataset.modality.name in NEED_MORE:
+        assert accepted is None
+        return
     assert accepted is not None
     modality, same = accepted
     assert modality.item_shape == dataset.modality.item_shape
@@ -88,6 +99,9 @@ def test_an_array_of_items_is_accepted_and_stored_as_it_is(dataset: Dataset, ite
 def test_what_is_written_is_read_back(dataset: Dataset, items: np.ndarray, tmp_path: Path) -> None:
     modality = dataset.modality
     modality.write(items, tmp_path / "items.npz")
+    if modality.name in NEED_MORE:
+        assert np.array_equal(modality.read_file(tmp_path / "items.npz"), items)
+        return
     opened = open_dataset(str(tmp_path / "items.npz"))
     assert type(opened.modality) is type(modality)
     check_stored(opened, items)

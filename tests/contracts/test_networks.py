@@ -13,6 +13,7 @@ every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWOR
 IMAGE_NETWORKS = {name: network for name, network in NETWORKS.items() if name not in ("fourier", "linear")}
 LABELLED = {name: network for name, network in NETWORKS.items() if network.takes_labels}
 every_labelled_network = pytest.mark.parametrize("network", LABELLED.values(), ids=LABELLED)
+LATENT = {name: network for name, network in NETWORKS.items() if not network.translates}
 every_image_network = pytest.mark.parametrize("network", IMAGE_NETWORKS.values(), ids=IMAGE_NETWORKS)
 
 

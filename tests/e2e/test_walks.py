@@ -80,7 +80,7 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("columns", [80, 40])
 def test_one_with_a_folder_of_pictures(columns: int, pictures: Path) -> None:
     """Works inside the folder: what runs leave there are no items of it."""
-    found = r"90 images \(PNG 90; RGB 90\), shorter side 40 to 40 px.* 81 to train on and 9 held out"
+    found = r"90 images \(PNG 90; RGB 90\), shorter side 40 px.* 81 to train on and 9 held out"
     looked = show(columns, "train", ".", "--minutes", "0.1", "--dry-run", cwd=pictures)
     check_widths([line for line in looked if not line.text.startswith('  "')], columns)  # without the JSON
     assert re.search(found, words(looked))

@@ -170,10 +170,13 @@ def find_out(
     advice = (
         f", and {num_long:,} are more than twice as long: --set frames=all makes pieces of them" if num_long else ""
     )
+    cut = (
+        f"the ends of {num_cut:,} are cut off, the others end in silence" if num_cut else "shorter ones end in silence"
+    )
     about_length = (
         f"cut into {len(pieces):,} pieces of {seconds:.2f} s"
         if in_pieces
-        else f"brought to {seconds:.2f} s: the ends of {num_cut:,} are cut off, the others end in silence{advice}"
+        else f"brought to {seconds:.2f} s: {cut}{advice}"
     )
     lines = [
         f"{one_line(container.path)}: {len(looks):,} sounds ({list_counts(each.ending for each in looks)}; "

@@ -125,10 +125,11 @@ def find_out(container: Container, on_progress: OnProgress, frames: str = "first
     if ratio != 1:
         longer, shorter = ("high", "wide") if ratio > 1 else ("wide", "high")
         shape = f"their usual shape, {max(ratio, 1 / ratio):.2f} times as {longer} as {shorter}"
-    num_images = say_count(len(looks), "images")
+    num_images, extent = say_count(len(looks), "images"), str(sides[0])
+    if sides[0] != sides[-1]:
+        extent = f"{sides[0]} to {sides[-1]}, median {sides[len(sides) // 2]}"
     description = [
-        f"{one_line(container.path)}: {num_images} ({formats}; {modes}), shorter side {sides[0]} to {sides[-1]} px, "
-        f"median {sides[len(sides) // 2]}",
+        f"{one_line(container.path)}: {num_images} ({formats}; {modes}), shorter side {extent} px",
         f"cropped to {shape}; {num_cropped:,} images lose more than a tenth of their pixels (for another "
         "shape, give --size HEIGHTxWIDTH)",
         *about_frames,

@@ -81,7 +81,7 @@ def evaluate(
 
 
 def evaluate_dictionary(path: str | PathLike[str], dictionary: str | PathLike[str]) -> Mapping[str, Sequence[Estimate]]:
-    """How many words a translator of words translates as a dictionary says.
+    r"""How many words a translator of words translates as a dictionary says.
 
     Args:
         path: a run, its folder, or a generator's.
@@ -95,6 +95,16 @@ def evaluate_dictionary(path: str | PathLike[str], dictionary: str | PathLike[st
     Raises:
         UsageError: if the generator translates no words.
         DataError: if the file is no dictionary, or has no pair of known words.
+
+    Example: two languages whose words have the same vectors
+        >>> import tempfile, numpy, sparring
+        >>> folder, vectors = Path(tempfile.mkdtemp()), numpy.random.default_rng(0).normal(size=(60, 8))
+        >>> for name in ("one", "two"):
+        ...     numpy.savez(folder / name, words=[f"{name}{number}" for number in range(60)], vectors=vectors)
+        >>> _ = (folder / "pairs.tsv").write_text("".join(f"one{n} two{n}\n" for n in range(60)))
+        >>> run = sparring.train(folder / "two.npz", source=folder / "one.npz", steps=1, out=folder / "run")
+        >>> evaluate_dictionary(run, folder / "pairs.tsv")["this map (60)"][0].value
+        1.0
     """
     generator = load(path)
     source, target = generator.domains()
