@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_WORDS = 20_000  # the most frequent ones, which are saved with a translator
-NUM_FREQUENT = 5_000  # words that a game is played with, and that the first map is learnt from
+NUM_FREQUENT = 5_000  # words that a game is played with
+NUM_LEARNT = 2_000  # of them, from which the first map is learnt
 NUM_CRITERION = 500  # of them, whose translations choose the best map
 LEAST_WORDS = 50
 NUM_BEST = 5  # translations of a word in a file
@@ -93,9 +94,14 @@ class Words(Modality):
                 if not {"words", "vectors"} <= {*arrays.files}:
                     return None
         on_progress(f"reading {path.name}", 0.0)
-        words, vectors = read_vectors(path, MAX_WORDS)
+        words, vectors = read_vectors(path, MAX_WORDS + 1)
+        if len(words) > MAX_WORDS:
+            message = f"of {str(path)!r} only the first {MAX_WORDS:,} words are kept"
+            warn(SparringWarning(message), stacklevel=2)
+            words, vectors = words[:MAX_WORDS], vectors[:MAX_WORDS]
         if len(words) < LEAST_WORDS:
             raise DataError(f"{str(path)!r} holds {say_count(len(words), 'words')}: give at least {LEAST_WORDS}")
+        on_progress(f"reading {path.name}", 1.0)
         modality = cls.from_vectors(words, vectors)
         frequent, few = modality.table[:NUM_FREQUENT], modality.table[:NUM_CRITERION]
         return Dataset(str(path), modality, Items(frequent), Items(few))
@@ -112,7 +118,7 @@ class Words(Modality):
         assert isinstance(target, Words)
         if first_map == "random":
             return
-        x, y = source.table[:NUM_FREQUENT], target.table[:NUM_FREQUENT]
+        x, y = source.table[:NUM_LEARNT], target.table[:NUM_LEARNT]
         if first_map == "identical":
             pairs = alignment.identical_start(source.words[: len(x)], target.words[: len(y)])
         else:

@@ -108,8 +108,10 @@ def _choose_preset(request: Request, modality: Modality) -> Preset:
     preset = RECIPES[request.preset] if request.preset else None
     if preset is None:
         preset = next((each for each in modality.presets if each.translates == translates), None)
-        if preset is None:
+        if preset is None and translates:
             raise UsageError(f"no recipe translates {modality.name}: leave --source away")
+        if preset is None:
+            raise UsageError(f"{modality.name} are only translated: give --source, another language")
     if preset.translates != translates:
         what = "start from noise: leave --source away" if translates else "translate: give --source, what they are fed"
         raise UsageError(f"the recipe {preset.name!r} is for generators that {what}")
