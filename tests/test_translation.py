@@ -130,6 +130,38 @@ def test_it_is_measured_by_held_out_translations(domains: tuple[str, str], tmp_p
     assert "report.html" in sparring.diagnose(run).name
 
 
+@pytest.mark.parametrize(("names", "swapped"), [(("dark", "light"), 0.0), (("light", "dark"), 1.0)])
+def test_swapped_classes_are_seen(names: tuple[str, str], swapped: float, tmp_path: Path) -> None:
+    """The identity keeps grey levels: it is right where classes have the same names, and swaps those named otherwise."""
+    levels = np.repeat([20, 220], 100)
+    images = (pictures(0, 200) // 8 + levels[:, None, None]).astype(np.uint8)
+    for name, classes in (("source", ("dark", "light")), ("target", names)):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=np.repeat(classes, 100))
+    settings = {"source": tmp_path / "source.npz", "out": tmp_path / "run", "evaluation_steps": 1, "steps": 1}
+    settings |= {
+        "learning_rate": 1e-9,
+        "restraints": {"identity": 1.0},
+        "batch_size": 16,
+        "width": 4,
+        "progress": False,
+    }
+    with Stream(0, "networks").as_default():
+        players = Identity(), nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+    run = sparring.train(tmp_path / "target.npz", generator=players[0], discriminator=players[1], **settings)  # type: ignore[arg-type]
+    assert run.log()[-1]["evaluation"]["swapped"] == swapped
+
+
+class Identity(nn.Module):
+    """Gives back what it gets, and has a weight to train."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def forward(self, items: torch.Tensor) -> torch.Tensor:
+        return items * self.factor
+
+
 def test_files_are_translated(domains: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from sparring.cli.main import main
 

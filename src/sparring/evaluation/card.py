@@ -17,7 +17,15 @@ from torch import Tensor
 from sparring.data.labels import categories, join_categories
 from sparring.errors import UsageError
 from sparring.evaluation.classifier import count_categories, with_classifier
-from sparring.evaluation.figures import FIGURES, NUM_INCEPTION_FEATURES, Comparison, SampleView, draw, find_mixture
+from sparring.evaluation.figures import (
+    FIGURES,
+    NUM_INCEPTION_FEATURES,
+    Comparison,
+    SampleView,
+    draw,
+    find_mixture,
+    source_labels,
+)
 from sparring.generator.generator import Generator
 from sparring.metrics import Estimate, Extractor, nearest_labels
 from sparring.modalities.modality import Dataset
@@ -130,6 +138,8 @@ def measure(
     config, labels, modality = generator.config, generator.random_labels(n, seed), generator.modality
     items = generator.generate(generator.inputs(n, seed, dataset), labels)
     generated: SampleView = {"samples": modality.encode(items)}
+    if (told := source_labels(dataset, n, seed)) is not None:
+        generated["labels"] = told
     if labels is not None and not config.classes_are_clusters:
         generated["vectors" if config.attributes else "labels"] = labels
     views = {"real": train, "generated": generated, "held-out": heldout}

@@ -19,7 +19,7 @@ from sparring.metrics import Estimate
 from sparring.metrics.estimate import bootstrap
 from sparring.modalities.modality import Dataset
 from sparring.seeding import Stream
-from sparring.types import Features
+from sparring.types import Features, Labels
 
 DIVERGENCE_STEPS = 300
 NUM_INCEPTION_FEATURES = 2048
@@ -84,6 +84,7 @@ class Comparison:
             "heldout": "neutral" in self.heldout,
             "paper": "paper" in self.fake and len(self.fake["paper"]) > NUM_INCEPTION_FEATURES,
             "logits": "logits" in self.fake,
+            "classes": "labels" in self.fake and "classes" in self.fake,
         }.get(need, need in self.real and need in self.fake)
 
 
@@ -100,7 +101,7 @@ class Figure:
     better: Literal["lower", "higher", ""]  # which way is better; empty where neither is
     measure: Callable[[Comparison], Estimate | float] | None
     needs: Literal[
-        "", "labels", "classifier", "mixture", "heldout", "paper", "logits", "duration", "pitch", "loudness"
+        "", "labels", "classes", "classifier", "mixture", "heldout", "paper", "logits", "duration", "pitch", "loudness"
     ] = ""  # see `Comparison.has`
     in_card: bool = False  # whether it is on the metric card
     in_monitor: bool = False  # whether the monitor measures it during a training
@@ -117,6 +118,19 @@ def draw(source: Source, n: int, stream: Stream) -> SampleView:
     if labels is None:
         return {"samples": samples}
     return {"samples": samples, "vectors" if labels.is_floating_point() else "labels": labels}
+
+
+def source_labels(dataset: Dataset, n: int, seed: int) -> Labels | None:
+    """The labels of the items that `Generator.inputs` gives, as numbers of the data's classes; None without classes."""
+    source = dataset.source
+    if source is None or not (dataset.train.class_shares and source.train.class_shares):
+        return None
+    labels = source.heldout.labels(n, Stream(seed, "sample"))
+    if labels is None or source.class_names == dataset.class_names:
+        return labels
+    if not {*source.class_names} <= {*dataset.class_names}:
+        return None
+    return torch.tensor([dataset.class_names.index(name) for name in source.class_names])[labels]
 
 
 def find_mixture(dataset: Dataset) -> Mixture | None:
@@ -169,6 +183,15 @@ def _mode_count(pair: Comparison, name: str) -> Estimate:
 
     estimate = bootstrap(count, [pair.fake["samples"]], pair.num_resamples, pair.seed, least=0.0)
     return replace(estimate, high=min(estimate.high, most[name]))
+
+
+def _swapped(pair: Comparison) -> float:
+    """A class that becomes another one, by the classes of its samples' nearest neighbours."""
+    labels, classes = pair.fake["labels"], pair.fake["classes"]
+    counts = torch.zeros(2 * [int(max(labels.max(), classes.max())) + 1], dtype=torch.float64)
+    counts.index_put_((labels, classes), torch.ones(len(labels), dtype=torch.float64), accumulate=True)
+    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    return shares.fill_diagonal_(0).max().item()
 
 
 def _separation(pair: Comparison) -> float:
@@ -226,6 +249,8 @@ FIGURES: dict[str, Figure] = {
         Figure("class_agreement", "share of the samples that look like the class that was asked for", "higher",
             lambda pair: metrics.class_agreement(pair.fake["labels"], pair.fake["classes"]),
             "labels", in_card=True, is_share=True),
+        Figure("swapped", "of a translator: the largest share of a class that looks like one other class", "lower",
+            _swapped, "classes", in_monitor=True, is_share=True),
         Figure("modes", "modes of the mixture that have a sample of high quality", "higher",
             lambda pair: _mode_count(pair, "found"), "mixture", in_card=True, in_monitor=True,
             describe=lambda value, data: f"modes {value:.0f}/{_num_modes(data)}"),

@@ -83,6 +83,10 @@ def _memorization(lines: Sequence[Line]) -> dict[str, float]:
     return _numbers(lines[-1], "memorization", "precision")
 
 
+def _swapped(lines: Sequence[Line]) -> dict[str, float]:
+    return _numbers(lines[-1], "swapped", "precision")
+
+
 def _overfitting(lines: Sequence[Line]) -> dict[str, float]:
     if "overfitting" not in lines[-1]:
         return {}
@@ -171,6 +175,9 @@ RULES = {
         Rule("memorization", "problem", "the samples are closer to training items than held-out items are",
             "train on more data, or for fewer steps; a smaller --width",
             _memorization, threshold=0.7),
+        Rule("swapped_classes", "problem", "most items of a class are translated into items of another one",
+            "more weight on what binds them to what went in (--set restraints=cycle:20,identity:10), or another --seed",
+            _swapped, threshold=0.5, at_once=True),
         Rule("overfitting", "problem", "the discriminator can tell training items from held-out ones",
             "train on more data, or stop at the best generator (best/); a smaller --width or --penalty r1",
             _overfitting, threshold=0.5, at_once=True),

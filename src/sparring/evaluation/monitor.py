@@ -12,12 +12,12 @@ from typing import Literal, final
 import torch
 
 from sparring.errors import SparringWarning
-from sparring.evaluation.figures import FIGURES, Comparison, SampleView, draw
+from sparring.evaluation.figures import FIGURES, Comparison, SampleView, draw, source_labels
 from sparring.evaluation.health import ENOUGH_HELDOUT
 from sparring.game.both_ways import one_way
 from sparring.game.game import Game
 from sparring.generator.generator import Generator
-from sparring.metrics import Estimate
+from sparring.metrics import Estimate, nearest_labels
 from sparring.modalities.modality import Dataset
 from sparring.seeding import Stream
 from sparring.types import AnyLogits, Labels, Latents
@@ -112,6 +112,9 @@ class Monitor:
         fake["features"] = self._extractor(fake["samples"])
         if not fake["features"].isfinite().all():
             return None
+        told = source_labels(self.dataset, NUM_SAMPLES, seed)
+        if told is not None and "labels" in real:
+            fake["labels"], fake["classes"] = told, nearest_labels(real["features"], real["labels"], fake["features"])
         if "neutral" in heldout:
             fake["neutral"] = self._thumbnails(fake["samples"])
         logits = self._logits(latents, labels)

@@ -67,7 +67,7 @@ def take_parts(
                     f"{name} is for networks of the registry: leave it away, or generator and discriminator"
                 )
         named["network"] = OWN + type(generator).__name__
-        if named.get("latent_dim") is None:
+        if named.get("latent_dim") is None and named.get("source") is None:
             try:
                 named["latent_dim"] = prior_for(generator).item_shape[0]
             except UsageError:
@@ -98,7 +98,7 @@ def _as_network(generator: nn.Module, discriminator: nn.Module, settings: Mappin
         made = item_shape
         labels = [torch.zeros(2, dtype=torch.int64)] * takes_labels
         with suppress(Exception), torch.no_grad():  # `check_players` knows all about the data, and explains
-            latents = torch.zeros(2, settings["latent_dim"])
+            latents = torch.zeros(2, *([settings["latent_dim"]] if settings.get("source") is None else item_shape))
             made = tuple(copy.deepcopy(generator).cpu().eval()(latents, *labels).shape[1:])
         if len(made) != len(item_shape) or made[0] != item_shape[0]:
             raise UsageError(f"the generator makes items of {list(made)}, and those of the data are {list(item_shape)}")
@@ -115,6 +115,7 @@ def _as_network(generator: nn.Module, discriminator: nn.Module, settings: Mappin
         discriminator=lambda *sizes: copy.deepcopy(discriminator),
         normalizations=("none",),
         takes_labels=takes_labels,
+        translates=settings.get("source") is not None,
     )
 
 
@@ -123,7 +124,7 @@ def check_players(generator: nn.Module, discriminator: nn.Module, config: Config
     """Refuse modules of the caller that do not fit each other and the data."""
     item_shape, size = config.modality.item_shape, config.label_size
     labels = [torch.zeros(2, size) if config.attributes else torch.zeros(2, dtype=torch.int64)] * bool(size)
-    values, kind = torch.zeros(2, config.latent_dim), "latents"
+    values, kind = torch.zeros(2, *config.input_shape), "latents"
     for who, player, wanted in (
         ("generator", generator, f"samples {[2, *item_shape]}"),
         ("discriminator", discriminator, "one logit for each, [2] or [2, 1]"),
