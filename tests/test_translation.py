@@ -132,7 +132,7 @@ def test_it_is_measured_by_held_out_translations(domains: tuple[str, str], tmp_p
 
 @pytest.mark.parametrize(("names", "swapped"), [(("dark", "light"), 0.0), (("light", "dark"), 1.0)])
 def test_swapped_classes_are_seen(names: tuple[str, str], swapped: float, tmp_path: Path) -> None:
-    """The identity keeps grey levels: it is right where classes have the same names, and swaps those named otherwise."""
+    """The identity keeps grey levels: it is right where classes have the same names, and swaps others."""
     levels = np.repeat([20, 220], 100)
     images = (pictures(0, 200) // 8 + levels[:, None, None]).astype(np.uint8)
     for name, classes in (("source", ("dark", "light")), ("target", names)):
@@ -142,7 +142,6 @@ def test_swapped_classes_are_seen(names: tuple[str, str], swapped: float, tmp_pa
         "learning_rate": 1e-9,
         "restraints": {"identity": 1.0},
         "batch_size": 16,
-        "width": 4,
         "progress": False,
     }
     with Stream(0, "networks").as_default():
