@@ -115,7 +115,11 @@ def test_every_weight_gets_a_gradient(network: Network, num_classes: int) -> Non
     generator = network.generator(shape, 10, 8, num_classes)
     discriminator = network.discriminator(shape, 8, usual, num_classes)
     labels = [torch.arange(9) % 3] if num_classes else []
-    discriminator(generator(inputs(network, shape, 9), *labels), *labels).square().sum().backward()
+    given = inputs(network, shape, 9)
+    loss = discriminator(generator(given, *labels), *labels).square().sum()
+    if hasattr(generator, "features"):  # which only a restraint looks at
+        loss = loss + sum(each.square().sum() for each in generator.features(given))
+    loss.backward()
     for module in (generator, discriminator):
         for name, parameter in module.named_parameters():
             assert parameter.grad is not None, name
@@ -199,6 +203,23 @@ def test_channels_last_gives_the_same_gradients(network: Network) -> None:
         shape = item_shape(network) if network.translates else (10,)
         logits = discriminator.eval()(generator(Stream(0, "latents").normal(4, *shape)))
         parameters = [*generator.parameters(), *discriminator.parameters()]
-        results.append([gradient.contiguous() for gradient in torch.autograd.grad(logits.sum(), parameters)])
+        gradients = torch.autograd.grad(logits.sum(), parameters, allow_unused=True, materialize_grads=True)
+        results.append([gradient.contiguous() for gradient in gradients])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name, network in NETWORKS.items() if network.translates])
+def test_patches_have_features_where_there_are_some(name: str) -> None:
+    network = NETWORKS[name]
+    shape = item_shape(network)
+    generator = network.generator(shape, 10, 8, 0)
+    if name == "translate":
+        (features,) = generator.features(torch.randn(3, *shape))
+        assert features.shape == (3, 49, 64)
+        moved = torch.zeros(1, *shape)
+        moved[..., :4, :4] = 1.0
+        (changed,), (plain,) = generator.features(moved), generator.features(torch.zeros(1, *shape))
+        assert (changed != plain).any(2)[0, 0]
+        assert not (changed != plain).any(2)[0, -1]
+    assert generator(torch.randn(3, *shape)).shape == (3, *shape)

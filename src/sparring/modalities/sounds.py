@@ -37,7 +37,8 @@ from sparring.game.sources import Source
 from sparring.metrics.extractors import Extractor, random_features, thumbnails
 from sparring.metrics.waves import measure_durations, measure_loudness, measure_pitches
 from sparring.modalities.folders import find_files, load_container
-from sparring.modalities.images import FAST, FAST_BY_NETWORK, Images
+from sparring.modalities.image_presets import FAST, FAST_BY_NETWORK
+from sparring.modalities.images import Images
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Survey
 from sparring.modalities.output import Html, Writer, data_url, picture_url
 from sparring.modalities.preset import Preset
