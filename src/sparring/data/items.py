@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparring.data.layout import say_count
 from sparring.data.packed import Packed
-from sparring.errors import DataError, SparringWarning
+from sparring.errors import DataError, SparringWarning, UsageError
 from sparring.game.sources import Source
 from sparring.seeding import Stream
 from sparring.types import Labels, Samples
@@ -132,6 +132,22 @@ class Items(Source):
         """The labels of these items."""
         return None if self.item_labels is None else self.item_labels[self._numbers(size, stream)]
 
+    def batch_of(self, labels: Labels, stream: Stream) -> Samples:
+        """Random items of the given labels, int64 [n].
+
+        Raises:
+            UsageError: for a label that no item has.
+        """
+        own = self.item_labels
+        if own is None or own.is_floating_point():
+            raise UsageError("these items have no classes, and items of given ones are asked for")
+        counts = torch.bincount(own, minlength=int(labels.max()) + 1)
+        first, count = (counts.cumsum(0) - counts)[labels.cpu()], counts[labels.cpu()]
+        if not count.all():
+            raise UsageError(f"no item has the label {labels[(count == 0).nonzero()[0, 0]]}: give items of every label")
+        place = first + (stream.uniform(len(labels)) * count).long()
+        return to_float(self.take(own.argsort(stable=True)[place]))
+
     def _place(self, numbers: Tensor) -> Tensor:
         return numbers if self._chosen is None else self._chosen[numbers]
 
@@ -217,6 +233,10 @@ class Scaled(Source):
     def labels(self, size: int, stream: Stream) -> Labels | None:
         """The other source's labels."""
         return self.source.labels(size, stream)
+
+    def batch_of(self, labels: Labels, stream: Stream) -> Samples:
+        """The other source's batch of these labels, scaled."""
+        return self.source.batch_of(labels, stream) * self.factor
 
 
 def to_float(items: Tensor) -> Samples:

@@ -135,8 +135,9 @@ def measure(
     if fid:
         extractors["paper"] = dataset.modality.paper_extractor()
     on_progress("generating", 0.0)
-    config, labels, modality = generator.config, generator.random_labels(n, seed), generator.modality
-    items = generator.generate(generator.inputs(n, seed, dataset), labels)
+    config, modality = generator.config, generator.modality
+    inputs, labels = generator.inputs(n, seed, dataset)
+    items = generator.generate(inputs, labels)
     generated: SampleView = {"samples": modality.encode(items)}
     if (told := source_labels(dataset, n, seed)) is not None:
         generated["labels"] = told

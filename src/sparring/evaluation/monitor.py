@@ -106,8 +106,7 @@ class Monitor:
         real, heldout, seed = self._real.copy(), self._heldout.copy(), self.game.seed
         if (real["features"] == real["features"][0]).all() or not generator.is_finite():
             return None
-        latents = generator.inputs(NUM_SAMPLES, seed, self.dataset)
-        labels = generator.random_labels(NUM_SAMPLES, seed)
+        latents, labels = generator.inputs(NUM_SAMPLES, seed, self.dataset)
         fake: SampleView = {"samples": self.dataset.modality.encode(generator.generate(latents, labels))}
         fake["features"] = self._extractor(fake["samples"])
         if not fake["features"].isfinite().all():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sparring.game.sources import Source
 from sparring.seeding import Stream
-from sparring.types import Samples
+from sparring.types import Labels, Samples
 
 
 @final
@@ -36,9 +36,11 @@ class BothWays(nn.Module):
         self.there = there
         self.back = back
 
-    def forward(self, items: Samples) -> Tensor:
+    def forward(self, items: Samples, labels: Labels | None = None) -> Tensor:
         """The networks' outputs, in the order of the items."""
-        return interleave(self.there(items[0::2]), self.back(items[1::2]))
+        if labels is None:
+            return interleave(self.there(items[0::2]), self.back(items[1::2]))
+        return interleave(self.there(items[0::2], labels[0::2]), self.back(items[1::2], labels[1::2]))
 
     def features(self, items: Samples) -> list[Tensor]:
         """The networks' `features`, in the order of the items."""
@@ -83,6 +85,16 @@ class Both(Source):
     def batch(self, size: int, stream: Stream) -> Samples:
         """Half a batch of each, in turn."""
         return interleave(self.even.batch(size // 2, stream), self.odd.batch(size // 2, stream.part("back")))
+
+    def labels(self, size: int, stream: Stream) -> Labels | None:
+        """The labels of these items, if both sources have some."""
+        even, odd = self.even.labels(size // 2, stream), self.odd.labels(size // 2, stream.part("back"))
+        return None if even is None or odd is None else interleave(even, odd)
+
+    def batch_of(self, labels: Labels, stream: Stream) -> Samples:
+        """Half a batch of each, of the given labels in turn."""
+        even, odd = self.even.batch_of(labels[0::2], stream), self.odd.batch_of(labels[1::2], stream.part("back"))
+        return interleave(even, odd)
 
 
 def one_way(network: nn.Module, *, back: bool = False) -> nn.Module:

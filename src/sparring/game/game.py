@@ -246,17 +246,18 @@ class Game:
     def generate(self, size: int, turn: int, labels: Labels | None = None, part: int = 0) -> tuple[Tensor, ...]:
         """The latents of a turn and a part of its batch, samples of them, and those as the discriminator sees them."""
         parameter = next(self.generator.parameters())
-        latents = self.prior.batch(size, self._stream(f"latents/{turn}", self.steps, part)).to(parameter)
+        stream = self._stream(f"latents/{turn}", self.steps, part)
+        drawn = self.prior.batch(size, stream) if labels is None else self.prior.batch_of(labels, stream)
+        inputs = [drawn.to(parameter)] if labels is None else [drawn.to(parameter), labels]
         with self._autocast(parameter):
-            fake: Tensor = self.generator(latents) if labels is None else self.generator(latents, labels)
-        fake = fake.to(parameter.dtype)
-        return latents, fake, self._alter(fake, "fake", turn, part)
+            fake = self.generator(*inputs).to(parameter.dtype)
+        return inputs[0], fake, self._alter(fake, "fake", turn, part)
 
     def logits(self, samples: Samples, labels: Labels | None = None, network: nn.Module | None = None) -> Logits:
         """The discriminator's logits of samples, [batch]; a UsageError if its output is not one number a sample."""
-        network = network or self.discriminator
+        inputs = [samples] if labels is None else [samples, labels]
         with self._autocast(samples):
-            output: Tensor = network(samples) if labels is None else network(samples, labels)
+            output: Tensor = (network or self.discriminator)(*inputs)
         if output.numel() != len(samples):
             raise UsageError(
                 f"the discriminator must give one logit to each sample, and its output is {list(output.shape)} "

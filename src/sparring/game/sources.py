@@ -33,6 +33,10 @@ class Source(ABC):
         """The labels of the same batch, int64 [size] or vectors float32 [size, d], or None if there are none."""
         return None
 
+    def batch_of(self, labels: Labels, stream: Stream) -> Samples:
+        """A batch from which to make samples of the given labels: here any, as noise suits every label."""
+        return self.batch(len(labels), stream)
+
 
 @final
 @dataclass(frozen=True)

@@ -151,13 +151,15 @@ class Generator:
             raise UsageError("this generator translates one way: train with the restraint cycle for the way back")
         return (self.modality, source) if back else (source, self.modality)
 
-    def inputs(self, n: int, seed: int, dataset: Dataset) -> Tensor:
-        """What `generate` takes for n samples: latents, or held-out items of the data set's source."""
+    def inputs(self, n: int, seed: int, dataset: Dataset, labels: Any = None) -> tuple[Tensor, Labels | None]:
+        """Latents and labels for n samples, or held-out items of the data set's source and what labels they have."""
         if self.config.source is None:
-            return self.latents(n, seed)
+            return self.latents(n, seed), self.random_labels(n, seed, labels)
         if dataset.source is None:
             raise UsageError("this generator translates: give the run with its data, which say what it is fed")
-        return dataset.source.heldout.batch(n, Stream(seed, "sample")) / dataset.source.modality.scale
+        items, stream = dataset.source.heldout, Stream(seed, "sample")
+        own = items.labels(n, stream) if self.config.label_size else None
+        return items.batch(n, stream) / dataset.source.modality.scale, own
 
     def latents(self, n: int, seed: int = 0, truncation: float | None = None) -> Tensor:
         """The latents of `sample`, float32 [n, latent_dim]."""
@@ -178,7 +180,7 @@ class Generator:
         return normal.clamp(-truncation, truncation).float()
 
     def random_labels(self, n: int, seed: int = 0, labels: Any = None) -> Labels | None:
-        """The labels of `sample`, as `generate` takes them, random where none are given; None for one without."""
+        """The labels of `sample` as `generate` takes them, random where none are given."""
         return self._labels(labels, n, Stream(seed, "sample"))
 
     def _labels(self, wanted: Any, n: int, stream: Stream) -> Labels | None:
@@ -208,9 +210,10 @@ class Generator:
                 of attributes [n, d], such as `random_labels` draws.
         """
         if latents.shape[1:] != self.config.input_shape:
-            shape = ", ".join(map(str, ("n", *self.config.input_shape)))
-            raise UsageError(f"latents must be [{shape}], not {list(latents.shape)}")
-        return self._run(one_way(self.module), latents, self.config.check_labels(labels, len(latents)), self.modality)
+            wanted = ", ".join(map(str, ("n", *self.config.input_shape)))
+            raise UsageError(f"latents must be [{wanted}], not {list(latents.shape)}")
+        labels = self.config.check_labels(labels, len(latents)) if self.config.source is None else None
+        return self._run(one_way(self.module), latents, labels, self.modality)
 
     @torch.inference_mode()
     def _run(self, network: nn.Module, values: Tensor, labels: Labels | None, modality: Modality) -> np.ndarray:

@@ -88,8 +88,8 @@ class Recorder(Listener):
         count = generator.modality.num_pictured(len(classes))
         labels = [classes[number * len(classes) // count] for number in range(count)] if classes else None
         seed, modality = training.game.seed, generator.modality
-        inputs = generator.inputs(count, seed, training.dataset)
-        items = generator.generate(inputs, generator.random_labels(count, seed, labels))
+        inputs, own = generator.inputs(count, seed, training.dataset, labels)
+        items = generator.generate(inputs, own)
         source = generator.config.source
         given = None if source is None else source.decode(inputs * source.scale)
         picture = modality.picture(items, COLUMNS) if given is None else modality.picture_pairs(given, items, COLUMNS)

@@ -111,8 +111,8 @@ def _examples(run: Run) -> tuple[Html, Html] | str:
     real = draw(dataset.train, modality.num_shown, Stream(0, "report"))
     n, labels = len(real["samples"]), real.get("labels", real.get("vectors"))
     names = [] if labels is None else names_of(labels, dataset.class_names, dataset.attributes)
-    wanted = generator.random_labels(n) if config.classes_are_clusters or not config.label_size else labels
-    inputs = generator.inputs(n, 0, dataset)
+    inputs, own = generator.inputs(n, 0, dataset)
+    wanted = own if config.classes_are_clusters or not config.label_size else labels
     items = generator.generate(inputs, wanted)
     if (source := config.source) is not None:
         items = pair_rows(source.decode(inputs * source.scale), items, columns=10)
