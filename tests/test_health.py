@@ -46,7 +46,7 @@ def read(lines: list[dict[str, Any]]) -> list[Alarm]:
     [
         ("collapse", {"diversity": 0.02, "distance": 9.0, "missing": 0.9}),
         ("partial_collapse", {"missing": 0.9, "distance": 9.0}),
-        ("swapped_classes", {"swapped": 0.8}),
+        ("swapped_classes", {"swapped": 0.8, "distance": 9.0}),
         ("memorization", {"memorization": 1.0}),
         ("overfitting", {"overfitting": 1.2}),
         ("strong_discriminator", {"real_probability": 0.999, "fake_probability": 0.001, "coverage": 0.1}),

@@ -218,27 +218,6 @@ class Balanced(Source):
         return self._orders[stream.purpose][1]
 
 
-@final
-class Scaled(Source):
-    """Another source's items multiplied by a number."""
-
-    def __init__(self, source: Source, factor: float) -> None:
-        self.source, self.factor = source, factor
-        self.item_shape, self.num_items, self.class_shares = source.item_shape, source.num_items, source.class_shares
-
-    def batch(self, size: int, stream: Stream) -> Samples:
-        """The other source's batch, scaled."""
-        return self.source.batch(size, stream) * self.factor
-
-    def labels(self, size: int, stream: Stream) -> Labels | None:
-        """The other source's labels."""
-        return self.source.labels(size, stream)
-
-    def batch_of(self, labels: Labels, stream: Stream) -> Samples:
-        """The other source's batch of these labels, scaled."""
-        return self.source.batch_of(labels, stream) * self.factor
-
-
 def to_float(items: Tensor) -> Samples:
     """uint8 items as float32 in [−1, 1]; other items as float32 unchanged."""
     return items.float() / 127.5 - 1 if items.dtype == torch.uint8 else items.float()

@@ -177,7 +177,7 @@ RULES = {
             _memorization, threshold=0.7),
         Rule("swapped_classes", "problem", "most items of a class are translated into items of another one",
             "more weight on what binds them to what went in (--set restraints=cycle:20,identity:10), or another --seed",
-            _swapped, threshold=0.5, at_once=True),
+            _swapped, threshold=0.5),
         Rule("overfitting", "problem", "the discriminator can tell training items from held-out ones",
             "train on more data, or stop at the best generator (best/); a smaller --width or --penalty r1",
             _overfitting, threshold=0.5, at_once=True),

@@ -11,6 +11,7 @@ from typing import final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample, interpolate, max_pool2d
 
 from sparring.distributed import collectives
 from sparring.errors import UsageError
@@ -74,6 +75,26 @@ def _hole(images: Samples, row: Tensor, column: Tensor) -> Tensor:
 def _places(images: Samples, dim: int) -> Tensor:
     """0, 1, 2, ... along a dimension of images, in a shape that broadcasts."""
     return torch.arange(images.shape[dim], device=images.device).view([-1 if dim == each else 1 for each in range(4)])
+
+
+def warp(images: Samples, stream: Stream, strength: float = 1.0) -> Samples:
+    """Views of images [batch, channels, height, width] in [−1, 1]; −1 is the background.
+
+    In this order: turned by up to .25 radians, sheared by up to .35, stretched by up to e^±.3 each way, shifted by up
+    to 6 % of the side, bent by a smooth field, and made thicker or thinner by up to a pixel; all times `strength`.
+    """
+    drawn = strength * (2 * stream.part("affine").uniform(len(images), 7) - 1).to(images)
+    angle, shear, wide, high, right, down, thick = drawn.unbind(1)
+    turn, wide, high = 0.25 * angle, (0.3 * wide).exp(), (0.3 * high).exp()
+    cos, sin = turn.cos(), turn.sin()
+    rows = [cos * wide, (0.35 * shear - sin) * high, 0.12 * right, sin * wide, cos * high, 0.12 * down]
+    grid = affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), align_corners=False)
+    bend = strength * 0.06 * stream.part("bend").normal(len(images), 2, 5, 5).to(images)
+    bend = interpolate(bend, size=images.shape[2:], mode="bicubic", align_corners=True)
+    images = grid_sample(images + 1, grid + bend.permute(0, 2, 3, 1), align_corners=False) - 1
+    thick = thick[:, None, None, None]
+    thicker, thinner = max_pool2d(images, 3, 1, 1), -max_pool2d(-images, 3, 1, 1)
+    return torch.where(thick > 0, images + thick * (thicker - images), images + 0.6 * thick * (images - thinner))
 
 
 @final

@@ -1,6 +1,7 @@
 """Sources of batches. The data are one; so is the noise that a generator starts from, its prior."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -70,6 +71,43 @@ class Uniform(Source):
     def batch(self, size: int, stream: Stream) -> Samples:
         """Numbers uniform in [−1, 1), [size, *item_shape]."""
         return 2 * stream.uniform(size, *self.item_shape) - 1
+
+
+@final
+class Scaled(Source):
+    """Another source's items multiplied by a number."""
+
+    def __init__(self, source: Source, factor: float) -> None:
+        self.source, self.factor = source, factor
+        self.item_shape, self.num_items, self.class_shares = source.item_shape, source.num_items, source.class_shares
+
+    def batch(self, size: int, stream: Stream) -> Samples:
+        """The other source's batch, scaled."""
+        return self.source.batch(size, stream) * self.factor
+
+    def labels(self, size: int, stream: Stream) -> Labels | None:
+        """The other source's labels."""
+        return self.source.labels(size, stream)
+
+    def batch_of(self, labels: Labels, stream: Stream) -> Samples:
+        """The other source's batch of these labels, scaled."""
+        return self.source.batch_of(labels, stream) * self.factor
+
+
+@final
+class Changed(Source):
+    """Another source's items, each changed at random: by a function of samples and a stream."""
+
+    def __init__(self, source: Source, change: Callable[[Samples, Stream], Samples]) -> None:
+        self.source, self.change, self.item_shape = source, change, source.item_shape
+
+    def batch(self, size: int, stream: Stream) -> Samples:
+        """The other source's batch, changed."""
+        return self.change(self.source.batch(size, stream), stream.part("change"))
+
+    def batch_of(self, labels: Labels, stream: Stream) -> Samples:
+        """The other source's batch of these labels, changed."""
+        return self.change(self.source.batch_of(labels, stream), stream.part("change"))
 
 
 PRIORS: dict[str, type[Gaussian] | type[Uniform]] = {"gaussian": Gaussian, "uniform": Uniform}

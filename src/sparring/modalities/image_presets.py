@@ -31,12 +31,12 @@ PRESETS = (
         by_network=FAST_BY_NETWORK,
     ),
     Preset(
-        "translate", "what translates best here without pairs: there and back again, from the identity",
-        source="this project, docs/log.md; after Zhu et al. 2017, arXiv:1703.10593",
+        "translate", "what translates digits best here: both ways, and ten groups that both domains share",
+        source="this project, docs/log.md",
         settings={
-            "network": "translate", "objective": "relativistic", "penalty": "r1r2", "penalty_weight": 0.1,
-            "penalty_interval": 4, "learning_rate": 5e-4, "beta1": 0.0, "beta2": 0.99, "schedule": "late",
-            "batch_size": 64, "restraints": {"cycle": 5.0}, "minutes": 10.0,
+            "network": "redraw", "both_ways": True, "num_clusters": 10, "input_warp": 0.5, "learning_rate": 4e-3,
+            "learning_rate_ratio": 0.25, "beta2": 0.99, "schedule": "late", "batch_size": 64, "minutes": 10.0,
+            "conditional": False, "normalization": "batch",
         },
         translates=True,
     ),

@@ -21,7 +21,7 @@ from sparring.data.pack import remember
 from sparring.data.packed import Packed
 from sparring.data.survey import MUCH, ImageFindings, find_out
 from sparring.errors import SparringWarning, UsageError
-from sparring.game.augment import differentiable
+from sparring.game.augment import differentiable, warp
 from sparring.game.sources import Source
 from sparring.metrics.classifier import Classifier
 from sparring.metrics.digit_classifier import classify
@@ -55,6 +55,7 @@ class Images(Modality):
     layouts = "images [n, height, width] or [n, height, width, 1, 3 or 4]"
     kind = IMAGES
     augmentation = staticmethod(differentiable)
+    warp = staticmethod(warp)
 
     def __post_init__(self) -> None:
         if len(self.item_shape) != 3:
@@ -126,6 +127,19 @@ class Images(Modality):
         """The small "conv", or "resnet" for large images unless batch normalisation is asked for."""
         is_large = min(self.item_shape[1:]) > MAX_CONV_SIDE
         return "resnet" if is_large and normalization in (None, "none") else "conv"
+
+    def share_groups(self, dataset: Dataset, num_groups: int, seed: int, on_progress: OnProgress) -> Dataset:
+        """By what an image and its warped copies have in common: shapes, not places or widths of strokes."""
+        from sparring.data.likeness import share_groups
+
+        source, pairs = dataset.source, list[tuple[Items, Items]]()
+        for each in (dataset, source):
+            if each is None or not isinstance(each.train, Items) or not isinstance(each.heldout, Items):
+                raise UsageError("only finite sets of images have groups in common: leave num_clusters away")
+            pairs.append((each.train, each.heldout))
+        assert source is not None
+        (train, heldout), (fed, fed_heldout) = share_groups(pairs, num_groups, seed, on_progress)
+        return replace(dataset, train=train, heldout=heldout, source=replace(source, train=fed, heldout=fed_heldout))
 
     def neutral_extractor(self) -> Extractor:
         """Random convolutions."""

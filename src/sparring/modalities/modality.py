@@ -114,6 +114,7 @@ class Modality(ABC):
     presets: ClassVar[tuple[Preset, ...]]  # recipes; the first one is the default
     sources: ClassVar[tuple[NamedSource, ...]]
     augmentation: "ClassVar[staticmethod[..., Samples] | None]" = None  # changes samples, with a given probability
+    warp: "ClassVar[staticmethod[..., Samples] | None]" = None  # changes samples a little, by a given strength
     kind: ClassVar[Kind | None] = None  # of files with such items
     has_sample_rate: ClassVar[bool] = False  # whether arrays of items need a sample rate
     batch_normalization: ClassVar[bool] = True  # whether discriminators use it by default
@@ -194,6 +195,10 @@ class Modality(ABC):
 
     def begin(self, generator: Module, dataset: Dataset, first_map: str, seed: int) -> None:  # noqa: B027
         """Set the first weights of a translator by its data."""
+
+    def share_groups(self, dataset: Dataset, num_groups: int, seed: int, on_progress: OnProgress) -> Dataset:
+        """The data set and its source with labels that say which items show the same kind of thing."""
+        raise UsageError(f"{self.name} of two domains have no groups in common: leave num_clusters away")
 
     # Measuring
 
@@ -306,12 +311,7 @@ class Modality(ABC):
     def translate_files(
         self, path: Path, out: Path, translate: Callable[[np.ndarray], np.ndarray], made: "Modality"
     ) -> int:
-        """Translate the items in a file, or in the files of a folder, into items of another modality; count them.
-
-        Raises:
-            DataError: if there are no such files, or one of them cannot be read.
-            UsageError: if nothing can be written there.
-        """
+        """Translate the items in a file, or in the files of a folder, into items of another modality; count them."""
         made.check_path(out)
         files = list_files(path, self.kind.endings if self.kind is not None else ())
         parts = [self.read_file(file) for file in files]
@@ -322,11 +322,7 @@ class Modality(ABC):
     def check_dictionary(
         self, path: Path, translate: Callable[[np.ndarray], np.ndarray], made: "Modality"
     ) -> Mapping[str, Sequence[Estimate]]:
-        """How often words are translated as a dictionary says: a row of P@1, P@5 and P@10 by its name.
-
-        Raises:
-            UsageError: if items of this kind are no words.
-        """
+        """How often words are translated as a dictionary says: a row of P@1, P@5 and P@10 by its name."""
         raise UsageError(f"a dictionary is of words, and this generator translates {self.name}: leave it away")
 
     def check_items(self, items: np.ndarray, name: str) -> np.ndarray:

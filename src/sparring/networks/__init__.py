@@ -6,11 +6,12 @@ from sparring.networks.fourier import FOURIER
 from sparring.networks.linear import LINEAR
 from sparring.networks.mlp import MLP
 from sparring.networks.network import NORMALIZATIONS, ConditionalGenerator, Discriminator, Network
+from sparring.networks.redraw import REDRAW
 from sparring.networks.resnet import RESNET
 from sparring.networks.translate import TRANSLATE
 
 NETWORKS: dict[str, Network] = {
-    network.name: network for network in (CONV, RESNET, DCGAN, MLP, FOURIER, TRANSLATE, LINEAR)
+    network.name: network for network in (CONV, RESNET, DCGAN, MLP, FOURIER, TRANSLATE, REDRAW, LINEAR)
 }
 """Every family of networks by its name."""
 

@@ -24,7 +24,7 @@ def layers(item_shape: tuple[int, ...], num_inputs: int, width: int, num_classes
     Each stage but the last ends with a convolution that keeps the size.
     """
     channels, *sides = item_shape
-    stages = _num_stages(min(sides))
+    stages = num_stages(min(sides))
     features, (rows, columns) = width * 2 ** (stages - 1), (side // 2**stages for side in sides)
     stack: list[nn.Module] = [
         nn.Linear(num_inputs, features * rows * columns, bias=False),
@@ -46,7 +46,7 @@ def discriminator(item_shape: tuple[int, ...], width: int, normalization: str, n
     quarters of the generator's features.
     """
     channels, *sides = item_shape
-    stages = _num_stages(min(sides))
+    stages = num_stages(min(sides))
     features = max(1, 3 * width // 4)
     stack: list[nn.Module] = [nn.Conv2d(channels, features, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
     for _ in range(stages):
@@ -57,7 +57,7 @@ def discriminator(item_shape: tuple[int, ...], width: int, normalization: str, n
     return Discriminator(nn.Sequential(*stack, nn.Flatten()), nn.Linear(num_features, 1), num_features, num_classes)
 
 
-def _num_stages(side: int) -> int:
+def num_stages(side: int) -> int:
     """The number of halvings until the shorter side is at most 8."""
     return max(1, (max(side, 8) - 1).bit_length() - 3)
 
@@ -68,7 +68,7 @@ CONV = Network(
     source="this project; after Radford et al. 2015, arXiv:1511.06434",
     width=32,
     usual_shapes=((1, 28, 28), (3, 64, 64)),
-    fit=partial(fit_images, "conv", num_halvings=_num_stages),
+    fit=partial(fit_images, "conv", num_halvings=num_stages),
     generator=generator_of(layers),
     discriminator=discriminator,
 )

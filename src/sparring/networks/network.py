@@ -133,7 +133,7 @@ class Network:
     # From item_shape, width, normalization, num_classes: a module of samples, and of labels, with a logit for each.
     discriminator: Callable[[tuple[int, ...], int, str, int], nn.Module]
     normalizations: tuple[str, ...] = NORMALIZATIONS  # those that the discriminator can have
-    takes_labels: bool = True  # whether both do if there are classes
+    takes_labels: bool = True  # whether both do if there are classes; of a translator, its discriminator alone
     translates: bool = False  # whether the generator takes items of another domain, of the same shape, not latents
 
 

@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from sparring.data.clusters import cluster
-from sparring.data.items import Balanced, Items, Scaled
+from sparring.data.items import Balanced, Items
 from sparring.distributed.batch_norm import synchronize_batch_norm
+from sparring.distributed.collectives import on_rank_zero
 from sparring.errors import UsageError
 from sparring.game.augment import Adaptive
 from sparring.game.both_ways import Both, BothWays, one_way
@@ -19,7 +20,7 @@ from sparring.game.ema import Average
 from sparring.game.game import Game
 from sparring.game.optimizers import Adam
 from sparring.game.restraints import RESTRAINTS
-from sparring.game.sources import PRIORS, Source
+from sparring.game.sources import PRIORS, Changed, Scaled, Source
 from sparring.generator.config import Config, choose_rows
 from sparring.modalities.modality import Dataset
 from sparring.seeding import Stream
@@ -27,6 +28,7 @@ from sparring.training.loop import Training
 from sparring.training.parts import Parts, check_players
 from sparring.training.recipe import Recipe
 from sparring.training.start_from import Start, copy_average, copy_players
+from sparring.types import OnProgress
 
 ADAPTIVE_IMAGES = 100_000  # an adaptive augmentation's probability takes this many images to rise from 0 to 1
 
@@ -39,6 +41,7 @@ def build(
     parts: Parts = Parts(),
     *,
     is_new: bool = False,
+    on_progress: OnProgress = lambda what, share: None,
 ) -> Training:
     """Build a training at its beginning from a complete recipe and its data, for a run's folder.
 
@@ -46,7 +49,11 @@ def build(
     of a new one may depend on the data.
     """
     has_clusters = recipe.num_clusters > 1
-    if has_clusters:
+    if has_clusters and dataset.source is not None:
+        groups = partial(dataset.modality.share_groups, dataset, recipe.num_clusters, recipe.seed, on_progress)
+        on_rank_zero(groups, may_take_hours=True)
+        dataset = groups()  # from the cache
+    elif has_clusters:
         assert isinstance(dataset.train, Items)
         assert isinstance(dataset.heldout, Items)
         extractor = dataset.modality.thumbnails()
@@ -78,7 +85,12 @@ def build(
         elif is_new and dataset.source is not None:
             dataset.modality.begin(one_way(generator), dataset, recipe.first_map, recipe.seed)
 
-    game = build_game(recipe, config, parts, begin, data, inputs)
+    fed: Source | None = inputs
+    if inputs is not None and config.both_ways:
+        fed = Both(inputs, data)
+    if fed is not None and recipe.input_warp and dataset.modality.warp is not None:
+        fed = Changed(fed, partial(dataset.modality.warp, strength=recipe.input_warp))
+    game = build_game(recipe, config, parts, begin, fed)
     average = Average(game.generator, recipe.average_decay)
     if start is not None:
         copy_average(start, config, average.module)
@@ -94,7 +106,7 @@ def _scaled(dataset: Dataset, balance: bool = False) -> Source:
 
 def goes_both_ways(recipe: Recipe) -> bool:
     """Whether the generator of the way back is trained as well."""
-    return any(RESTRAINTS[name].both_ways for name in recipe.restraints)
+    return recipe.both_ways or any(RESTRAINTS[name].both_ways for name in recipe.restraints)
 
 
 def build_game(
@@ -102,12 +114,11 @@ def build_game(
     config: Config,
     parts: Parts = Parts(),
     begin: Callable[[nn.Module, nn.Module], None] = lambda generator, discriminator: None,
-    data: Source | None = None,
     inputs: Source | None = None,
 ) -> Game:
     """Build the networks of a recipe, let `begin` change their first weights, and build the game that trains them.
 
-    A translator is fed inputs, and on the way back data; without them noise, to measure its speed.
+    A translator is fed inputs; without them noise, to measure its speed.
     """
     device, network = choose_device(recipe.device), parts.find_network(config.network)
     shape = config.modality.item_shape
@@ -132,9 +143,6 @@ def build_game(
     augmentation = config.modality.augmentation
     augment: Callable[..., torch.Tensor] | None = None
     rate = recipe.learning_rate
-    prior: Source = PRIORS[recipe.prior](config.input_shape)
-    if inputs is not None:
-        prior = Both(inputs, data) if config.both_ways and data is not None else inputs
     if augmentation is not None and recipe.augment_target is not None:
         augment = Adaptive(recipe.augment, recipe.augment_target, ADAPTIVE_IMAGES)
     elif augmentation is not None and recipe.augment:
@@ -145,7 +153,7 @@ def build_game(
         objective=parts.find_objective(recipe.objective).smooth(recipe.smoothing),
         penalties=[] if recipe.penalty == "none" else [penalty],
         restraints=[RESTRAINTS[name](weight) for name, weight in recipe.restraints.items()],
-        prior=prior,
+        prior=inputs or PRIORS[recipe.prior](config.input_shape),
         generator_optimizer=_build_optimizer(recipe, generator, rate),
         discriminator_optimizer=_build_optimizer(recipe, discriminator, rate * recipe.learning_rate_ratio),
         discriminator_steps=recipe.discriminator_steps,

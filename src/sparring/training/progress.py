@@ -20,6 +20,7 @@ from sparring.evaluation.figures import FIGURES
 from sparring.evaluation.health import Alarm
 from sparring.game.game import Report
 from sparring.modalities.modality import Dataset
+from sparring.training.build import goes_both_ways
 from sparring.training.loop import Listener, Outcome, Training
 from sparring.training.parts import Parts
 from sparring.training.recipe import Recipe
@@ -219,6 +220,9 @@ def describe_choice(recipe: Recipe, dataset: Dataset, own: Parts = Parts()) -> l
     if dataset.source is not None:
         listed = ", ".join(f"{name} {weight:g}" for name, weight in recipe.restraints.items())
         labels = f"restraint {listed}" if listed else "no restraint"
+        if recipe.num_clusters > 1:
+            labels = f"{recipe.num_clusters} automatic groups of both"
+        labels += ", both ways" if goes_both_ways(recipe) else ", one way"
     num_items, survey = dataset.train.num_items, dataset.survey
     parts = f"{num_items:,} to train on and {dataset.heldout.num_items:,} held out" if num_items else "new items"
     lines = [

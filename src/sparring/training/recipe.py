@@ -55,6 +55,8 @@ class Recipe:
     size: tuple[Pixels, Pixels] | None = None  # height and width of images; None for their own
     mirror: bool = False  # add a mirrored copy of each image
     start_from: str | None = None  # a run, or one of its checkpoints, whose networks this training begins with
+    both_ways: bool = False  # of a translator: train the way back as well, as the restraint cycle does anyway
+    input_warp: Share = 0.0  # how far images are warped before they are translated, so that others than these suit
     # Of words: how the map begins: with words of alike surroundings, with words that are written alike, or at random.
     first_map: Literal["structural", "identical", "random"] = "structural"
     network: str  # a name in `NETWORKS`, or "custom: CLASS" for modules that the caller gives
@@ -127,7 +129,7 @@ class Recipe:
 OPEN = ("size", "network", "width", "normalization", "conditional", "num_clusters", "penalty_weight", "augment")
 """Fields that are chosen to suit the data when they are missing or None."""
 FIXED = (  # fields that cannot change when a run is resumed
-    "source", "first_map",
+    "source", "both_ways", "first_map", "input_warp",
     "column", "labels", "frames", "follow_links", "sample_rate_hz", "seconds", "size", "mirror",
     "network", "width", "normalization", "conditional",
     "num_clusters", "prior", "latent_dim", "optimizer", "seed", "start_from",

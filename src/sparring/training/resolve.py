@@ -172,6 +172,10 @@ def _suit(recipe: Recipe, settings: Mapping[str, Any], dataset: Dataset, least_c
     if recipe.balance:
         Balanced(dataset.train)  # raises an error without classes
     num_items = dataset.train.num_items
+    if recipe.both_ways and dataset.source is None:
+        raise UsageError("only a translator goes both ways: give --source, or leave both_ways away")
+    if recipe.input_warp and (dataset.source is None or dataset.modality.warp is None):
+        raise UsageError("only images that are translated can be warped: leave input_warp away")
     if (recipe.augment or recipe.augment_target is not None) and dataset.modality.augmentation is None:
         raise UsageError(f"only images can be augmented, and {recipe.data} holds none: leave augment away")
     has_labels = dataset.has_labels and dataset.source is None  # no pair says which labels belong together

@@ -66,6 +66,8 @@ class Settings(Changes, total=False):
     size: int | tuple[Pixels, Pixels] | None
     mirror: bool
     start_from: str | PathLike[str] | None
+    both_ways: bool
+    input_warp: Share
     first_map: Literal["structural", "identical", "random"]
     network: str | None
     width: Count | None

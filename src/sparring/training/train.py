@@ -173,7 +173,7 @@ def start(
         parts = request.parts or Parts()
         recipe, dataset = _open_everywhere(lambda: resolve(request, on_progress))
         start_from = on_rank_zero(lambda: open_start(recipe.start_from, parts) if recipe.start_from else None)
-        training = build(recipe, dataset, start=start_from, parts=parts, is_new=True)
+        training = build(recipe, dataset, start=start_from, parts=parts, is_new=True, on_progress=on_progress)
         meters = [Meter(training)] if rank() == 0 else []  # whatever can fail does so before there is a folder
         run = on_rank_zero(create)
         training.folder = run.path
@@ -217,7 +217,7 @@ def go_on(
         try:
             recipe, dataset = _open_everywhere(open_first)
             check_batch_size(recipe, dataset)
-            training = build(recipe, dataset, run.path, parts=parts or Parts())
+            training = build(recipe, dataset, run.path, parts=parts or Parts(), on_progress=on_progress)
             checkpoint, changes = on_rank_zero(lambda: _load_checkpoint(run, training, exact))
             own = _restore(run, training, checkpoint, changes)
             if training.reached and is_limited:  # the user asks to go on after the goal
