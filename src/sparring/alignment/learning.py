@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from sparring.alignment.maps import Matrix, Pairs, Vectors, normalize_vectors, orthogonal_map
 from sparring.alignment.similarity import DEFAULT_NEIGHBORS, check_vectors, mean_csls, mutual_neighbors, top_of_rows
@@ -112,9 +110,9 @@ def self_learn(
     start: Pairs,
     *,
     seed: int = 0,
-    num_restarts: int = 4,
-    keep: float = 0.1,
-    patience: int = 10,
+    num_restarts: int = 2,
+    keep: float = 0.2,
+    patience: int = 25,
     k: int = DEFAULT_NEIGHBORS,
 ) -> Learned:
     """Learn a map from a poor first dictionary: map by it, translate all words, take the translations as the next one.
@@ -177,24 +175,10 @@ def _learn_once(
             if keep >= 1:
                 return matrix
             keep, best_round = min(1.0, 2 * keep), round_
-        found = []
-        for number, (each, other) in enumerate(zip(directions, reversed(tops), strict=True)):
-            uniform = stream.at(round_).part(str(number)).uniform(len(each))
-            found.append(_drop_and_choose(2 * each - other.mean(1), keep, uniform))
-        forward, backward = found
+        is_dropped = stream.at(round_).uniform(*similarities.shape) >= keep
+        scores = [2 * each - top.mean(1) for each, top in zip(directions, reversed(tops), strict=True)]  # CSLS's order
+        forward = scores[0].masked_fill_(is_dropped, -torch.inf).argmax(1)
+        backward = scores[1].masked_fill_(is_dropped.T, -torch.inf).argmax(1)
         rows, columns = torch.arange(len(source)), torch.arange(len(target))
         pairs = torch.stack([torch.cat([rows, backward]), torch.cat([forward, columns])], 1)
         round_ += 1
-
-
-def _drop_and_choose(scores: Matrix, keep: float, uniform: Float[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """The best entry of each row after each was dropped with probability 1 − keep, int64 [n].
-
-    The best that is left has a geometrically distributed rank, so one random number a row suffices.
-    """
-    if keep >= 1:
-        return scores.argmax(1)
-    ranks = (torch.log1p(-uniform.double()) / torch.log1p(torch.tensor(-keep, dtype=torch.float64))).long()
-    ranks = ranks.clamp(max=scores.shape[1] - 1)
-    order = top_of_rows(scores, int(ranks.max()) + 1)[1]
-    return order.gather(1, ranks[:, None])[:, 0]
