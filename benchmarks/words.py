@@ -165,7 +165,7 @@ def play_game(task: Task, seed: int, start: Tensor, rates: tuple[float, float], 
 
 def criterion(task: Task, matrix: Tensor) -> float:
     """Mean CSLS of the frequent thousand."""
-    return mean_csls(nn.functional.normalize(task.source[:1000] @ matrix.T), task.target[: max(1000, NUM_LEARNED)])
+    return mean_csls(nn.functional.normalize(task.source[:1000] @ matrix.T), task.target[:2000])
 
 
 def random_rotation(size: int, seed: int) -> Tensor:
@@ -192,8 +192,9 @@ def methods_of(name: str, task: Task, seed: int) -> dict[str, list[float]]:
     matrix = learn(task, structural_start(source, target), seed, RESTARTS[name])
     found = {"no seed words": task.precision(matrix)}
     found["and then the game"] = task.precision(play_game(task, seed, matrix, GENTLE, 500, enough=torch.inf))
-    alone = play_game(task, seed, random_rotation(size, seed), ALONE, 2000, enough=ENOUGH)
-    found["the game alone"] = task.precision(alone)
+    if seed < 3:  # it fails in each of them
+        alone = play_game(task, seed, random_rotation(size, seed), ALONE, 2000, enough=ENOUGH)
+        found["the game alone"] = task.precision(alone)
     if name == "spanish":
         alike = identical_start(task.source_words[:NUM_LEARNED], task.target_words[:NUM_LEARNED])
         found["identical words"] = task.precision(learn(task, alike, seed, 1))
