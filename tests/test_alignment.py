@@ -189,7 +189,10 @@ def test_precision_by_hand() -> None:
         (lambda: alignment.csls(words(20), words(20, d=5)), "8 numbers and target words 5"),
         (lambda: alignment.translate(words(20), words(5, "others"), 1), "k = 10 neighbours"),
         (lambda: alignment.translate(words(20), words(20), 21), "num_best must be from 1"),
-        (lambda: alignment.self_learn(words(20), words(20), torch.zeros(1, 2).long(), keep=0.0), "keep must be more"),
+        (
+            lambda: alignment.self_learn(words(20), words(20), torch.zeros(1, 2).long(), keep=0.0),
+            "keep must be from above 0",
+        ),
         (lambda: alignment.self_learn(words(20), words(20), torch.zeros(0, 2).long()), "no pairs"),
         (lambda: alignment.precision_at(torch.zeros(1, 1).long(), ["a"], ["A"], [("b", "B")], at=(1,)), "none of the"),
         (lambda: alignment.precision_at(torch.zeros(1, 1).long(), ["a"], ["A"], [("a", "A")]), "not \\[1, 1\\]"),
