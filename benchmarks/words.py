@@ -221,10 +221,12 @@ def print_table(name: str, folder: Path, num_seeds: int) -> None:
 def measure_scale(count: int) -> None:
     """Time and memory of translating many random words of 300 numbers."""
     source, target = (normalize_vectors(Stream(0, f"benchmark/{each}").normal(count, 300)) for each in ("x", "y"))
-    began = time.perf_counter()
+    began, began_on_cores = time.perf_counter(), time.process_time()
     translate(source, target)
-    seconds, memory = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{count:,} words of 300 numbers, {torch.get_num_threads()} threads: {seconds:.1f} s, {memory:.2f} GB")
+    seconds, on_cores = time.perf_counter() - began, time.process_time() - began_on_cores
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    threads = torch.get_num_threads()
+    print(f"{count:,} words, threads: {threads}, {seconds:.1f} s, {on_cores:.1f} s of all cores, {memory:.2f} GB")
 
 
 def main() -> None:
