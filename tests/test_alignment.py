@@ -135,6 +135,17 @@ def test_structure_alone_finds_rotated_and_shuffled_words() -> None:
     assert len(alignment.structural_start(source, target[:40])) <= 40  # languages of different sizes
 
 
+def test_the_structure_is_the_square_root_of_all_similarities() -> None:
+    source = words(80)
+    target = normalize(source @ rotation().T + 0.3 * Stream(0, "noise").normal(80, D))  # so that few pairs are right
+    profiles = []
+    for vectors in (source, target):
+        values, axes = torch.linalg.eigh(vectors.double() @ vectors.double().T)
+        root = (axes * values.clamp(min=0).sqrt()) @ axes.T
+        profiles.append(alignment.normalize_vectors(root.sort(1).values.float()))
+    assert torch.equal(alignment.structural_start(source, target), alignment.mutual_neighbors(*profiles))
+
+
 def test_identical_words_and_numerals() -> None:
     pairs = alignment.identical_start(["a", "12", "no", "٣"], ["no", "x", "12", "٣"])
     assert pairs.tolist() == [[1, 2], [2, 0], [3, 3]]
@@ -162,6 +173,7 @@ def test_self_learning_recovers_a_rotation() -> None:
     for matrix, is_good in ((first, False), (learned.matrix, True)):
         right = alignment.translate(source @ matrix.T, target, 1)[0][:, 0] == torch.arange(150)
         assert (right.float().mean() > 0.98) == is_good
+    assert torch.allclose(learned.matrix, alignment.orthogonal_map(source, target), atol=1e-3)  # all pairs are right
 
 
 def test_self_learning_repeats_to_the_bit_and_takes_the_best_restart() -> None:
