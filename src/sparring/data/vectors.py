@@ -147,7 +147,8 @@ def _parse_line(path: Path, number: int, parts: list[bytes], size: int) -> tuple
     if len(parts) <= size or _count_numbers(parts) == len(parts) - 1 > size:
         raise DataError(f"{where}: {name!r} has {len(parts) - 1} numbers, and {size} are needed, as many as before")
     try:
-        row = np.array([float(part) for part in parts[-size:]], np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite
+            row = np.array([float(part) for part in parts[-size:]], np.float32)
     except ValueError as error:
         raise DataError(f"{where}: after {name!r} there should be {size} numbers: {error}") from error
     if not np.isfinite(row).all():
