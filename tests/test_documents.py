@@ -38,6 +38,7 @@ SHORT = {
     "bench modes --quick": "list",
     "bench modes": "list",
     "--steps 2000": "--steps 20",
+    "--source digits": "--source digits --set num_clusters=1",
 }
 SHORT_STUDY = {"minutes = 2": "steps = 4", "fashion-mnist": "ring", "seeds = 5": "seeds = 2", "= 5000": "= 300"}
 
@@ -120,6 +121,16 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append(f"{number}.jpg,{('black', 'blond', 'red')[number % 3]},{18 + number % 60}")
     (top / "faces/labels.csv").write_text("\n".join(rows))
     np.save(top / "signals.npy", random.standard_normal((200, 1, 128), np.float32))
+    (top / "handwritten").mkdir()
+    digits = random.integers(0, 256, (200, 28, 28), np.uint8)
+    np.savez(top / "printed.npz", images=digits)
+    for number in range(3):
+        Image.fromarray(digits[number]).save(top / f"handwritten/{number}.png")
+    for language in ("en", "es"):
+        rows = [f"{language}{word} {' '.join(map(str, random.normal(size=8)))}" for word in range(1600)]
+        (top / f"{language}.vec").write_text("\n".join(rows))
+    (top / "en-es.tsv").write_text("".join(f"en{word}\tes{word}\n" for word in range(400)))
+    (top / "letter.txt").write_text("en1\nen2 en3\n")
     (top / "recordings").mkdir()
     for digit, speaker, take in product("67", ("theo", "mary"), range(20)):
         sound = (0.1 * random.standard_normal(4000)).astype(np.float32).clip(-1, 1)
@@ -194,7 +205,7 @@ def names() -> dict[str, Any]:
     return {
         "sparring": sparring, "my_images": np.random.default_rng(0).integers(0, 256, (80, 16, 16), np.uint8),
         "my_labels": ["a", "b"] * 40, "my_sounds": sing_vowels(80)[0], "my_words": ["seven", "two"] * 40,
-        "my_generator": generator, "my_discriminator": discriminator,
+        "handwritten": np.zeros((8, 28, 28), np.uint8), "my_generator": generator, "my_discriminator": discriminator,
         "my_loader": [images] * 2, "batches": [images] * 2, "generator": generator, "discriminator": discriminator,
         "d_optimizer": torch.optim.Adam(discriminator.parameters()),
         "g_optimizer": torch.optim.Adam(generator.parameters()),

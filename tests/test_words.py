@@ -57,13 +57,13 @@ def test_a_rotation_is_found_without_a_dictionary(run: sparring.Run, tmp_path: P
     assert rows["chance"][1].value == 5 / NUM_WORDS
 
 
-@pytest.mark.filterwarnings("default:2 words without a vector")
+@pytest.mark.filterwarnings("default:left as they are")
 def test_text_is_translated_word_by_word(run: sparring.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.txt").write_text("en3\n\nEn7, en5 unheard!\nunheard\n")
     assert call("translate", run.path, tmp_path / "text.txt", "--out", tmp_path / "out.tsv") == 0
     said = capsys.readouterr()
     assert said.out == f"3 items in {tmp_path / 'out.tsv'}\n"
-    assert "2 words without a vector stay as they are: unheard!, unheard" in said.err
+    assert "left as they are, since no vector is known: unheard!, unheard (2 words)" in said.err
     rows = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
     assert [row[:2] for row in rows] == [["en3", "es3"], ["En7, en5 unheard!", "es7 es5 unheard!"], ["unheard"] * 2]
     others, scores = rows[0][2].split(), [float(score) for score in rows[0][3].split()]
@@ -124,7 +124,7 @@ def test_the_distance_needs_no_dictionary(languages: tuple[Path, Path], tmp_path
 def test_a_vocabulary_survives_its_file() -> None:
     table = torch.from_numpy(vectors())
     modality = Words.from_vectors([str(number) for number in range(NUM_WORDS)], table)
-    centred = torch.nn.functional.normalize(table)
+    centred = torch.nn.functional.normalize(table - table.mean(0))
     wanted = torch.nn.functional.normalize(centred - centred.mean(0))
     torch.testing.assert_close(modality.table, wanted, atol=1e-3, rtol=0.0)
     assert modality.scale == pytest.approx(modality.table.square().mean().sqrt().item(), rel=1e-3)
@@ -165,7 +165,7 @@ def test_only_the_most_frequent_words_are_kept(
 ) -> None:
     monkeypatch.setattr("sparring.modalities.words.MAX_WORDS", 100)
     with pytest.warns(SparringWarning, match="of .* only the first 100 words are kept"):
-        run = sparring.train(languages[1], source=languages[0], out=tmp_path / "run", **QUIET)  # type: ignore[arg-type]
+        run = sparring.train(languages[1], source=languages[0], out=tmp_path / "run", batch_size=32, **QUIET)  # type: ignore[arg-type]
     modality = sparring.load(run).config.source
     assert isinstance(modality, Words)
     assert modality.words == tuple(f"en{number}" for number in range(100))

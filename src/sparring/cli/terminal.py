@@ -64,8 +64,8 @@ def show_precision(rows: Mapping[str, Sequence[Estimate]]) -> None:
     """Print how often words are translated as a dictionary says."""
     table = new_table("words", "P@1", "P@5", "P@10")
     for name, values in rows.items():
-        table.add_row(name, *(f"{each.value:.1%} [{each.low:.1%}, {each.high:.1%}]" for each in values))
-    Console(highlight=False).print(table, "a right translation among the best 1, 5 and 10; intervals of 95 %")
+        table.add_row(name, *(f"{each.value:.1%} ± {(each.high - each.low) / 2:.1%}" for each in values))
+    Console(highlight=False).print(table, "a right one is among the best 1, 5 or 10; ± half of a 95 % interval")
 
 
 def show_packs() -> None:

@@ -121,6 +121,8 @@ def measure(
             f"generator makes {list(made)}"
         )
     dataset = with_classifier(dataset, on_progress)
+    if dataset.source is not None:
+        n = min(n, dataset.source.heldout.num_items or n)  # no item is translated twice
     train = draw(dataset.train, n, Stream(seed, "evaluation/real"))
     heldout = draw(dataset.heldout, n, Stream(seed, "evaluation/heldout"))
     num_real, num_heldout = len(train["samples"]), len(heldout["samples"])

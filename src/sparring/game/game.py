@@ -255,9 +255,8 @@ class Game:
 
     def logits(self, samples: Samples, labels: Labels | None = None, network: nn.Module | None = None) -> Logits:
         """The discriminator's logits of samples, [batch]; a UsageError if its output is not one number a sample."""
-        inputs = [samples] if labels is None else [samples, labels]
         with self._autocast(samples):
-            output: Tensor = (network or self.discriminator)(*inputs)
+            output: Tensor = (network or self.discriminator)(samples, *([] if labels is None else [labels]))
         if output.numel() != len(samples):
             raise UsageError(
                 f"the discriminator must give one logit to each sample, and its output is {list(output.shape)} "

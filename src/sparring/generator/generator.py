@@ -139,16 +139,12 @@ class Generator:
         return self._run(one_way(self.module, back=back), samples, None, made)
 
     def domains(self, *, back: bool = False) -> tuple[Modality, Modality]:
-        """What `translate` takes, and what it makes.
-
-        Raises:
-            UsageError: if this generator starts from noise, or knows no way back.
-        """
+        """What `translate` takes and makes; a UsageError if this generator starts from noise, or knows no way back."""
         source = self.config.source
         if source is None:
             raise UsageError("this generator makes samples of noise and translates nothing: use sample")
         if back and not self.config.both_ways:
-            raise UsageError("this generator translates one way: train with the restraint cycle for the way back")
+            raise UsageError("this generator translates one way: train another with both_ways")
         return (self.modality, source) if back else (source, self.modality)
 
     def inputs(self, n: int, seed: int, dataset: Dataset, labels: Any = None) -> tuple[Tensor, Labels | None]:

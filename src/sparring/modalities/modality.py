@@ -120,6 +120,7 @@ class Modality(ABC):
     batch_normalization: ClassVar[bool] = True  # whether discriminators use it by default
     measured: ClassVar[tuple[str, ...]] = ()  # the names of `measurements`; figures need them
     trains_classifier: ClassVar[bool] = False  # whether cards measure by a classifier of the data's own labels
+    to_translate: ClassVar[tuple[str, str]] = "FOLDER", "grid.png"  # what `sparring translate` takes, and makes of it
     num_shown: ClassVar[int] = 20  # items that notebooks and reports `show`
 
     @classmethod
@@ -193,7 +194,9 @@ class Modality(ABC):
     def usual_network(self, normalization: str | None) -> str:
         """The default network for this shape, given the normalization that the user asked for, if any."""
 
-    def begin(self, generator: Module, dataset: Dataset, first_map: str, seed: int) -> None:  # noqa: B027
+    def begin(  # noqa: B027
+        self, generator: Module, dataset: Dataset, first_map: str, seed: int, on_progress: OnProgress
+    ) -> None:
         """Set the first weights of a translator by its data."""
 
     def share_groups(self, dataset: Dataset, num_groups: int, seed: int, on_progress: OnProgress) -> Dataset:

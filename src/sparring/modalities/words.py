@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MAX_WORDS = 20_000  # the most frequent ones, which are saved with a translator
 NUM_FREQUENT = 5_000  # words that a game is played with
-NUM_LEARNT = 2_000  # of them, from which the first map is learnt
+NUM_LEARNED, NUM_RESTARTS = 1_500, 2  # of them, from which the first map is learned, so many times
 NUM_CRITERION = 500  # of them, whose translations choose the best map
 LEAST_WORDS = 50
 NUM_BEST = 5  # translations of a word in a file
@@ -57,11 +57,16 @@ class Words(Modality):
     layouts = "words, as two arrays `words` and `vectors` in one .npz"
     batch_normalization = False
     num_shown = NUM_CRITERION
+    to_translate = "text.txt", "text.tsv"
 
     @classmethod
     def from_vectors(cls, words: Sequence[str], vectors: Tensor) -> "Words":
-        """The vocabulary of words and their vectors [n, d], which are scaled to length 1, centred, and scaled again."""
-        table = alignment.normalize_vectors(vectors.float())
+        """The vocabulary of words and their vectors [n, d].
+
+        They are centred, scaled to length 1, centred, and scaled again: long vectors of frequent words share most of
+        what all have in common.
+        """
+        table = alignment.normalize_vectors(vectors.float() - vectors.float().mean(0))
         text = base64.b64encode(table.half().numpy().tobytes()).decode()
         return cls((table.shape[1],), tuple(words), text, table.shape[1] ** -0.5)
 
@@ -110,7 +115,7 @@ class Words(Modality):
         """A matrix."""
         return "linear"
 
-    def begin(self, generator: Module, dataset: Dataset, first_map: str, seed: int) -> None:
+    def begin(self, generator: Module, dataset: Dataset, first_map: str, seed: int, on_progress: OnProgress) -> None:
         """Set the map by words that play the same part in their languages, or that are written alike."""
         assert dataset.source is not None
         source, target = dataset.source.modality, dataset.modality
@@ -118,14 +123,15 @@ class Words(Modality):
         assert isinstance(target, Words)
         if first_map == "random":
             return
-        x, y = source.table[:NUM_LEARNT], target.table[:NUM_LEARNT]
+        x, y = source.table[:NUM_LEARNED], target.table[:NUM_LEARNED]
         if first_map == "identical":
             pairs = alignment.identical_start(source.words[: len(x)], target.words[: len(y)])
         else:
             pairs = alignment.structural_start(x, y)
         if not len(pairs):
             raise UsageError(f"{dataset.source.name} and {dataset.name} have no word in common: give another first_map")
-        learned = alignment.self_learn(x, y, pairs, seed=seed)
+        on_progress("learning a first map, which takes about a minute", 0.0)
+        learned = alignment.self_learn(x, y, pairs, seed=seed, num_restarts=NUM_RESTARTS)
         (weight,) = generator.parameters()
         weight.data.copy_(alignment.refine(x, y, learned.matrix))
 
@@ -204,7 +210,7 @@ class Words(Modality):
             raise DataError(f"none of the words in {str(path)!r} is among the {len(places):,} of the source language")
         if unknown := [token for token in tokens if token not in known]:
             listed = ", ".join(unknown[:NAMED]) + (", …" if len(unknown) > NAMED else "")
-            message = f"{say_count(len(unknown), 'words')} without a vector stay as they are: {listed}"
+            message = f"left as they are, since no vector is known: {listed} ({say_count(len(unknown), 'words')})"
             warn(SparringWarning(message), stacklevel=2)
         best, scores = self._translate_all(translate, made, NUM_BEST)
         rows = []
@@ -274,15 +280,24 @@ def _save(path: Path, words: np.ndarray, vectors: np.ndarray) -> None:
 # fmt: off
 Words.sources = ()
 
+# Shared by both recipes. R1 is what makes the game work: without it the discriminator learns the words by heart.
+GAME = {
+    "network": "linear", "restraints": {"orthogonal": 0.01}, "objective": "relativistic", "penalty": "r1",
+    "penalty_weight": 1.0, "learning_rate": 0.02, "learning_rate_ratio": 0.05, "beta1": 0.5, "beta2": 0.99,
+    "schedule": "constant", "batch_size": 256, "average_decay": 0.0, "minutes": None,
+}
+
 Words.presets = (
     Preset(
-        "words", "translates words: a rotation that begins with words of alike surroundings",
-        source="this project, docs/log.md, after Conneau et al. 2018, arXiv:1710.04087",
-        settings={
-            "network": "linear", "restraints": {"orthogonal": 0.01}, "optimizer": "sgd", "learning_rate": 0.1,
-            "learning_rate_ratio": 1.0, "beta1": 0.0, "schedule": "linear", "smoothing": 0.1, "average_decay": 0.0,
-            "discriminator_steps": 5, "minutes": None, "steps": 200, "first_map": "structural", "batch_size": 32,
-        },
+        "words", "translates words: a map that is learned from alike surroundings; the game is one step",
+        source="this project, docs/translation.md; after Artetxe et al. 2018, arXiv:1805.06297",
+        settings=GAME | {"first_map": "structural", "learning_rate": 5e-4, "learning_rate_ratio": 2.0, "steps": 1},
+        translates=True,
+    ),
+    Preset(
+        "words-game", "the game alone, from a random rotation: it finds rotations, but seldom languages",
+        source="this project, docs/translation.md; after Conneau et al. 2018, arXiv:1710.04087",
+        settings=GAME | {"first_map": "random", "steps": 8000, "until": "distance<0.15"},
         translates=True,
     ),
 )

@@ -23,8 +23,8 @@ def generator(item_shape: tuple[int, ...], latent_dim: int, width: int, num_clas
 
 
 def discriminator(item_shape: tuple[int, ...], width: int, normalization: str, num_classes: int) -> Discriminator:
-    """Two hidden layers with LeakyReLU, and dropout of a tenth of the inputs."""
-    features: list[nn.Module] = [nn.Dropout(0.1)]
+    """Two hidden layers with LeakyReLU."""
+    features: list[nn.Module] = []
     for inputs, outputs in pairwise([item_shape[0], width, width]):
         features += [nn.Linear(inputs, outputs), nn.LeakyReLU(0.2)]
     return Discriminator(nn.Sequential(*features), nn.Linear(width, 1), width, num_classes)
@@ -34,7 +34,7 @@ LINEAR = Network(
     name="linear",
     summary="translates vectors, such as words, by a matrix",
     source="Conneau et al. 2018, arXiv:1710.04087, section 3.1",
-    width=512,
+    width=256,
     usual_shapes=((50,),),
     fit=fit,
     generator=generator,

@@ -83,7 +83,7 @@ def build(
         if start is not None:
             copy_players(start, config, generator, discriminator)
         elif is_new and dataset.source is not None:
-            dataset.modality.begin(one_way(generator), dataset, recipe.first_map, recipe.seed)
+            dataset.modality.begin(one_way(generator), dataset, recipe.first_map, recipe.seed, on_progress)
 
     fed: Source | None = inputs
     if inputs is not None and config.both_ways:

@@ -6,7 +6,6 @@ import shlex
 import signal
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from statistics import fmean
 from typing import Any, final
 
@@ -147,9 +146,9 @@ class Terminal(Listener):
             f"({images / max(seconds, 1e-9):,.0f} {name}/s): {outcome.reason}"
         )
         load = f"sparring.load({str(run.path)!r})"
-        verb, what, python = "sample", "-n 64", f"{load}.sample(64, seed=0)"
-        if (source := training.recipe.source) is not None:
-            what = shlex.quote(source) if Path(source).exists() else "FOLDER"
+        verb, what, output, python = "sample", "-n 64", "grid.png", f"{load}.sample(64, seed=0)"
+        if training.recipe.source is not None:
+            what, output = training.config.modality.to_translate
             verb, python = "translate", f"{load}.translate(items)"
         if self._result:
             step = "" if self._measured_step == steps else f", at step {self._measured_step:,}"
@@ -167,7 +166,7 @@ class Terminal(Listener):
             further, name = "" if outcome.signal else f" --{option} {value}", shlex.quote(path)
             commands = {
                 "look": str(look),
-                verb: f"sparring {verb} {name} {what} --out {shlex.quote(str(run.path / 'grid.png'))}",
+                verb: f"sparring {verb} {name} {what} --out {shlex.quote(str(run.path / output))}",
                 "python": python,
                 "resume": f"sparring resume {name}{further}",
             }
