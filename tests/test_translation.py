@@ -17,7 +17,14 @@ from sparring.game.game import Game
 from sparring.game.sources import Gaussian
 from sparring.seeding import Stream
 
-SETTINGS = {"width": 4, "batch_size": 8, "evaluation_share": 0.0, "checkpoint_steps": 4, "log_steps": 2}
+SETTINGS = {
+    "recipe": "cyclegan",
+    "width": 4,
+    "batch_size": 8,
+    "evaluation_share": 0.0,
+    "checkpoint_steps": 4,
+    "log_steps": 2,
+}
 
 
 def pictures(seed: int, n: int = 40, side: int = 8) -> np.ndarray:
@@ -140,6 +147,7 @@ def test_swapped_classes_are_seen(names: tuple[str, str], swapped: float, tmp_pa
     settings = {"source": tmp_path / "source.npz", "out": tmp_path / "run", "evaluation_steps": 1, "steps": 1}
     settings |= {
         "learning_rate": 1e-9,
+        "recipe": "cyclegan",
         "restraints": {"identity": 1.0},
         "batch_size": 16,
         "progress": False,
@@ -191,7 +199,8 @@ def test_misuse_is_explained(domains: tuple[str, str], tmp_path: Path) -> None:
         generator.sample(3)
     with pytest.raises(DataError, match=r"the items to translate must be uint8 \[n, 8, 8\]"):
         generator.translate(pictures(0, 3, 12))
-    plain = sparring.train(domains[1], steps=1, out=tmp_path / "plain", progress=False, **SETTINGS)  # type: ignore[arg-type]
+    others = SETTINGS | {"recipe": None, "progress": False}
+    plain = sparring.train(domains[1], steps=1, out=tmp_path / "plain", **others)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="makes samples of noise and translates nothing: use sample"):
         sparring.load(plain).translate(pictures(0, 2))
     for settings, message in [
@@ -199,19 +208,21 @@ def test_misuse_is_explained(domains: tuple[str, str], tmp_path: Path) -> None:
         ({"source": str(tmp_path / "points.npz")}, "a translator takes items of one kind"),
         ({"source": str(tmp_path / "few.npz")}, "few.npz has 2 items to translate, fewer than a batch of 8"),
         ({"recipe": "dcgan"}, "is for generators that start from noise: leave --source away"),
-        ({"network": "conv"}, "the network 'conv' starts from noise: give --network translate"),
+        ({"network": "conv"}, "the network 'conv' starts from noise: give --network translate or redraw"),
         ({"restraints": {"cicle": 1.0}}, "unknown restraint 'cicle'.*cycle"),
-        ({"batch_size": 9}, "cannot be played in 1 parts with as many items of each domain"),
+        ({"both_ways": False, "batch_size": 9}, "cannot be played in 1 parts with as many items of each domain"),
     ]:
         with pytest.raises(UsageError, match=message):
             train(domains, tmp_path / "no", **{"steps": 1} | settings)
     for settings, message in [
         ({"recipe": "translate"}, "is for generators that translate: give --source"),
+        ({"both_ways": True}, "only a translator goes both ways"),
+        ({"input_warp": 0.5}, "only images that are translated can be warped"),
         ({"network": "translate"}, "the network 'translate' translates: give --network .* or --source"),
         ({"restraints": {"cycle": 1.0}}, "the restraint 'cycle' is for translators"),
     ]:
         with pytest.raises(UsageError, match=message):
-            sparring.train(domains[1], steps=1, out=tmp_path / "no", progress=False, **SETTINGS | settings)  # type: ignore[arg-type]
+            sparring.train(domains[1], steps=1, out=tmp_path / "no", **others | settings)  # type: ignore[arg-type]
     assert not (tmp_path / "no").exists()
 
 
@@ -230,8 +241,9 @@ def test_two_processes_make_the_same_translator(domains: tuple[str, str], tmp_pa
             "--batch-size=8",
         ]
         words = [sys.executable, "-m", "sparring", "train", *words, "--out", str(tmp_path / processes)]
+        words += ["--recipe", "cyclegan"]
         for name, value in SETTINGS.items():
-            words += [] if name in ("width", "batch_size") else ["--set", f"{name}={value}"]
+            words += [] if name in ("width", "batch_size", "recipe") else ["--set", f"{name}={value}"]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         module = sparring.load(tmp_path / processes).module
