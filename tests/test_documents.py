@@ -127,9 +127,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(3):
         Image.fromarray(digits[number]).save(top / f"handwritten/{number}.png")
     for language in ("en", "es"):
-        rows = [f"{language}{word} {' '.join(map(str, random.normal(size=8)))}" for word in range(1600)]
+        rows = [f"{language}{word} {' '.join(map(str, random.normal(size=8)))}" for word in range(300)]
         (top / f"{language}.vec").write_text("\n".join(rows))
-    (top / "en-es.tsv").write_text("".join(f"en{word}\tes{word}\n" for word in range(400)))
+    (top / "en-es.tsv").write_text("".join(f"en{word}\tes{word}\n" for word in range(200)))
     (top / "letter.txt").write_text("en1\nen2 en3\n")
     (top / "recordings").mkdir()
     for digit, speaker, take in product("67", ("theo", "mary"), range(20)):
