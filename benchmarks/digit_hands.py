@@ -26,7 +26,7 @@ import sparring
 from sparring.data.digits import load_digits
 from sparring.data.items import Items, to_float
 from sparring.metrics.digit_classifier import build
-from sparring.modalities.output import pair_rows
+from sparring.modalities.output import stack_rows
 from sparring.seeding import Stream
 from sparring.training.recipe import check_setting
 
@@ -125,7 +125,7 @@ def main() -> None:
             print(f"  {NAMES[i]}→{NAMES[1 - i]}: A {share(answers, true[i]):.2%} ({confusions(answers, true[i])}); "
                   f"B {adapted:.2%}, trained on the target {taught:.2%}", flush=True)  # fmt: skip
             given, shown = (generator.modality.decode(each[:: len(each) // 48][:48]) for each in (test[i], made))
-            generator.modality.picture(pair_rows(given, shown, 24), 24).save(run.path / f"from-{NAMES[i]}.png")
+            generator.modality.picture(stack_rows(24, given, shown), 24).save(run.path / f"from-{NAMES[i]}.png")
 
 
 if __name__ == "__main__":

@@ -249,9 +249,9 @@ class Modality(ABC):
             columns: items in a row; as many as rows if None.
         """
 
-    def picture_pairs(self, given: np.ndarray, made: np.ndarray, columns: int) -> "Image":
-        """Draw what went into a translator beside what came out: here each row above the row of its translations."""
-        return self.picture(output.pair_rows(given, made, columns), columns)
+    def picture_rows(self, columns: int, given: np.ndarray, made: np.ndarray, *others: np.ndarray) -> "Image":
+        """Draw what went into a translator, what came out, and others like that: row below row."""
+        return self.picture(output.stack_rows(columns, given, made, *others), columns)
 
     def show(self, items: np.ndarray, names: Sequence[str] = ()) -> Html:
         """Items for notebooks and reports, in HTML that needs no other file: here as one picture.

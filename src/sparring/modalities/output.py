@@ -123,12 +123,12 @@ def file_names(n: int, labels: Sequence[str] = ()) -> list[str]:
     return [f"{number:06d}{end}" for number, end in enumerate(ends)]
 
 
-def pair_rows(given: np.ndarray, made: np.ndarray, columns: int) -> np.ndarray:
-    """Two sets of items [n, ...] as rows of a picture: each row of the first stands above its row of the second.
+def stack_rows(columns: int, *sets: np.ndarray) -> np.ndarray:
+    """Sets of items [n, ...] as rows of one picture: each row of the first stands above its rows of the others.
 
     Example:
-        >>> pair_rows(np.array([0, 1, 2]), np.array([10, 11, 12]), columns=2)
+        >>> stack_rows(2, np.array([0, 1, 2]), np.array([10, 11, 12]))
         array([ 0,  1, 10, 11,  2, 12])
     """
-    starts = range(0, len(given), columns)
-    return np.concatenate([part[start : start + columns] for start in starts for part in (given, made)])
+    starts = range(0, len(sets[0]), columns)
+    return np.concatenate([each[start : start + columns] for start in starts for each in sets])

@@ -179,7 +179,7 @@ class Words(Modality):
         canvas.draw()
         return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
-    def picture_pairs(self, given: np.ndarray, made: np.ndarray, columns: int) -> "Image":
+    def picture_rows(self, columns: int, given: np.ndarray, made: np.ndarray, *others: np.ndarray) -> "Image":
         """Draw the translated words: the axes of another language mean nothing here."""
         return self.picture(made)
 

@@ -92,7 +92,7 @@ class Recorder(Listener):
         items = generator.generate(inputs, own)
         source = generator.config.source
         given = None if source is None else source.decode(inputs * source.scale)
-        picture = modality.picture(items, COLUMNS) if given is None else modality.picture_pairs(given, items, COLUMNS)
+        picture = modality.picture(items, COLUMNS) if given is None else modality.picture_rows(COLUMNS, given, items)
         path = self.run.sample_path(training.game.steps)
         with _warn_if_unwritable(path.parent):
             path.parent.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ import shlex
 from os import PathLike
 from pathlib import Path
 
+import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
@@ -14,7 +15,7 @@ from sparring.evaluation.figures import draw
 from sparring.files import read_json, write_atomically
 from sparring.generator.config import Config
 from sparring.generator.generator import load
-from sparring.modalities.output import Html, pair_rows, picture_url
+from sparring.modalities.output import Html, picture_url
 from sparring.seeding import Stream
 from sparring.training import plots
 from sparring.training.evaluate import open_data_of
@@ -22,6 +23,7 @@ from sparring.training.run_folder import Run, open_run
 from sparring.types import LogLine
 
 NUM_PICTURES = 6
+NUM_COMPARED, COLUMNS = 2000, 10  # training items among which the nearest are; in a row of translations
 MIN_EVALUATIONS = 4
 """With fewer, nobody can tell whether the samples were still improving."""
 
@@ -98,8 +100,8 @@ def _past_alarms(log: list[LogLine]) -> list[tuple[str, int, int]]:
     return past
 
 
-def _examples(run: Run) -> tuple[Html, Html] | str:
-    """Generated items and real ones of the same labels, or why there are none."""
+def _examples(run: Run) -> dict[str, Html] | str:
+    """Generated items and real ones, by what they are, or why there are none."""
     try:
         generator = load(run)
         if not generator.is_finite():
@@ -115,9 +117,16 @@ def _examples(run: Run) -> tuple[Html, Html] | str:
     wanted = own if config.classes_are_clusters or not config.label_size else labels
     items = generator.generate(inputs, wanted)
     if (source := config.source) is not None:
-        items = pair_rows(source.decode(inputs * source.scale), items, columns=10)
-    shown = generator.modality.show(items, config.label_names(wanted))
-    return shown, modality.show(modality.decode(real["samples"]), names)
+        near = draw(dataset.train, NUM_COMPARED, Stream(0, "report/nearest"))["samples"]
+        look = modality.thumbnails()
+        nearest = modality.decode(near[torch.cdist(look(modality.encode(items)), look(near)).argmin(1)])
+        picture = modality.picture_rows(COLUMNS, source.decode(inputs * source.scale), items, nearest)
+        title = f"What went in, what came out, and the nearest of {len(near):,} training items:"
+        return {title: Html(f'<img alt="{title}" src="{picture_url(picture)}">')}
+    return {
+        "Generated:": modality.show(items, config.label_names(wanted)),
+        "Real, with the same labels if there are any:": modality.show(modality.decode(real["samples"]), names),
+    }
 
 
 def _pictures(run: Run) -> list[tuple[int, str]]:
