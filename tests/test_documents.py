@@ -135,12 +135,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for digit, speaker, take in product("67", ("theo", "mary"), range(20)):
         sound = (0.1 * random.standard_normal(4000)).astype(np.float32).clip(-1, 1)
         write_wav(sound, 8000, top / f"recordings/{digit}_{speaker}_{take}.wav")
-    vectors = random.standard_normal((60, 5)) * [3, 2, 2, 1, 1]
-    (top / "python").mkdir()
-    for name, each in (("en", vectors), ("es", vectors[:, ::-1])):
-        lines = [f"{name}{number} {' '.join(map(str, row))}\n" for number, row in enumerate(each)]
-        (top / f"python/{name}.vec").write_text("".join(lines))
-    (top / "python/en-es.tsv").write_text("".join(f"en{number}\tes{number}\n" for number in range(60)))
     settings: dict[str, Any] = {"width": 4, "evaluation_share": 0.0, "progress": False}
     sparring.train(str(top / "shapes"), out=top / "runs/animals-1", steps=10, checkpoint_steps=10, **settings)
     (top / "runs/animals-1/checkpoints/step-000010").rename(top / "runs/animals-1/checkpoints/step-010000")

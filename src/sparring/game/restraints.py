@@ -94,8 +94,8 @@ class Cycle(Restraint):
 class Identity(Restraint):
     """λ |G(y) − y| for real items y of the target: an item that is right already stays as it is; λ is `weight`.
 
-    Source: Taigman et al. 2017, "Unsupervised cross-domain image generation", arXiv:1611.02200, eq. 6; Zhu et al. 2017,
-    arXiv:1703.10593, section 5.2.
+    Source: Taigman et al. 2017, "Unsupervised cross-domain image generation", arXiv:1611.02200, the loss L_TID; Zhu et
+    al. 2017, arXiv:1703.10593, section 5.2.
 
     Example:
         >>> Identity(5.0)(nn.ReLU(), torch.zeros(2, 1), torch.zeros(2, 1), torch.tensor([[-1.0], [1.0]]))
@@ -146,8 +146,8 @@ class Orthogonal(Restraint):
 
     A linear map stays close to a rotation, which keeps all lengths and angles.
 
-    Source: Cissé et al. 2017, "Parseval networks", arXiv:1704.08847, eq. 7; Conneau et al. 2018, "Word translation
-    without parallel data", arXiv:1710.04087, eq. 7.
+    Source: Cissé et al. 2017, "Parseval networks", arXiv:1704.08847; Conneau et al. 2018, "Word translation without
+    parallel data", arXiv:1710.04087, section 3.3.
 
     Example:
         >>> layer = nn.Linear(2, 2, bias=False)
