@@ -51,7 +51,7 @@ def _describe_values(hint: Any) -> str:
         return " ".join([KINDS[arguments[0]], *(f"{sign} {bound:.6g}" for sign, bound in bounds if bound < 1e9)])
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(_describe_values(each) for each in arguments if each is not NoneType)
-    return KINDS.get(hint, "HEIGHTxWIDTH")
+    return "NAME:R,..." if get_origin(hint) is dict else KINDS.get(hint, "HEIGHTxWIDTH")
 
 
 def print_settings() -> None:

@@ -42,9 +42,7 @@ class Recipe:
     """
 
     data: str = "digits"  # a name in `SOURCES`, or a path
-    source: str | None = (
-        None  # likewise, of items that the generator translates into items like the data; None for noise
-    )
+    source: str | None = None  # of items that are translated into items like the data; None for noise
     column: str | None = None  # of a table with the items; None for one with a usual name
     # COLUMN,...; FILE or FILE:COLUMN,...; a pattern of names such as {class}_{number}; "folders"; None for usual ones.
     labels: str | None = None
