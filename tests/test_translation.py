@@ -207,6 +207,7 @@ def test_misuse_is_explained(domains: tuple[str, str], tmp_path: Path) -> None:
         ({"source": str(tmp_path / "colour.npz")}, "have another shape than those of"),
         ({"source": str(tmp_path / "points.npz")}, "a translator takes items of one kind"),
         ({"source": str(tmp_path / "few.npz")}, "few.npz has 2 items to translate, fewer than a batch of 8"),
+        ({"conditional": True}, "a translator is told no labels: leave conditional away"),
         ({"recipe": "dcgan"}, "is for generators that start from noise: leave --source away"),
         ({"network": "conv"}, "the network 'conv' starts from noise: give --network translate or redraw"),
         ({"restraints": {"cicle": 1.0}}, "unknown restraint 'cicle'.*cycle"),
@@ -256,3 +257,9 @@ def test_a_source_of_another_size_is_resized(domains: tuple[str, str], tmp_path:
     generator = sparring.load(train(domains, tmp_path / "run", steps=1))
     assert generator.config.source is not None
     assert generator.config.source.item_shape == (1, 8, 8)
+
+
+def test_arrays_in_memory_are_domains(tmp_path: Path) -> None:
+    settings = SETTINGS | {"steps": 1, "out": tmp_path / "run", "progress": False}
+    run = sparring.train(pictures(0), source=pictures(1), **settings)  # type: ignore[arg-type]
+    assert sparring.load(run).translate(pictures(2, 3)).shape == (3, 8, 8)

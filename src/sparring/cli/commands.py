@@ -164,7 +164,7 @@ class TranslateCommand:
     input: Annotated[Positional[Path], arg(metavar="INPUT")]
     """A folder of files like those of the source, one such file, or a .npz of items; for words, a text file."""
     out: Annotated[Path, arg(metavar="PATH")]
-    """What `sparring sample` writes; the names of files in a folder end with those of INPUT. For words a .tsv or .txt."""
+    """What `sparring sample` writes; files in a folder are named after those of INPUT. For words a .tsv or .txt."""
     back: Flag = False  # Translate items of the target back, if both ways were trained.
     plugin: Plugin = None  # The Python file that registers the parts of its recipe, if they are yours.
 

@@ -51,7 +51,7 @@ def build(
     has_clusters = recipe.num_clusters > 1
     if has_clusters and dataset.source is not None:
         groups = partial(dataset.modality.share_groups, dataset, recipe.num_clusters, recipe.seed, on_progress)
-        on_rank_zero(groups, may_take_hours=True)
+        on_rank_zero(lambda: bool(groups()), may_take_hours=True)
         dataset = groups()  # from the cache
     elif has_clusters:
         assert isinstance(dataset.train, Items)

@@ -178,7 +178,9 @@ def _suit(recipe: Recipe, settings: Mapping[str, Any], dataset: Dataset, least_c
         raise UsageError("only images that are translated can be warped: leave input_warp away")
     if (recipe.augment or recipe.augment_target is not None) and dataset.modality.augmentation is None:
         raise UsageError(f"only images can be augmented, and {recipe.data} holds none: leave augment away")
-    has_labels = dataset.has_labels and dataset.source is None  # no pair says which labels belong together
+    if dataset.source is not None and settings.get("conditional"):
+        raise UsageError("a translator is told no labels: leave conditional away")
+    has_labels = dataset.has_labels and dataset.source is None
     conditional = has_labels if settings.get("conditional") is None else bool(settings["conditional"])
     if conditional and not dataset.has_labels:
         raise UsageError(f"{recipe.data} has no labels: leave --conditional away")

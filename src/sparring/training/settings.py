@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypedDict
 
 from annotated_types import Ge, Le, Lt
 
+from sparring.data.memory import Indexable
 from sparring.game.objectives import Objective
 from sparring.game.penalties import Penalty
 from sparring.training.recipe import Count, Decay, Pixels, Positive, Share
@@ -57,7 +58,7 @@ class Changes(TypedDict, total=False):
 class Settings(Changes, total=False):
     """All fields of `Recipe` but the data and their labels."""
 
-    source: str | PathLike[str] | None
+    source: str | PathLike[str] | Indexable | None
     column: str | None
     frames: Literal["first", "all"]
     follow_links: bool

@@ -88,14 +88,14 @@ def train(
         (3, 2)
     """
     named, parts = take_parts(settings, generator, discriminator)
+    if not isinstance(source := settings.get("source"), str | PathLike | None):
+        named["source"] = keep(source, None, settings.get("sample_rate_hz"))
     if not isinstance(data, str | PathLike):
         data = keep(data, labels, settings.get("sample_rate_hz"))
     elif isinstance(labels, str):
         named["labels"] = labels
     elif labels is not None:
-        raise UsageError(
-            'labels go with an array: files bring their own, or give the text labels="FILE:COLUMN" or labels="COLUMN"'
-        )
+        raise UsageError('labels go with an array: for files give the text labels="FILE:COLUMN" or labels="COLUMN"')
     request = make_request(os.fspath(data), recipe, parts, **named)
     with Terminal(stderr=True, quiet=not progress) as show:
         folder = None if out is None else Path(out)
