@@ -271,6 +271,7 @@ def test_the_typed_settings_are_the_fields_of_recipe() -> None:
         "objective": str | sparring.Objective,
         "penalty": str | Penalty,
         "size": int | fields["size"],
+        "source": typed["source"],  # a name, a path or data in memory
         "start_from": typed["start_from"],  # a run or a path
     }
     expected = {name: kind | None if name in OPEN else kind for name, kind in fields.items()} | wider

@@ -1,7 +1,6 @@
 """The settings that `train` and `resume` take: `Recipe` says what each field means, and a test compares the two."""
 
 import math
-from collections.abc import Mapping
 from os import PathLike
 from typing import Annotated, Literal, TypedDict
 
@@ -10,7 +9,7 @@ from annotated_types import Ge, Le, Lt
 from sparring.data.memory import Indexable
 from sparring.game.objectives import Objective
 from sparring.game.penalties import Penalty
-from sparring.training.recipe import Count, Decay, Pixels, Positive, Share
+from sparring.training.recipe import Count, Decay, NotNegative, Pixels, Positive, Share
 
 
 class Changes(TypedDict, total=False):
@@ -37,7 +36,7 @@ class Changes(TypedDict, total=False):
     augment_target: Annotated[float, Ge(-1), Le(1)] | None
     clip_gradients: Positive | None
     average_decay: Decay
-    restraints: Mapping[str, float]
+    restraints: dict[str, NotNegative]
     steps: Count | None
     images: Count | None
     minutes: Positive | None
