@@ -182,7 +182,7 @@ BAD_FILES = {
     "mixed shapes": ("x.npz", mixed_shapes, "cannot read"),
     "one dimension": ("x.npy", lambda path: np.save(path, np.zeros((9, 1))), "2 or more dimensions"),
     "unknown names": ("x.npz", lambda path: np.savez(path, pictures=np.zeros(3)), "but pictures"),
-    "text": ("x.txt", lambda path: path.write_text("a"), "no data that can be read"),
+    "text": ("x.txt", lambda path: path.write_text("a"), "line 1: the word 'a' has no vector"),
     "empty folder": ("x", lambda path: path.mkdir(), "holds no images"),
 }
 

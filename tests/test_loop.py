@@ -375,17 +375,17 @@ def test_pictures_have_a_row_for_each_class(tmp_path: Path, monkeypatch: pytest.
     """Of three classes three rows of ten, each of one class: red where a row holds two."""
     asked: list[Any] = []
     drawn: list[int | None] = []
-    sample, picture = Generator.sample, Images.picture
+    inputs, picture = Generator.inputs, Images.picture
 
-    def sample_and_tell(self: Generator, n: int, seed: int, *, labels: Any) -> np.ndarray:
+    def draw_inputs_and_tell(self: Generator, n: int, seed: int, dataset: Dataset, labels: Any = None) -> Any:
         asked.append(labels)
-        return sample(self, n, seed, labels=labels)
+        return inputs(self, n, seed, dataset, labels)
 
     def draw_and_tell(self: Images, items: np.ndarray, columns: int | None = None) -> Image.Image:
         drawn.append(columns)
         return picture(self, items, columns)
 
-    monkeypatch.setattr(Generator, "sample", sample_and_tell)
+    monkeypatch.setattr(Generator, "inputs", draw_inputs_and_tell)
     monkeypatch.setattr(Images, "picture", draw_and_tell)
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
     sparring.train(

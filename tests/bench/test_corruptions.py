@@ -14,7 +14,7 @@ from sparring.data.corruptions import add_noise, cut_band, overdrive, play_faste
 from sparring.data.vowels import sing_vowels
 from sparring.metrics import Estimate
 from sparring.metrics.waves import measure_pitches
-from sparring.modalities import MODALITIES, SOURCES
+from sparring.modalities import MODALITIES, SOURCES, Modality
 from sparring.modalities.points import Points
 from sparring.seeding import Stream
 
@@ -125,4 +125,7 @@ def test_corruptions_do_what_they_say() -> None:
 
 
 def test_every_modality_has_a_source_for_the_bench() -> None:
-    assert all(modality.sources for modality in MODALITIES.values())
+    """Whose items can be made worse."""
+    worsened = [each for each in MODALITIES.values() if each.corruptions is not Modality.corruptions]
+    assert len(worsened) >= 3
+    assert all(modality.sources for modality in worsened)

@@ -11,9 +11,9 @@ from sparring.seeding import Stream
 
 every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 IMAGE_NETWORKS = {name: network for name, network in NETWORKS.items() if name not in ("fourier", "linear")}
-LABELLED = {name: network for name, network in NETWORKS.items() if network.takes_labels}
-every_labelled_network = pytest.mark.parametrize("network", LABELLED.values(), ids=LABELLED)
 LATENT = {name: network for name, network in NETWORKS.items() if not network.translates}
+LABELLED = {name: network for name, network in LATENT.items() if network.takes_labels}
+every_labelled_network = pytest.mark.parametrize("network", LABELLED.values(), ids=LABELLED)
 every_image_network = pytest.mark.parametrize("network", IMAGE_NETWORKS.values(), ids=IMAGE_NETWORKS)
 
 

@@ -151,10 +151,10 @@ class Orthogonal(Restraint):
 
     Example:
         >>> layer = nn.Linear(2, 2, bias=False)
-        >>> _ = nn.init.eye_(layer.weight).mul_(1.1) if torch.set_grad_enabled(False) else 0
+        >>> layer.weight.data = torch.tensor([[1.1, 0.0], [0.0, 0.9]])
         >>> for _ in range(300):
         ...     Orthogonal(0.01).project(layer)
-        >>> layer.weight.round(decimals=2)
+        >>> layer.weight.detach().round(decimals=2)
         tensor([[1., 0.],
                 [0., 1.]])
     """

@@ -1,6 +1,7 @@
 """Words: vectors of a language's vocabulary, which a translator maps onto those of another language."""
 
 import base64
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -94,10 +95,8 @@ class Words(Modality):
         """Word vectors in a .vec or .txt file, or in a .npz with `words` and `vectors`."""
         if not path.is_file() or path.suffix not in (".vec", ".txt", ".npz"):
             return None
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                if not {"words", "vectors"} <= {*arrays.files}:
-                    return None
+        if path.suffix == ".npz" and not {"words.npy", "vectors.npy"} <= {*_list_members(path)}:
+            return None
         on_progress(f"reading {path.name}", 0.0)
         words, vectors = read_vectors(path, MAX_WORDS + 1)
         if len(words) > MAX_WORDS:
@@ -264,6 +263,15 @@ class Words(Modality):
         """The best words of another language for each of this one, and their CSLS, which depends on all of both."""
         mapped = normalize(torch.from_numpy(translate(self.table.numpy())))
         return alignment.translate(mapped, made.table, num_best)
+
+
+def _list_members(path: Path) -> list[str]:
+    """The names of the files in an archive; none if it is no archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return []
 
 
 @lru_cache(maxsize=4)

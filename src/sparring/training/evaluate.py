@@ -102,7 +102,7 @@ def evaluate_dictionary(path: str | PathLike[str], dictionary: str | PathLike[st
         >>> for name in ("one", "two"):
         ...     numpy.savez(folder / name, words=[f"{name}{number}" for number in range(60)], vectors=vectors)
         >>> _ = (folder / "pairs.tsv").write_text("".join(f"one{n} two{n}\n" for n in range(60)))
-        >>> run = sparring.train(folder / "two.npz", source=folder / "one.npz", steps=1, out=folder / "run")
+        >>> run = sparring.train(folder / "two.npz", source=folder / "one.npz", batch_size=32, out=folder / "run")
         >>> evaluate_dictionary(run, folder / "pairs.tsv")["this map (60)"][0].value
         1.0
     """
