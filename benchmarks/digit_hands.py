@@ -89,7 +89,10 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--runs", type=Path, nargs="*", help="measure these runs instead")
     arguments = parser.parse_args()
-    settings = {key: check_setting(key, value) for key, _, value in (each.partition("=") for each in arguments.set)}
+    settings = {
+        key: check_setting(key, value, strict=False)
+        for key, _, value in (each.partition("=") for each in arguments.set)
+    }
 
     with np.load(arguments.archive, allow_pickle=False) as archive:
         file = {name: torch.from_numpy(archive[name]) for name in archive}
@@ -107,9 +110,7 @@ def main() -> None:
     for seed in arguments.seeds if arguments.runs is None else range(len(runs)):
         start = time.perf_counter()
         if arguments.runs is None:
-            run = sparring.train(
-                arguments.archive, source="digits", labels="labels", minutes=arguments.minutes, seed=seed, **settings
-            )
+            run = sparring.train(arguments.archive, source="digits", minutes=arguments.minutes, seed=seed, **settings)
         else:
             run = runs[seed]
         generator, summary = sparring.load(run), run.summary()

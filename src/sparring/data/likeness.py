@@ -1,9 +1,10 @@
 """Groups of images that two domains share, learned without labels.
 
-Two views of each image are drawn, which show the same: turned, sheared, stretched, shifted, bent, thicker or thinner.
-Their features should find each other among all others of their domain (InfoNCE), and fall into the same of a few
-groups, of which each domain uses all equally (invariant information clustering). Neither compares images of different
-domains, so the features don't tell the domain, and what both domains show falls into the same groups.
+Two views of each image are drawn, which show the same: turned, sheared, stretched, shifted, bent, thicker or thinner,
+and scribbled on, so that one detail, such as the bar of a seven, does not tell them from other images. Their features
+should find each other among all others of their domain (InfoNCE), and fall into the same of a few groups, of which each
+domain uses all equally (invariant information clustering). Neither compares images of different domains, so the
+features don't tell the domain, and what both domains show falls into the same groups.
 """
 
 import copy
@@ -29,10 +30,8 @@ from sparring.types import Features, OnProgress, Samples
 
 NUM_HEADS, NUM_GROUPS = 3, 20  # groupings of the images while features are learned, and the groups of each
 FEATURE_STEPS, ROUND_STEPS, BATCH = 700, 230, 128  # items of each domain in a step
-LEARNED, KEPT = (
-    0.8,
-    0.9,
-)  # shares of each group's items, the surest ones: those a classifier learns from, and the result
+SCRIBBLED = 0.6  # the share of views with a stray stroke
+SUREST = 0.9  # the share of each group's items that a classifier learns from, and of those that are kept in the end
 TEMPERATURE = 0.2
 SHARPNESS, NUM_BALANCINGS = 0.1, 50
 NUM_FITTED, NUM_STARTS = 5_000, 60  # items of each domain, and starts, of k-means
@@ -56,6 +55,22 @@ def shared_information(first: Tensor, second: Tensor) -> Tensor:
     joint = first.T @ second / len(first)
     joint = ((joint + joint.T) / 2).clamp_min(1e-8)
     return (joint * (joint.log() - joint.sum(1, keepdim=True).log() - joint.sum(0, keepdim=True).log())).sum()
+
+
+def scribble(images: Samples, stream: Stream) -> Samples:
+    """Draw a bright straight stroke across a part of some images [batch, channels, height, width] in [−1, 1].
+
+    Of any direction, a seventh to three sevenths of the side long, and about 3 pixels wide.
+    """
+    height, width = images.shape[2:]
+    drawn = stream.uniform(len(images), 5).to(images)[:, :, None, None]
+    right, down, turn, length, chance = drawn.unbind(1)
+    rows, columns = (torch.linspace(-1, 1, side, device=images.device) for side in (height, width))
+    x, y = columns - 0.7 * (2 * right - 1), rows[:, None] - 0.7 * (2 * down - 1)
+    cos, sin = (math.pi * turn).cos(), (math.pi * turn).sin()
+    along, across = (x * cos + y * sin).abs(), (y * cos - x * sin).abs() * min(height, width) / 2
+    ink = (1.6 - across).clamp(0, 1) * (along < (1 + 2 * length) / 7) * (chance < SCRIBBLED)
+    return torch.maximum(images, 2 * ink[:, None] - 1)
 
 
 @final
@@ -119,7 +134,7 @@ def share_groups(
     found = []
     for train, heldout in domains:
         of_train, of_heldout = next(probabilities), next(probabilities)
-        kept = surest(of_train, KEPT)
+        kept = surest(of_train, SUREST)
         found.append((
             Items(train.take(kept), of_train.argmax(1)[kept], num_classes=num_groups),
             Items(heldout.items, of_heldout.argmax(1), num_classes=num_groups),
@@ -132,7 +147,10 @@ def _sort_once(
 ) -> list[Tensor]:
     """The probabilities of the groups, [n, num_groups], of all parts; they are kept in the cache for a resume."""
     trains, parts = [train for train, _ in domains], [part for pair in domains for part in pair]
-    settings = FEATURE_STEPS, ROUND_STEPS, BATCH, LEARNED, NUM_HEADS, NUM_GROUPS, TEMPERATURE, SHARPNESS, NUM_STARTS
+    settings = (
+        FEATURE_STEPS, ROUND_STEPS, BATCH, SCRIBBLED, SUREST, NUM_HEADS, NUM_GROUPS, TEMPERATURE, SHARPNESS,
+        NUM_BALANCINGS, NUM_FITTED, NUM_STARTS,
+    )  # fmt: skip
     digest = hashlib.sha256(f"{settings} {num_groups} {seed}".encode())
     for part in parts:
         for numbers in torch.split(torch.arange(part.num_items), 500):
@@ -160,7 +178,7 @@ def learn_likeness(domains: Sequence[Source], seed: int, on_progress: OnProgress
         _follow(optimizer, 2e-3, step, FEATURE_STEPS, 50)
         stream = Stream(seed, "likeness", step)
         images = torch.cat([each.batch(BATCH, stream.part(str(i))) for i, each in enumerate(domains)])
-        views = [warp(images, stream.part(view)) for view in ("first", "second")]
+        views = [scribble(warp(images, each), each.part("scribble")) for each in map(stream.part, ("first", "second"))]
         with torch.autocast(images.device.type, torch.bfloat16):
             loss = network.loss(views[0], views[1], num_domains=len(domains))
         _descend(optimizer, loss)
@@ -238,7 +256,7 @@ def learn_from_the_surest(
     head = nn.Sequential(nn.BatchNorm1d(128), nn.ReLU(), nn.Dropout(0.3), outputs)
     classifier = nn.Sequential(copy.deepcopy(network.layers), head).requires_grad_(True).train()
     optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=1e-2)
-    chosen, groups = [surest(each, LEARNED) for each in probabilities], [each.argmax(1) for each in probabilities]
+    chosen, groups = [surest(each, SUREST) for each in probabilities], [each.argmax(1) for each in probabilities]
     for step in range(ROUND_STEPS):
         _follow(optimizer, 1e-3, step, ROUND_STEPS, 30)
         stream = Stream(seed, "surest", step)
