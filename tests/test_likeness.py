@@ -104,7 +104,7 @@ def test_the_same_shapes_of_two_domains_get_the_same_group(monkeypatch: pytest.M
     assert told == sorted(told)
     meant = found[0][1].item_labels == kinds[0][1]  # which number a group gets is chance
     for (train_items, heldout_items), (_, of_heldout) in zip(found, kinds, strict=True):
-        assert train_items.num_items == pytest.approx(likeness.SUREST * 400, abs=2)
+        assert train_items.num_items == pytest.approx(likeness.KEPT * 400, abs=2)
         agree = (heldout_items.item_labels == of_heldout).float().mean()
         assert (agree if meant.float().mean() > 0.5 else 1 - agree) > 0.95
 

@@ -31,7 +31,7 @@ from sparring.types import Features, OnProgress, Samples
 NUM_HEADS, NUM_GROUPS = 3, 20  # groupings of the images while features are learned, and the groups of each
 FEATURE_STEPS, ROUND_STEPS, BATCH = 700, 230, 128  # items of each domain in a step
 SCRIBBLED = 0.6  # the share of views with a stray stroke
-SUREST = 0.9  # the share of each group's items that a classifier learns from, and of those that are kept in the end
+LEARNED, KEPT = 0.9, 0.98  # shares of each group, the surest items: those a classifier learns from, and the result
 TEMPERATURE = 0.2
 SHARPNESS, NUM_BALANCINGS = 0.1, 50
 NUM_FITTED, NUM_STARTS = 5_000, 60  # items of each domain, and starts, of k-means
@@ -128,13 +128,13 @@ def share_groups(
         on_progress: called with what is being done.
 
     Returns:
-        The same with the groups as labels; only the surest nine tenths of each group's training items are left.
+        The same with the groups as labels; of each group's training items only the surest are left.
     """
     probabilities = iter(_sort_once(domains, num_groups, seed, on_progress))
     found = []
     for train, heldout in domains:
         of_train, of_heldout = next(probabilities), next(probabilities)
-        kept = surest(of_train, SUREST)
+        kept = surest(of_train, KEPT)
         found.append((
             Items(train.take(kept), of_train.argmax(1)[kept], num_classes=num_groups),
             Items(heldout.items, of_heldout.argmax(1), num_classes=num_groups),
@@ -148,7 +148,7 @@ def _sort_once(
     """The probabilities of the groups, [n, num_groups], of all parts; they are kept in the cache for a resume."""
     trains, parts = [train for train, _ in domains], [part for pair in domains for part in pair]
     settings = (
-        FEATURE_STEPS, ROUND_STEPS, BATCH, SCRIBBLED, SUREST, NUM_HEADS, NUM_GROUPS, TEMPERATURE, SHARPNESS,
+        FEATURE_STEPS, ROUND_STEPS, BATCH, SCRIBBLED, LEARNED, NUM_HEADS, NUM_GROUPS, TEMPERATURE, SHARPNESS,
         NUM_BALANCINGS, NUM_FITTED, NUM_STARTS,
     )  # fmt: skip
     digest = hashlib.sha256(f"{settings} {num_groups} {seed}".encode())
@@ -256,7 +256,7 @@ def learn_from_the_surest(
     head = nn.Sequential(nn.BatchNorm1d(128), nn.ReLU(), nn.Dropout(0.3), outputs)
     classifier = nn.Sequential(copy.deepcopy(network.layers), head).requires_grad_(True).train()
     optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=1e-2)
-    chosen, groups = [surest(each, SUREST) for each in probabilities], [each.argmax(1) for each in probabilities]
+    chosen, groups = [surest(each, LEARNED) for each in probabilities], [each.argmax(1) for each in probabilities]
     for step in range(ROUND_STEPS):
         _follow(optimizer, 1e-3, step, ROUND_STEPS, 30)
         stream = Stream(seed, "surest", step)

@@ -34,7 +34,7 @@ PRESETS = (
         "translate", "what translates digits best here: both ways, and ten groups that both domains share",
         source="this project, docs/log.md",
         settings={
-            "network": "redraw", "both_ways": True, "num_clusters": 10, "input_warp": 0.5, "learning_rate": 4e-3,
+            "network": "redraw", "both_ways": True, "num_clusters": 10, "input_warp": 0.7, "learning_rate": 4e-3,
             "learning_rate_ratio": 0.25, "beta2": 0.99, "schedule": "late", "batch_size": 64, "minutes": 10.0,
             "conditional": False,
         },
