@@ -207,7 +207,10 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, nargs="*", help="measure these runs instead")
     parser.add_argument("--judges", type=Path, default=Path("runs/spoken-digits-judges"))
     arguments = parser.parse_args()
-    settings = {key: check_setting(key, value) for key, _, value in (each.partition("=") for each in arguments.set)}
+    settings = {
+        key: check_setting(key, value, strict=False)
+        for key, _, value in (each.partition("=") for each in arguments.set)
+    }
     with tempfile.TemporaryDirectory() as folder:
         train, test, names = read(arguments.archive, Path(folder))
         judges = open_judges(train, len(names), arguments.judges)
