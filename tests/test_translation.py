@@ -207,7 +207,7 @@ def test_misuse_is_explained(domains: tuple[str, str], tmp_path: Path) -> None:
         ({"source": str(tmp_path / "colour.npz")}, "have another shape than those of"),
         ({"source": str(tmp_path / "points.npz")}, "a translator takes items of one kind"),
         ({"source": str(tmp_path / "few.npz")}, "few.npz has 2 items to translate, fewer than a batch of 8"),
-        ({"conditional": True}, "a translator is told no labels: leave conditional away"),
+        ({"conditional": True}, "takes no labels: leave conditional"),
         ({"recipe": "dcgan"}, "is for generators that start from noise: leave --source away"),
         ({"network": "conv"}, "the network 'conv' starts from noise: give --network translate or redraw"),
         ({"restraints": {"cicle": 1.0}}, "unknown restraint 'cicle'.*cycle"),

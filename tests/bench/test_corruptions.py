@@ -127,5 +127,5 @@ def test_corruptions_do_what_they_say() -> None:
 def test_every_modality_has_a_source_for_the_bench() -> None:
     """Whose items can be made worse."""
     worsened = [each for each in MODALITIES.values() if each.corruptions is not Modality.corruptions]
-    assert len(worsened) >= 3
+    assert worsened
     assert all(modality.sources for modality in worsened)

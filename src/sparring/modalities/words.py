@@ -270,7 +270,7 @@ def _list_members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # on damaged files, zipfile raises anything
         return []
 
 
