@@ -185,7 +185,7 @@ def _mode_count(pair: Comparison, name: str) -> Estimate:
     return replace(estimate, high=min(estimate.high, most[name]))
 
 
-def _swapped(pair: Comparison) -> float:
+def _largest_swap(pair: Comparison) -> float:
     """A class that becomes another one, by the classes of its samples' nearest neighbours."""
     labels, classes = pair.fake["labels"], pair.fake["classes"]
     counts = torch.zeros(2 * [int(max(labels.max(), classes.max())) + 1], dtype=torch.float64)
@@ -250,7 +250,7 @@ FIGURES: dict[str, Figure] = {
             lambda pair: metrics.class_agreement(pair.fake["labels"], pair.fake["classes"]),
             "labels", in_card=True, is_share=True),
         Figure("swapped", "of a translator: the largest share of a class that looks like one other class", "lower",
-            _swapped, "classes", in_monitor=True, is_share=True),
+            _largest_swap, "classes", in_monitor=True, is_share=True),
         Figure("modes", "modes of the mixture that have a sample of high quality", "higher",
             lambda pair: _mode_count(pair, "found"), "mixture", in_card=True, in_monitor=True,
             describe=lambda value, data: f"modes {value:.0f}/{_num_modes(data)}"),

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import nn
 
+from sparring.alignment import orthogonalize
 from sparring.errors import UsageError
 from sparring.game.both_ways import swap
 from sparring.types import PerSample, Samples
@@ -32,8 +33,6 @@ class Restraint:
     source: ClassVar[str]
     both_ways: ClassVar[bool] = False
     """Whether it needs the generator of the way back, see `BothWays`."""
-    needs_features: ClassVar[bool] = False
-    """Whether it needs a generator with `features`, those of patches of its input."""
 
     weight: float = 1.0
 
@@ -126,7 +125,6 @@ class Contrastive(Restraint):
     name = "contrastive"
     summary = "each patch resembles the same patch of the input most"
     source = "Park et al. 2020, arXiv:2007.15651"
-    needs_features = True
     weight: float = 1.0
 
     def __call__(self, generator: Any, inputs: Samples, fake: Samples, real: Samples) -> PerSample:
@@ -169,9 +167,7 @@ class Orthogonal(Restraint):
         """Two steps towards the nearest orthogonal matrix."""
         for layer in generator.modules():
             if isinstance(layer, nn.Linear) and layer.in_features == layer.out_features:
-                for _ in range(2):
-                    product = layer.weight @ layer.weight.T @ layer.weight
-                    layer.weight.copy_((1 + self.weight) * layer.weight - self.weight * product)
+                layer.weight.copy_(orthogonalize(layer.weight, self.weight))
 
 
 RESTRAINTS: dict[str, type[Restraint]] = {

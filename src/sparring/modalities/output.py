@@ -69,12 +69,7 @@ def write_output(
             image = draw()
             write_atomically(path, lambda beside: image.save(beside, PICTURES[ending], quality=95))
         elif ending == ".npz":
-
-            def save(beside: Path) -> None:
-                with beside.open("wb") as file:  # by a name alone, numpy would add an ending to .NPZ
-                    np.savez_compressed(file, **arrays)
-
-            write_atomically(path, save)
+            write_atomically(path, lambda beside: save_arrays(beside, arrays))
         elif ending:
             write_atomically(path, writers[ending])
         else:
@@ -83,6 +78,12 @@ def write_output(
             write_files(path)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}: give another --out") from error
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays into a compressed .npz file, whatever the ending of its name: numpy alone would add one to .NPZ."""
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def ending_of(path: Path) -> str:

@@ -26,6 +26,7 @@ from sparring.files import write_atomically
 from sparring.metrics.estimate import Estimate
 from sparring.metrics.extractors import Extractor, coordinates
 from sparring.modalities.modality import Dataset, Modality
+from sparring.modalities.output import save_arrays
 from sparring.modalities.preset import Preset
 from sparring.types import Features, OnProgress, Samples
 
@@ -223,7 +224,7 @@ class Words(Modality):
             rows.append((" ".join(line), " ".join(found), others, values))
         if out.suffix == ".npz":
             vectors = translate(self.table[list(known.values())].numpy())
-            write_atomically(out, lambda beside: _save(beside, words=np.array([*known]), vectors=vectors))
+            write_atomically(out, lambda beside: save_arrays(beside, {"words": np.array([*known]), "vectors": vectors}))
         else:
             cells = ("\t".join(row) if out.suffix == ".tsv" else row[1] for row in rows)
             text = "".join(f"{line}\n" for line in cells)
@@ -278,11 +279,6 @@ def _list_members(path: Path) -> list[str]:
 def _decode(text: str, size: int) -> Tensor:
     numbers = np.frombuffer(base64.b64decode(text), np.float16).reshape(-1, size)
     return normalize(torch.from_numpy(numbers.astype(np.float32)))
-
-
-def _save(path: Path, words: np.ndarray, vectors: np.ndarray) -> None:
-    with path.open("wb") as file:  # by a name alone, numpy would add an ending
-        np.savez_compressed(file, words=words, vectors=vectors)
 
 
 # fmt: off
