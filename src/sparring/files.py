@@ -1,5 +1,6 @@
 """Atomic writing of files, and strict reading of JSON."""
 
+import fcntl
 import json
 import os
 import re
@@ -97,6 +98,18 @@ def check_within(path: Path, folder: Path) -> None:
     if not Path(target).is_relative_to(os.path.realpath(folder)):
         advice = "copy the file into it, or add --follow-links (in Python follow_links=True)"
         raise DataError(f"{str(path)!r} is a link to {target!r}, outside the folder: {advice}")
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process of this machine holds a lock on a file, without taking it or making the file."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # released when the file is closed
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none
+        return False
+    return False
 
 
 def _flush(path: Path) -> None:

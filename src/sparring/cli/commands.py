@@ -3,7 +3,8 @@
 Each imports its modules when it runs, so `--help` answers at once.
 """
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,6 +61,7 @@ class TrainCommand:
     device: Name = None  # auto, cpu or cuda.
     out: Annotated[Path | None, option("RUN")] = None  # The run's folder. The default is runs/DATA-N.
     dry_run: Flag = False  # Read the data, print the recipe, and stop.
+    watch: Flag = False  # Open the live page, as `sparring watch` does, until the training has ended.
     plugin: Plugin = None  # A Python file of yours that registers networks, objectives or penalties; it is run first.
     set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="KEY=VALUE")] = ()
     """Any other field of the recipe, such as learning_rate=2e-4; all are listed below."""
@@ -75,11 +77,16 @@ class TrainCommand:
                 raise UsageError(f"--set takes KEY=VALUE, such as learning_rate=2e-4, not {pair!r}")
             settings[name] = check_setting(name, text, strict=False)
         not_given = (name for name in ("mirror", "follow_links") if not getattr(self, name))
-        others = ("data", "recipe", "processes", "out", "dry_run", "plugin", "set", *not_given)
+        others = ("data", "recipe", "processes", "out", "dry_run", "watch", "plugin", "set", *not_given)
         options = {name: value for name, value in vars(self).items() if name not in others and value is not None}
         if twice := sorted(options.keys() & settings.keys()):
             raise UsageError(f"{twice[0]} is given twice, as an option and by --set: omit one")
         request = make_request(self.data, self.recipe, **options, **settings)
+        if self.watch and not self.dry_run and os.environ.get("RANK", "0") == "0":
+            from sparring.web.watch import watching
+
+            with watching(self.out or Path("runs")):
+                return replace(self, watch=False).run([each for each in arguments if each != "--watch"])
         if not self.dry_run and (code := launch_if_several(self.processes, arguments)) is not None:
             return code
         from sparring.cli.terminal import show_dry_run

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from sparring.cli import commands, studies
+from sparring.cli import commands, studies, watch
 from sparring.errors import ProcessError, SparringError, SparringWarning, UnknownNameError, UsageError
 from sparring.plugins import import_plugin
 
@@ -29,6 +29,7 @@ COMMANDS = {
     "project": commands.ProjectCommand,
     "evaluate": commands.EvaluateCommand,
     "diagnose": commands.DiagnoseCommand,
+    "watch": watch.WatchCommand,
     "list": commands.ListCommand,
     "data": commands.DataCommand,
     "bench": studies.BenchCommand,

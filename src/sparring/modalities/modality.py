@@ -122,6 +122,7 @@ class Modality(ABC):
     trains_classifier: ClassVar[bool] = False  # whether cards measure by a classifier of the data's own labels
     to_translate: ClassVar[tuple[str, str]] = "FOLDER", "grid.png"  # what `sparring translate` takes, and makes of it
     num_shown: ClassVar[int] = 20  # items that notebooks and reports `show`
+    shown_as: ClassVar[str] = "image"  # how the live page shows an item: as an image, a sound, or points of a plane
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:

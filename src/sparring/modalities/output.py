@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # that can be written
 MAX_NAME = 100  # characters of a label in the name of a file
-Writer = Callable[[np.ndarray, Path], None]
-"""Writes items into a file, whose name may have another ending while it is being written."""
+Writer = Callable[[np.ndarray, Path | io.BytesIO], None]
+"""Writes items into a file, whose name may have another ending while it is being written, or into memory."""
 
 
 class Html(str):

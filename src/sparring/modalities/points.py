@@ -35,6 +35,7 @@ class Points(Modality):
     layouts = "points, as floats [n, 2 or more dimensions]"
     batch_normalization = False
     num_shown = 2500
+    shown_as = "points"
 
     def encode(self, items: np.ndarray) -> Samples:
         """The same points as a tensor."""

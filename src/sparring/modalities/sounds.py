@@ -71,6 +71,7 @@ class Sounds(Modality):
     summary = "speech and other recordings, by their log-mel spectrograms"
     array_name = "sounds"
     kind = SOUNDS
+    shown_as = "sound"
     has_sample_rate = True
     trains_classifier = True
     num_shown = 8
@@ -231,7 +232,7 @@ class Sounds(Modality):
     def file_writers(self) -> Mapping[str, Writer]:
         """One WAV file with all sounds, one after the other, and pauses between them."""
 
-        def write(items: np.ndarray, path: Path) -> None:
+        def write(items: np.ndarray, path: Path | io.BytesIO) -> None:
             pause = np.zeros((len(items), round(PAUSE_SECONDS * self.sample_rate_hz)), items.dtype)
             joined = np.concatenate([items, pause], axis=1).flatten()
             write_wav(joined[: joined.size - pause.shape[1]], self.sample_rate_hz, path)

@@ -31,7 +31,7 @@ from filelock import FileLock, Timeout
 from sparring.distributed.collectives import world_size
 from sparring.errors import RunFolderError, UsageError
 from sparring.evaluation.health import Alarm
-from sparring.files import parse_json, read_json, write_atomically, write_json
+from sparring.files import is_locked, parse_json, read_json, write_atomically, write_json
 from sparring.modalities.output import data_url
 from sparring.training.checkpoint import list_checkpoints
 from sparring.training.recipe import Recipe
@@ -121,7 +121,7 @@ class Run:
         """
         lock = FileLock(self.path / ".lock", thread_local=False)  # the operating system releases it after a crash
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=0.2)  # not 0: `is_locked` elsewhere may be looking at it
         except Timeout as error:
             raise RunFolderError(f"another process is training in {self.path}: wait for it, or stop it") from error
         except OSError as error:
@@ -137,12 +137,7 @@ class Run:
 
     def is_locked(self) -> bool:
         """Whether a process is training here now."""
-        try:
-            self.lock()
-        except RunFolderError:
-            return True
-        self.unlock()
-        return False
+        return is_locked(self.path / ".lock")
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Write `recipe.json`."""

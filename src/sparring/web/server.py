@@ -1,0 +1,197 @@
+"""The live page over HTTP: the page itself, and what it asks for, as JSON.
+
+A program that writes (the training) and this one that reads share nothing but the run's folder. PyTorch is imported
+when something first needs it, so the page is there at once.
+"""
+
+import base64
+import hashlib
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from sparring.errors import SparringError
+from sparring.web.guard import Guard
+from sparring.web.page import build_page
+from sparring.web.reading import FoundRun, NotFoundError, Runs
+
+MAX_BODY = 2**16
+BUSY = 4  # requests to the generators that may wait or run
+SCRIPT = re.compile(r"<script(?:\s[^>]*)?>(.*?)</script>", re.DOTALL | re.IGNORECASE)
+
+
+class RefusedError(Exception):
+    """A request that cannot be answered.
+
+    Args:
+        status: the HTTP status.
+        message: a sentence for the user.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def make_app(runs: Runs, token: str, host: str, port: int) -> Guard:
+    """The server as an ASGI application.
+
+    Args:
+        runs: what it shows.
+        token: the secret in the address.
+        host: the address that it listens on.
+        port: its port.
+    """
+    page = build_page()
+    policy = page_policy(page)
+    generators = Generators(runs)
+
+    def show_page(request: Request) -> Response:
+        return HTMLResponse(page, headers={"content-security-policy": policy})
+
+    def list_runs(request: Request) -> Response:
+        return JSONResponse({"runs": runs.list_runs()})
+
+    def describe(request: Request) -> Response:
+        from sparring.web.explore import describe_run
+
+        return JSONResponse(describe_run(runs, _run_of(request)))
+
+    def log(request: Request) -> Response:
+        after = request.query_params.get("after", "")
+        return Response(runs.log(_run_of(request), after), media_type="application/json")
+
+    def frames(request: Request) -> Response:
+        return JSONResponse(runs.frames(_run_of(request)))
+
+    def frame(request: Request) -> Response:
+        return JSONResponse(runs.frame(_run_of(request), _count(request.path_params["step"], "step")))
+
+    def thumbnail(request: Request) -> Response:
+        return Response(runs.thumbnail(_run_of(request)), media_type="image/webp")
+
+    def nearest(request: Request) -> Response:
+        run, query = _run_of(request), request.query_params
+        step, index = (_count(query.get(name, ""), name) for name in ("step", "index"))
+        return JSONResponse(generators.ask(lambda explorer: explorer.nearest(run, step, index)))
+
+    def explorer(request: Request) -> Response:
+        run = _run_of(request)
+        return JSONResponse(generators.ask(lambda explorer: explorer.describe(run)))
+
+    async def samples(request: Request) -> Response:
+        body = await _read_body(request)
+
+        def answer() -> Response:
+            run = _run_of(request)
+            return JSONResponse(generators.ask(lambda explorer: explorer.samples(run, _parse_body(body))))
+
+        return await run_in_threadpool(answer)
+
+    def _run_of(request: Request) -> FoundRun:
+        return runs.get(request.path_params["run"])
+
+    routes: list[tuple[str, Callable[..., Any], str]] = [
+        ("/", show_page, "GET"),
+        ("/api/runs", list_runs, "GET"),
+        ("/api/runs/{run}", describe, "GET"),
+        ("/api/runs/{run}/log", log, "GET"),
+        ("/api/runs/{run}/frames", frames, "GET"),
+        ("/api/runs/{run}/frames/{step}", frame, "GET"),
+        ("/api/runs/{run}/thumbnail", thumbnail, "GET"),
+        ("/api/runs/{run}/nearest", nearest, "GET"),
+        ("/api/runs/{run}/explorer", explorer, "GET"),
+        ("/api/runs/{run}/explorer/samples", samples, "POST"),
+    ]
+    app = Starlette(
+        routes=[Route(path, endpoint, methods=[method]) for path, endpoint, method in routes],
+        exception_handlers={
+            NotFoundError: lambda request, error: _error(404, str(error)),
+            SparringError: lambda request, error: _error(404, str(error)),
+            RefusedError: lambda request, error: _error(getattr(error, "status", 400), str(error)),
+            HTTPException: lambda request, error: _error(getattr(error, "status_code", 400), "there is no such page"),
+            ClientDisconnect: lambda request, error: _error(400, "the request ended early"),
+            OSError: lambda request, error: _error(404, "a file of this run cannot be read now"),
+        },
+    )
+    app.router.redirect_slashes = False
+    return Guard(app, token, host, port)
+
+
+def page_policy(page: str) -> str:
+    """The policy of a page: its own inline scripts and nothing else run, and nothing outside is loaded."""
+    hashes = [hashlib.sha256(script.encode()).digest() for script in SCRIPT.findall(page)]
+    scripts = " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in hashes) or "'none'"
+    return (
+        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob: 'self'; "
+        "media-src data: blob:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+
+class Generators:
+    """Answers what needs a generator, one request after the other in one thread.
+
+    Args:
+        runs: where the generators are.
+    """
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+        self._waiting = threading.BoundedSemaphore(BUSY)
+        self._turn = threading.Lock()
+        self._explorer: Any = None
+
+    def ask(self, question: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """The answer of the `Explorer`; a RefusedError if too many are waiting."""
+        if not self._waiting.acquire(blocking=False):
+            raise RefusedError(429, "the server is still busy with earlier requests: try again in a moment")
+        try:
+            with self._turn:
+                if self._explorer is None:
+                    from sparring.web.explore import Explorer
+
+                    self._explorer = Explorer(self._runs)
+                return question(self._explorer)
+        finally:
+            self._waiting.release()
+
+
+async def _read_body(request: Request) -> bytes:
+    """The body of a request; a RefusedError if it is too long."""
+    too_long = RefusedError(413, f"a request has at most {MAX_BODY:,} bytes")
+    length = request.headers.get("content-length", "0")
+    if not length.isascii() or not length.isdigit() or int(length[:10]) > MAX_BODY:
+        raise too_long
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY:
+            raise too_long
+    return body
+
+
+def _parse_body(body: bytes) -> dict[str, Any]:
+    from sparring.web.reading import parse_object
+
+    value = parse_object(body)
+    if not value:
+        raise RefusedError(400, "the request must be a JSON object")
+    return value
+
+
+def _count(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise RefusedError(400, f"{name} must be a whole number")
+    return int(text)
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": message}, status)
