@@ -19,7 +19,7 @@ import re
 import shutil
 import sys
 from dataclasses import asdict, dataclass
-from html import escape
+from importlib import import_module
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -32,7 +32,6 @@ from sparring.distributed.collectives import world_size
 from sparring.errors import RunFolderError, UsageError
 from sparring.evaluation.health import Alarm
 from sparring.files import is_locked, parse_json, read_json, write_atomically, write_json
-from sparring.modalities.output import data_url
 from sparring.training.checkpoint import list_checkpoints
 from sparring.training.recipe import Recipe
 from sparring.types import LogLine
@@ -104,10 +103,9 @@ class Run:
         )
 
     def _repr_html_(self) -> str:
-        """The newest picture of samples and the words of `repr`, for notebooks."""
-        pictures = [*self.sample_paths().values()]
-        picture = f'<img src="{data_url(pictures[-1].read_bytes(), "image/png")}"><br>' if pictures else ""
-        return picture + escape(repr(self))
+        """The page on the run, for notebooks. Only they import it: trainings know nothing of pages."""
+        page: str = import_module("sparring.web.report").show_in_notebook(self)
+        return page
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the lock out: it belongs to one process."""

@@ -1,6 +1,6 @@
 // The latent window: drag through a plane of seeds, push along the generator's principal directions, keep favourites.
 
-import { command, element } from "./elements.js";
+import { command, element, inWords } from "./elements.js";
 
 const PAD = 260; // pixels of the square that is dragged
 const SPAN = 4; // seeds along each side of it
@@ -55,7 +55,8 @@ export function makeExplorer(host, page) {
 
     function show(answer) {
         const [item] = answer.items;
-        result.replaceChildren(element("img", { src: item.picture, alt: "the sample of this latent" }), ...(item.sound ? [element("audio", { controls: true, src: item.sound })] : []));
+        const shown = item.picture ? element("img", { src: item.picture, alt: "the sample of this latent" }) : element("p", {}, `(${item.numbers.map(inWords).join(", ")})`);
+        result.replaceChildren(shown, ...(item.sound ? [element("audio", { controls: true, src: item.sound })] : []));
         line.replaceChildren(answer.command ? command(answer.command) : element("span", { class: "quiet" }, "Between seeds: no command draws this latent. Double-click the plane to go to the nearest seed."));
     }
 
@@ -162,7 +163,7 @@ export function makeExplorer(host, page) {
     return {
         update(view) {
             run = view.runs[0] ?? null;
-            const key = run ? `${run.id} ${run.info.has_generator}` : "";
+            const key = run ? `${run.id} ${run.info.modality}` : "";
             if (key !== opened) {
                 opened = key;
                 about = null;

@@ -97,7 +97,7 @@ export function makeSamples(host, page) {
             if (!found) near.textContent = "The nearest training items are known on a live page: sparring watch.";
             else near.replaceChildren(
                 element("p", {}, `The nearest of ${inWords(found.of)} training items, with their distances (${found.unit}):`),
-                ...found.items.map((item) => element("figure", {}, element("img", { src: item.picture, alt: item.label || "a training item" }), element("figcaption", {}, `${inWords(item.distance)}${item.label ? `, ${item.label}` : ""}`))),
+                ...found.items.map((item) => element("figure", {}, item.picture ? element("img", { src: item.picture, alt: item.label || "a training item" }) : `(${item.numbers.map(inWords).join(", ")})`, ...(item.sound ? [element("audio", { controls: true, src: item.sound })] : []), element("figcaption", {}, `${inWords(item.distance)}${item.label ? `, ${item.label}` : ""}`))),
             );
         } catch (error) {
             near.textContent = error.message;
