@@ -15,7 +15,7 @@ from sparring.training.run_folder import Run
 from sparring.web.report import diagnose
 
 SMALL = {"width": 4, "batch_size": 16}
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "link"}
 
 
 class Reader(HTMLParser):

@@ -75,10 +75,10 @@ export function makeLesson(host, page) {
 
     return {
         update(view) {
-            const run = view.runs.find((each) => each.frame?.points?.lesson || each.deepFrame?.points.lesson);
+            const run = view.runs.find((each) => each.lessonFrame);
             host.parentElement.hidden = !run;
             if (!run) return;
-            shown = { ...run, frame: run.frame.points.lesson ? run.frame : run.deepFrame };
+            shown = { ...run, frame: run.lessonFrame };
             const { lesson } = shown.frame.points;
             lesson.exaggerated ??= exaggerate(lesson);
             const key = `${run.id} ${shown.frame.step} ${state.get().lesson}`;

@@ -182,20 +182,21 @@ function start() {
             run.frame = frame;
             run.first ??= await loadFrame(run.id, run.frames.steps[0]);
             schedule();
-            if (frame.points && !frame.points.lesson) findDeep(run, number, step);
+            if (frame.points) findDeep(run, number, step);
         }).catch((error) => page.say(error.message));
         for (const ahead of run.frames.steps.slice(number + 1, number + 4)) loadFrame(run.id, ahead).catch(() => {});
     }
 
+    // Only some frames of points hold a lesson, and the best discriminator: the newest of each.
     async function findDeep(run, number, step) {
-        for (let each = number; each >= Math.max(0, number - 16); each--) {
+        const found = {};
+        for (let each = number; each >= Math.max(0, number - 16) && !(found.lesson && found.optimum); each--) {
             const frame = await loadFrame(run.id, run.frames.steps[each]);
             if (run.wanted !== step) return;
-            if (frame.points?.lesson || frame.points?.optimum) {
-                run.deepFrame = frame;
-                return schedule();
-            }
+            for (const name of ["lesson", "optimum"]) if (frame.points?.[name]) found[name] ??= frame;
         }
+        Object.assign(run, { lessonFrame: found.lesson, optimumFrame: found.optimum });
+        schedule();
     }
 }
 

@@ -28,7 +28,7 @@ export function makePoints(host, page) {
         update(view) {
             const shown = view.runs.filter((run) => run.frame?.points).slice(0, 4);
             host.parentElement.hidden = !shown.length;
-            const key = JSON.stringify([state.get().layers, view.theme, shown.map((run) => [run.id, run.frame.step, run.frames.steps.length])]);
+            const key = JSON.stringify([state.get().layers, view.theme, shown.map((run) => [run.id, run.frame.step, run.optimumFrame?.step])]);
             if (key === drawn) return;
             drawn = key;
             body.replaceChildren(...shown.flatMap((run) => picturesOf(run, chosen())));
@@ -47,8 +47,8 @@ function picturesOf(run, layers) {
         grid: layers.has("grid") ? points.grid : null,
         extent: points.extent,
     }));
-    const deep = points.optimum ? run.frame : run.deepFrame;
-    if (deep?.points.optimum) {
+    const deep = run.optimumFrame;
+    if (deep) {
         figure(`the best discriminator possible at step ${deep.step}: p / (p + q)`, drawPlane({
             map: deep.points.optimum, real: layers.has("data") ? run.frames.data?.real : null,
             fakes: layers.has("samples") ? deep.points.samples : null, extent: points.extent,

@@ -22,11 +22,10 @@ export function addLines(series, lines, rates) {
             if (!series.columns.has(name)) series.columns.set(name, []);
             series.columns.get(name)[place] = value;
         }
-        if (place > 0) {
-            const seconds = line.seconds - series.seconds[place - 1];
-            if (!series.columns.has("images_per_second")) series.columns.set("images_per_second", []);
-            if (seconds > 0) series.columns.get("images_per_second")[place] = (line.images - series.images[place - 1]) / seconds;
-        }
+        const before = place > 0 ? place - 1 : null;
+        const seconds = line.seconds - (before === null ? 0 : series.seconds[before]);
+        if (!series.columns.has("images_per_second")) series.columns.set("images_per_second", []);
+        if (seconds > 0) series.columns.get("images_per_second")[place] = (line.images - (before === null ? 0 : series.images[before])) / seconds;
         if (line.alarms) series.alarms.push({ place, alarms: line.alarms });
         if (line.class_shares) series.shares.push({ place, shares: line.class_shares });
     }
