@@ -64,7 +64,7 @@ def watch(
     from sparring.web.reading import Runs
     from sparring.web.server import make_app
 
-    listener = _listen(host, port)
+    listener = open_socket(host, port)
     number, token = listener.getsockname()[1], secrets.token_urlsafe(24)
     app = make_app(Runs(roots), token, host, number)
     config = uvicorn.Config(
@@ -137,7 +137,7 @@ def _end_after(wait: Callable[[], None], server: Any) -> None:
     server.should_exit = True
 
 
-def _listen(host: str, port: int | None) -> socket.socket:
+def open_socket(host: str, port: int | None) -> socket.socket:
     """A socket on a port, or on the first free one."""
     if port is not None and not 0 <= port < 2**16:
         raise UsageError(f"--port must be between 0 and 65535, not {port}")
