@@ -81,7 +81,7 @@ def measure(folder: Path, log: bytes) -> dict[str, float]:
             assert all(answer.status_code == 200 for answer in answers)
             return answers
 
-        runs = time_of("the list of runs, while PyTorch is being loaded", ["/api/runs"])[0].json()["runs"]
+        runs = time_of("the list of runs, for the first time", ["/api/runs"])[0].json()["runs"]
         client.get(f"/api/runs/{runs[0]['id']}")  # returns when it is loaded
         time_of("the list of runs", ["/api/runs"])
         paths = [f"/api/runs/{run['id']}/log" for run in runs]

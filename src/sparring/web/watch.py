@@ -79,7 +79,6 @@ def watch(
         threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
     if wait_for_end is not None:
         threading.Thread(target=_end_after, args=[wait_for_end, server], daemon=True).start()
-    threading.Thread(target=_prepare, daemon=True).start()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         server.run(sockets=[listener])
@@ -167,8 +166,3 @@ def _has_screen() -> bool:
     if sys.platform == "darwin":
         return "SSH_CONNECTION" not in os.environ
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _prepare() -> None:
-    """Import what the first look at a run needs."""
-    import sparring.web.explore  # noqa: F401
