@@ -21,18 +21,22 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SPARRING_CACHE") or default)
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file or folder under a temporary name, flush it to the disk, and rename it over an older one."""
+def write_atomically(path: Path, write: Callable[[Path], object], *, flush: bool = True) -> None:
+    """Write a file or folder under a temporary name, flush it to the disk, and rename it over an older one.
+
+    Without `flush` it is faster, and a power cut may leave an empty file.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     aside = beside.with_suffix(".old")
     try:
         write(beside)
-        for file in (beside, *beside.rglob("*")):
+        for file in (beside, *beside.rglob("*")) if flush else ():
             _flush(file)
         if path.is_dir() and beside.is_dir():
             os.replace(path, aside)  # a folder cannot be replaced by a rename
         os.replace(beside, path)
-        _flush(path.parent)
+        if flush:
+            _flush(path.parent)
     finally:
         if aside.exists() and not path.exists():
             os.replace(aside, path)

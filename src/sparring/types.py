@@ -31,5 +31,5 @@ OnProgress = Callable[[str, float], None]
 """Called with a description of the work and the share that is done, from 0 to 1."""
 
 LogLine = dict[str, Any]
-"""One line of `log.jsonl`: `step` and other numbers by name; `evaluation`, the monitor's figures, if it measured;
-`alarms`, all active ones, if one began or ended."""
+"""One line of `log.jsonl`: `step` and other numbers by name; if the monitor measured, `evaluation`, its figures, and
+`class_shares` of the samples where there are classes; `alarms`, all active ones, if one began or ended."""

@@ -26,6 +26,7 @@ NUM_SAMPLES = 500
 MIN_TRAIN = 6  # data with fewer items are not monitored: coverage looks at five neighbours
 FEW_TRAIN, FEW_HELDOUT = 20, 2  # figures of fewer items are rough
 MAX_TRAIN = 100_000  # with more training items, copies are not looked for
+MAX_SHARES = 1000  # with more classes, their shares are not measured
 FIRST_SECONDS = 0.25  # what the first evaluation is expected to cost
 LEAST_EVALUATIONS, MOST_SHARE = 3, 0.5  # a training is evaluated so often, unless that takes longer than this share
 LEAST_GAP = 0.02  # the least time between two evaluations, as a share of the training time so far
@@ -56,11 +57,16 @@ class Monitor:
 
     It takes a share of the training time, or measures every `interval_steps` steps, whatever that costs. The growth of
     the weights counts from now.
+
+    Attributes:
+        class_shares: the share of each class among the samples of the latest measurement, by their nearest training
+            samples; empty where that is unknown.
     """
 
     def __init__(self, game: Game, dataset: Dataset, *, share: float = 0.05, interval_steps: int | None = None) -> None:
         self.game, self.dataset, self.share, self.interval_steps = game, dataset, share, interval_steps
         self._last_step, self._last_seconds = 0, 0.0
+        self.class_shares: list[float] = []
         self._cost, self._spent, self._count = FIRST_SECONDS, 0.0, 0
         self._first_norms = _norms(game)
         self._extractor, self._thumbnails = dataset.extractor(), dataset.modality.thumbnails()
@@ -92,6 +98,7 @@ class Monitor:
         """The figures of the averaged generator that have a meaning now, and `seconds`, the time that they took."""
         start = time.perf_counter()
         norms = zip(_norms(self.game).items(), self._first_norms.values(), strict=True)
+        self.class_shares = []
         figures = {f"{player}_growth": norm / first if first > 0 else 1.0 for (player, norm), first in norms}
         pair = self._compare(generator)
         for figure in FIGURES.values():
@@ -112,8 +119,13 @@ class Monitor:
         if not fake["features"].isfinite().all():
             return None
         told = source_labels(self.dataset, NUM_SAMPLES, seed)
-        if told is not None and "labels" in real:
-            fake["labels"], fake["classes"] = told, nearest_labels(real["features"], real["labels"], fake["features"])
+        num_classes = len(self.dataset.train.class_shares)
+        if "labels" in real:
+            fake["classes"] = nearest_labels(real["features"], real["labels"], fake["features"])
+        if "labels" in real and num_classes <= MAX_SHARES:
+            self.class_shares = (fake["classes"].bincount(minlength=num_classes) / NUM_SAMPLES).tolist()
+        if told is not None and "classes" in fake:
+            fake["labels"] = told
         if "neutral" in heldout:
             fake["neutral"] = self._thumbnails(fake["samples"])
         logits = self._logits(latents, labels)

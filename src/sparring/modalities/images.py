@@ -39,6 +39,7 @@ COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 MAX_CONV_SIDE = 64  # the default network is "conv" up to this shorter side, and "resnet" above it
 MAX_UNTIMED_SIDE = 64  # the largest shorter side that is chosen for a training without a time limit
 ROW = 10  # images in a row of a training's picture, and rows without classes
+LARGEST_TILE = 64  # the live page shows images of at least twice this side smaller
 TILE_PIXELS = 56  # smaller images are enlarged by a whole factor, so that they can be seen on a screen
 
 
@@ -167,9 +168,7 @@ class Images(Modality):
         from PIL import Image
 
         columns = columns or math.ceil(math.sqrt(len(items)))
-        if items.shape[3:] == (4,):
-            opacity = items[..., 3:] / 255
-            items = (items[..., :3] * opacity + 255 * (1 - opacity)).round().astype(np.uint8)
+        items = _on_white(items)
         factor = max(1, TILE_PIXELS // max(items.shape[1:3]))
         tiles = items.repeat(factor, axis=1).repeat(factor, axis=2)
         gap, (height, width) = 2, tiles.shape[1:3]
@@ -179,6 +178,13 @@ class Images(Modality):
             top, left = gap + index // columns * (height + gap), gap + index % columns * (width + gap)
             sheet[top : top + height, left : left + width] = tile
         return Image.fromarray(sheet)
+
+    def draw_tiles(self, samples: Samples) -> np.ndarray:
+        """The images, those of large sides reduced by a whole factor."""
+        factor = max(1, max(samples.shape[2:]) // LARGEST_TILE)
+        if factor > 1:
+            samples = torch.nn.functional.avg_pool2d(samples, factor)
+        return _on_white(self.decode(samples))
 
     def read_file(self, path: Path) -> np.ndarray:
         """The picture in a file, cropped and resized as in training; or arrays."""
@@ -195,6 +201,15 @@ class Images(Modality):
         folder.mkdir(parents=True, exist_ok=True)
         for image, name in zip(items, names, strict=True):
             Image.fromarray(image).save(folder / f"{name}.png")
+
+
+def _on_white(items: np.ndarray) -> np.ndarray:
+    """Images without transparency."""
+    if items.shape[3:] != (4,):
+        return items
+    opacity = items[..., 3:] / 255
+    opaque: np.ndarray = (items[..., :3] * opacity + 255 * (1 - opacity)).round().astype(np.uint8)
+    return opaque
 
 
 def _channels_first(items: np.ndarray) -> np.ndarray:

@@ -3,14 +3,13 @@
 A modality is one file here and one entry in `MODALITIES`. All other code asks the modality, and never branches on it.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from html import escape
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -30,12 +29,10 @@ from sparring.metrics.distances import kernel_distance
 from sparring.metrics.estimate import Z_95, Estimate
 from sparring.metrics.extractors import Extractor
 from sparring.modalities import output
-from sparring.modalities.output import Html, Writer
+from sparring.modalities.drawing import Drawing
+from sparring.modalities.output import Writer
 from sparring.modalities.preset import Preset
 from sparring.types import Features, OnProgress, Samples
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 DEFAULT_RESAMPLES = 20
 
@@ -98,7 +95,7 @@ class NamedSource:
     open: Callable[[], Dataset]
 
 
-class Modality(ABC):
+class Modality(Drawing):
     """A kind of item, and what all items of one data set have in common. It is written into a generator's config.json.
 
     *Items* are numpy arrays, as users have them. *Samples* are float32 tensors in the data's units; a network sees
@@ -195,9 +192,7 @@ class Modality(ABC):
     def usual_network(self, normalization: str | None) -> str:
         """The default network for this shape, given the normalization that the user asked for, if any."""
 
-    def begin(  # noqa: B027
-        self, generator: Module, dataset: Dataset, first_map: str, seed: int, on_progress: OnProgress
-    ) -> None:
+    def begin(self, generator: Module, dataset: Dataset, first_map: str, seed: int, on_progress: OnProgress) -> None:
         """Set the first weights of a translator by its data."""
 
     def share_groups(self, dataset: Dataset, num_groups: int, seed: int, on_progress: OnProgress) -> Dataset:
@@ -236,34 +231,6 @@ class Modality(ABC):
     @abstractmethod
     def describe(self) -> str:
         """The shape of an item in words, such as "28×28 px, grey"."""
-
-    @abstractmethod
-    def num_pictured(self, num_rows: int) -> int:
-        """How many items a training's picture shows, with a row for each class; 0 rows without classes."""
-
-    @abstractmethod
-    def picture(self, items: np.ndarray, columns: int | None = None) -> "Image":
-        """Draw items as one picture.
-
-        Args:
-            items: as `decode` gives them.
-            columns: items in a row; as many as rows if None.
-        """
-
-    def picture_rows(self, columns: int, given: np.ndarray, made: np.ndarray, *others: np.ndarray) -> "Image":
-        """Draw what went into a translator, what came out, and others like that: row below row."""
-        return self.picture(output.stack_rows(columns, given, made, *others), columns)
-
-    def show(self, items: np.ndarray, names: Sequence[str] = ()) -> Html:
-        """Items for notebooks and reports, in HTML that needs no other file: here as one picture.
-
-        Args:
-            items: as `decode` gives them.
-            names: what the labels are called, one for each item.
-        """
-        title = escape(", ".join(names))
-        source = output.picture_url(self.picture(items, columns=10))
-        return Html(f'<img alt="{title}" title="{title}" style="width: auto; max-width: 100%" src="{source}">')
 
     def write(self, items: np.ndarray, path: Path, labels: np.ndarray | None = None, names: Sequence[str] = ()) -> None:
         """Write items as a picture (.png, .jpg, .webp), arrays (.npz), a file of this kind, or a file for each item.

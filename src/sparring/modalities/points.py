@@ -10,10 +10,13 @@ from torch import Tensor
 from sparring.data.arrays import check_different, check_finite
 from sparring.data.containers import Reading
 from sparring.data.mixtures import Mixture, grid, ring
+from sparring.game.sources import Source
 from sparring.metrics.estimate import Z_95
 from sparring.metrics.extractors import Extractor, coordinates
 from sparring.metrics.neighbors import neighbor_distance
+from sparring.modalities.drawing import GameView
 from sparring.modalities.modality import Dataset, Modality, NamedSource
+from sparring.modalities.plane import EXTENT, Plane
 from sparring.modalities.preset import Preset
 from sparring.types import Features, Samples
 
@@ -93,10 +96,14 @@ class Points(Modality):
         canvas: Any = FigureCanvasAgg(figure)
         axes = figure.subplots()
         axes.scatter(items[:, 0], items[:, 1], s=2, alpha=0.5, color="#2f6fbb", linewidths=0)
-        extent = 2.2 * self.scale
+        extent = EXTENT * self.scale
         axes.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal")
         canvas.draw()
         return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+    def draw_game(self, data: Source, seed: int) -> GameView | None:
+        """Maps and arrows in the plane, for points of two dimensions."""
+        return Plane(data, self.scale, seed) if self.item_shape == (2,) else None
 
 
 def _open(name: str, mixture: Mixture) -> Dataset:

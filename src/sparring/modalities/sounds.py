@@ -209,11 +209,15 @@ class Sounds(Modality):
 
     def picture(self, items: np.ndarray, columns: int | None = None) -> "Image":
         """Draw the spectrograms side by side, low frequencies at the bottom, loud parts bright."""
+        return Images((3, *self.item_shape[1:])).picture(self.draw_tiles(self.encode(items)), columns)
+
+    def draw_tiles(self, samples: Samples) -> np.ndarray:
+        """The spectrograms, in colours."""
         from matplotlib import colormaps
 
-        pixels = (self.encode(items)[:, 0].flip(1).numpy() + 1) / 2
-        colours = (colormaps["magma"](pixels)[..., :3] * 255).round().astype(np.uint8)
-        return Images((3, *self.item_shape[1:])).picture(colours, columns)
+        pixels = (samples[:, 0].flip(1).cpu().numpy() + 1) / 2
+        colours: np.ndarray = (colormaps["magma"](pixels)[..., :3] * 255).round().astype(np.uint8)
+        return colours
 
     def show(self, items: np.ndarray, names: Sequence[str] = ()) -> Html:
         """A player for each sound, with its spectrogram above it and its label below."""

@@ -27,7 +27,7 @@ from sparring.training.parts import Parts
 from sparring.training.recipe import Recipe
 from sparring.training.run_folder import REPORTED, Status
 from sparring.training.stopping import catch_signals
-from sparring.types import LogLine
+from sparring.types import Labels, LogLine, Samples
 
 MAX_LEFT_OUT = 3  # fail after this many updates in a row with numbers that are not finite
 
@@ -152,13 +152,7 @@ def play_step(training: Training) -> Report | None:
     start = time.perf_counter()
     game, recipe = training.game, training.recipe
     _follow_schedules(training)
-    first, part = game.steps * game.discriminator_steps, (rank(), world_size())
-    streams = [Stream(game.seed, "data", first + turn).for_rank(*part) for turn in range(game.discriminator_steps)]
-    device = next(game.generator.parameters()).device
-    size = recipe.batch_size // world_size()
-    real = [training.data.batch(size, stream).to(device) for stream in streams]
-    drawn = [training.data.labels(size, stream) for stream in streams] if training.config.label_size else []
-    labels = [batch.to(device) for batch in drawn if batch is not None] or None
+    real, labels = draw_real(training)
     try:
         report = game.step(real, labels)
         training.left_out = 0
@@ -174,6 +168,17 @@ def play_step(training: Training) -> Report | None:
     training.images += recipe.images_per_step
     training.seconds += time.perf_counter() - start
     return report
+
+
+def draw_real(training: Training) -> tuple[list[Samples], list[Labels] | None]:
+    """This process's real samples of the coming step and their labels, for each update of the discriminator."""
+    game, size = training.game, training.recipe.batch_size // world_size()
+    first, part = game.steps * game.discriminator_steps, (rank(), world_size())
+    streams = [Stream(game.seed, "data", first + turn).for_rank(*part) for turn in range(game.discriminator_steps)]
+    device = next(game.generator.parameters()).device
+    real = [training.data.batch(size, stream).to(device) for stream in streams]
+    drawn = [training.data.labels(size, stream) for stream in streams] if training.config.label_size else []
+    return real, [batch.to(device) for batch in drawn if batch is not None] or None
 
 
 def _follow_schedules(training: Training) -> None:

@@ -71,6 +71,8 @@ class Meter(Listener):
             line["changed"], self.changes = self.changes, {}
         if self.monitor is not None and evaluate:
             line["evaluation"] = self.monitor.measure(training.generator())
+            if self.monitor.class_shares:
+                line["class_shares"] = [round(share, 4) for share in self.monitor.class_shares]
         before = {alarm.name for alarm in training.alarms}
         self._read(training, line)
         if before != {alarm.name for alarm in training.alarms}:

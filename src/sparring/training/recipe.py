@@ -99,6 +99,7 @@ class Recipe:
     log_steps: Count = 20  # iterations between lines of the log, at first; each evaluation writes one as well
     sample_seconds: Positive = 15.0  # training time between pictures of samples
     sample_steps: Count | None = None  # iterations between pictures, instead of seconds
+    page_frames: Annotated[int, Ge(0), Le(10_000)] = 128  # for the live page, spread over the training; 0 for none
     checkpoint_seconds: Positive = 60.0  # training time between checkpoints
     checkpoint_steps: Count | None = None  # iterations between checkpoints, instead of seconds
     keep_checkpoints: Count = 2  # how many of the newest to keep

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from torch import Tensor
+
 from sparring.errors import SparringWarning
 from sparring.game.game import Report
 from sparring.training import checkpoint
@@ -14,6 +16,7 @@ from sparring.training.loop import Listener, Outcome, Training
 from sparring.training.plots import curves, save
 from sparring.training.recipe import Change
 from sparring.training.run_folder import Run, Summary
+from sparring.types import Labels
 
 COLUMNS = 10  # of a picture of samples, and the most classes in it
 MOST_PICTURES, PICTURES_BYTES = 300, 40_000_000
@@ -50,7 +53,7 @@ class Recorder(Listener):
             self._draw_samples(training)
         due = _is_due(recipe.checkpoint_steps, recipe.checkpoint_seconds, step, before, now)
         if due and not training.left_out:  # after an update was left out, the state may be no good to go back to
-            with _warn_if_unwritable(self.run.checkpoints):
+            with warn_if_unwritable(self.run.checkpoints):
                 self._save(training)
                 self._write_summary(training, Outcome("running", "it has not ended"))
 
@@ -61,7 +64,7 @@ class Recorder(Listener):
             self._save(training)
             self._draw_samples(training)
             if log := self.run.log():
-                with _warn_if_unwritable(self.run.path / "curves.png") as path:
+                with warn_if_unwritable(self.run.path / "curves.png") as path:
                     save(curves(log), path)
         self._write_summary(training, outcome)
 
@@ -72,29 +75,24 @@ class Recorder(Listener):
         distance = line.get("evaluation", {}).get("distance", math.inf)
         if distance < self.best:
             self.best = distance
-            with _warn_if_unwritable(self.run.best):
+            with warn_if_unwritable(self.run.best):
                 self._save_generator(training, self.run.best)
                 self.run.write_best(line)
         if "changed" in line:
             self._old_values = {}
         if "alarms" in line:
-            with _warn_if_unwritable(self.run.path / "summary.json"):
+            with warn_if_unwritable(self.run.path / "summary.json"):
                 self._write_summary(training, Outcome("running", "it has not ended"))
-        with _warn_if_unwritable(self.run.path / "log.jsonl"):
+        with warn_if_unwritable(self.run.path / "log.jsonl"):
             self.run.append(line)
 
     def _draw_samples(self, training: Training) -> None:
-        generator, classes = training.generator(), [*training.config.known_labels][:COLUMNS]
-        count = generator.modality.num_pictured(len(classes))
-        labels = [classes[number * len(classes) // count] for number in range(count)] if classes else None
-        seed, modality = training.game.seed, generator.modality
-        inputs, own = generator.inputs(count, seed, training.dataset, labels)
-        items = generator.generate(inputs, own)
-        source = generator.config.source
+        generator, (inputs, own) = training.generator(), draw_inputs(training)
+        items, modality, source = generator.generate(inputs, own), generator.modality, generator.config.source
         given = None if source is None else source.decode(inputs * source.scale)
         picture = modality.picture(items, COLUMNS) if given is None else modality.picture_rows(COLUMNS, given, items)
         path = self.run.sample_path(training.game.steps)
-        with _warn_if_unwritable(path.parent):
+        with warn_if_unwritable(path.parent):
             path.parent.mkdir(exist_ok=True)
             save(picture, path)
             most = min(MOST_PICTURES, PICTURES_BYTES // path.stat().st_size)
@@ -114,6 +112,17 @@ class Recorder(Listener):
     def _write_summary(self, training: Training, outcome: Outcome) -> None:
         counters = training.game.steps, training.images, round(training.seconds, 3)
         self.run.write_summary(Summary(outcome.status, *counters, outcome.reason, {}, training.alarms))
+
+
+def draw_inputs(training: Training) -> tuple[Tensor, Labels | None]:
+    """What the generator is fed for the samples that are shown, always the same: a row of each class, if there are any.
+
+    They are latents, or items to translate, and their labels.
+    """
+    generator, classes = training.generator(), [*training.config.known_labels][:COLUMNS]
+    count = generator.modality.num_pictured(len(classes))
+    labels = [classes[number * len(classes) // count] for number in range(count)] if classes else None
+    return generator.inputs(count, training.game.seed, training.dataset, labels)
 
 
 def _thin_out(paths: Mapping[int, Path], most: int, interval: int) -> None:
@@ -137,7 +146,7 @@ def _is_due(every_steps: int | None, every_seconds: float, step: int, before: fl
 
 
 @contextmanager
-def _warn_if_unwritable(path: Path) -> Iterator[Path]:
+def warn_if_unwritable(path: Path) -> Iterator[Path]:
     """Turn an OSError into a warning, for files in a run's folder that a training can do without."""
     try:
         yield path

@@ -3,6 +3,7 @@
 recipe.json           the complete recipe, and versions
 log.jsonl             a JSON object a line: step, images, seconds, losses, ...
 samples/              step-NNNNNN.png, always from the same latents; at most 300 of them, and 50 MB
+frames/               step-NNNNNN.json, what the live page shows of the training at a step; data.json, of real points
 checkpoints/          step-NNNNNN/, for `sparring resume`: the newest ones
 generator/            config.json, model.safetensors: for `sparring.load`
 best/                 likewise, of the best evaluation
@@ -80,12 +81,14 @@ class Run:
     Attributes:
         checkpoints: the folder of checkpoints.
         generator: the folder of the averaged generator.
+        frames: the folder of what the live page shows of the training through time.
         best: the folder of the generator with the best evaluation.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path = Path(path)
         self.checkpoints, self.generator, self.best = path / "checkpoints", path / "generator", path / "best"
+        self.frames = path / "frames"
         self._lock: FileLock | None = None
 
     def __fspath__(self) -> str:
@@ -170,6 +173,15 @@ class Run:
         matches = ((re.fullmatch(r"step-(\d+)\.png", path.name), path) for path in self.path.glob("samples/*"))
         return dict(sorted((int(match[1]), path) for match, path in matches if match))
 
+    def frame_path(self, step: int) -> Path:
+        """What the live page shows at a step."""
+        return self.frames / f"step-{step:06d}.json"
+
+    def frame_steps(self) -> list[int]:
+        """The steps of the live page's frames, earliest first."""
+        matches = (re.fullmatch(r"step-(\d+)\.json", path.name) for path in self.frames.glob("*"))
+        return sorted(int(match[1]) for match in matches if match)
+
     def write_best(self, line: LogLine) -> None:
         """Write the best generator's line of the log beside it."""
         write_json(self.best / "measured.json", line)
@@ -225,6 +237,9 @@ def check_line(line: object, name: str) -> LogLine:
     for each, value in ({each: line.get(each) for each in (*COUNTERS, *NUMBERS)} | evaluation).items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"{name} has no number {each!r}: no training wrote it")
+    shares = line.get("class_shares", [])
+    if not isinstance(shares, list) or not all(isinstance(each, int | float) for each in shares):
+        raise UsageError(f"the class_shares in {name} are no numbers: no training wrote it")
     if not isinstance(alarms, list) or not all(isinstance(each, dict) and "name" in each for each in alarms):
         raise UsageError(f"the alarms in {name} have no names: no training wrote it")
     return line

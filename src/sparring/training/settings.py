@@ -46,6 +46,7 @@ class Changes(TypedDict, total=False):
     log_steps: Count
     sample_seconds: Positive
     sample_steps: Count | None
+    page_frames: Annotated[int, Ge(0), Le(10_000)]
     checkpoint_seconds: Positive
     checkpoint_steps: Count | None
     keep_checkpoints: Count

@@ -23,6 +23,7 @@ from sparring.modalities import keep
 from sparring.modalities.modality import Dataset
 from sparring.training.build import build
 from sparring.training.checkpoint import Checkpoint, list_checkpoints, load_first, load_latest
+from sparring.training.frames import Frames
 from sparring.training.loop import Listener, Outcome, Training, play
 from sparring.training.meter import Meter
 from sparring.training.parts import Parts, take_parts
@@ -178,7 +179,7 @@ def start(
         run = on_rank_zero(create)
         training.folder = run.path
         try:
-            return run, _play(run, training, [*meters, Recorder(run)] if rank() == 0 else [], listeners)
+            return run, _play(run, training, [*meters, Recorder(run), Frames(run)] if rank() == 0 else [], listeners)
         except BaseException:
             if rank() == 0 and training.game.steps == 0:
                 delete_if_never_saved(run)
@@ -304,7 +305,7 @@ def _begin_again(run: Run, training: Training, is_limited: bool) -> None:
 def _restore(run: Run, training: Training, checkpoint: Checkpoint, changes: dict[str, Change]) -> list[Listener]:
     """Restore a checkpoint into a new training, and make the listeners of the first process."""
     manifest, state = checkpoint
-    own = [Meter(training, run.log(), changes), Recorder(run, changes)] if rank() == 0 else []
+    own = [Meter(training, run.log(), changes), Recorder(run, changes), Frames(run)] if rank() == 0 else []
     training.load_state(state, manifest.step, manifest.images, manifest.seconds)
     return own
 

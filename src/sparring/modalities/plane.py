@@ -1,0 +1,199 @@
+"""Draws a game of points in the plane, for the live page: maps, arrows, and an iteration step by step."""
+
+import base64
+import math
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from sparring.data.mixtures import Mixture
+from sparring.game.game import Game, Report
+from sparring.game.sources import Gaussian, Source, Uniform
+from sparring.modalities.drawing import GameView, Scene
+from sparring.seeding import Stream
+from sparring.types import Labels, Logits, Samples
+
+EXTENT = 2.2  # of drawings, in both directions from the origin, in units of the data's scale
+CELLS = 48  # of a map in each direction
+GRID, GRID_EXTENT = 25, 2.0  # lines of the latents' grid in each direction, and how far they reach
+NUM_REAL = 500  # real points that are shown
+NUM_IN_LESSON = 64  # real and generated points in a lesson
+NUM_FOR_DENSITY = 4096  # samples from which the generator's density is estimated
+MAX_LABELS = 8  # with labels, a map is the average over so many of them
+BLUR = 1.0  # the standard deviation, in cells, by which both densities are smoothed for the optimum
+
+
+@final
+class Plane(GameView):
+    """A game of points in the plane.
+
+    Args:
+        data: the real points, in their units.
+        scale: one unit of the networks in the data's units.
+        seed: of the real points that are shown, and of the latents of the generator's density.
+    """
+
+    name = "points"
+
+    def __init__(self, data: Source, scale: float, seed: int) -> None:
+        self.scale, self.extent, self.seed = scale, EXTENT * scale, seed
+        self.real = data.batch(NUM_REAL, Stream(seed, "frames/real"))
+        self.mass = cell_masses(data, self.extent) if isinstance(data, Mixture) else None
+        centers = (torch.arange(CELLS) + 0.5) * (2 * EXTENT / CELLS) - EXTENT
+        self._centers = torch.cartesian_prod(centers, centers).flip(1)  # row by row, x runs first
+        line = torch.linspace(-1, 1, GRID)
+        self._grid = torch.cartesian_prod(line, line).flip(1)
+
+    def data(self) -> dict[str, Any]:
+        """Some real points and, where it is known, their density, averaged over each cell of a map."""
+        drawn: dict[str, Any] = {"extent": self._extent(), "real": self._places(self.real)}
+        if self.mass is not None:
+            area = (2 * self.extent / CELLS) ** 2
+            drawn["density"] = _pack(self.mass / area, "<f4")
+        return drawn
+
+    def draw(self, scene: Scene, *, is_deep: bool) -> dict[str, Any]:
+        """Samples, arrows, the discriminator's map and the image of the latents' grid; the optimum if it is deep."""
+        game, samples, labels = scene.game, scene.samples, scene.labels
+        real = (self.real / self.scale).to(samples)
+        real = real.repeat(math.ceil(len(samples) / len(real)), 1)[: len(samples)]  # only paired losses need them
+        drawn = {
+            "extent": self._extent(),
+            "samples": self._places(samples * self.scale),
+            "map": _pack(self._map(game, labels), "u1", 255),
+            "gradients": _pack(self._arrows(game, samples, real, labels), "<f4"),
+        }
+        if (grid := self._image_of_grid(game, scene.generator, labels)) is not None:
+            drawn["grid"] = self._places(grid * self.scale)
+        if is_deep and labels is None and self.mass is not None:
+            drawn["optimum"] = _pack(self._optimum(game), "u1", 255)
+        return drawn
+
+    def begin_lesson(self, game: Game, real: Samples, labels: Labels | None) -> dict[str, Any]:
+        """The batch, what the generator makes of the iteration's latents, and the map before both updates."""
+        part = len(real) // game.accumulate
+        labels = None if labels is None else labels[:part]
+        with torch.no_grad():
+            latents, fakes, _ = game.generate(part, game.discriminator_steps - 1, labels)
+        latents, fakes, real = latents[:NUM_IN_LESSON], fakes[:NUM_IN_LESSON], real[:NUM_IN_LESSON]
+        labels = None if labels is None else labels[:NUM_IN_LESSON]
+        begun = {"latents": latents, "fakes": fakes, "real": real, "labels": labels}
+        return begun | self._judge(game, begun)
+
+    def end_lesson(self, game: Game, begun: dict[str, Any], report: Report) -> dict[str, Any]:
+        """The map changed by the discriminator's update alone, and the fakes by the generator's."""
+        latents, labels, after = begun["latents"], begun["labels"], self._judge(game, begun)
+        with torch.no_grad():
+            fakes_after = game.generator(*(each for each in (latents, labels) if each is not None))
+        judge = begun if game.simultaneous else after  # the discriminator by which the generator was updated
+        return {
+            "real": self._places(begun["real"] * self.scale),
+            "fakes": self._places(begun["fakes"] * self.scale),
+            "fakes_after": self._places(fakes_after * self.scale),
+            "map": _pack(begun["map"], "u1", 255),
+            "map_after": _pack(after["map"], "u1", 255),
+            "gradients": _pack(judge["arrows"], "<f4"),
+            "real_probability": [round(each["real_probability"], 4) for each in (begun, after)],
+            "fake_probability": [round(each["fake_probability"], 4) for each in (begun, after)],
+            "discriminator_loss": report.discriminator_loss,
+            "generator_loss": report.generator_loss,
+            "latents": _pack(latents.flatten(1)[:, :2], "<f4"),
+        }
+
+    def _judge(self, game: Game, begun: dict[str, Any]) -> dict[str, Any]:
+        """What the discriminator says of a lesson's points now."""
+        real, fakes, labels = begun["real"], begun["fakes"], begun["labels"]
+        with torch.no_grad():
+            probabilities = [game.objective.probability(game.logits(each, labels)) for each in (real, fakes)]
+        return {
+            "map": self._map(game, labels),
+            "arrows": self._arrows(game, fakes, real, labels),
+            "real_probability": probabilities[0].mean().item(),
+            "fake_probability": probabilities[1].mean().item(),
+        }
+
+    @torch.no_grad()
+    def _map(self, game: Game, labels: Labels | None) -> Tensor:
+        """The discriminator's probability in the middle of each cell, averaged over some labels."""
+        points = self._centers.to(next(game.discriminator.parameters()))
+        if labels is None:
+            return game.objective.probability(game.logits(points))
+        some = torch.unique(labels, dim=0)[:MAX_LABELS]
+        logits = [game.logits(points, each.expand(len(points), *each.shape)) for each in some]
+        return torch.stack([game.objective.probability(each) for each in logits]).mean(0)
+
+    def _arrows(self, game: Game, samples: Samples, real: Samples, labels: Labels | None) -> Tensor:
+        """−∂ℓ/∂x of the generator's loss ℓ of each sample x, in the data's units."""
+        with torch.enable_grad():
+            x = samples.detach().clone().requires_grad_()
+            fake_logits = game.logits(x, labels)
+            real_logits: Logits = game.logits(real, labels).detach() if game.objective.paired else fake_logits
+            loss = game.objective.generator(real_logits, fake_logits).sum()
+            (gradient,) = torch.autograd.grad(loss, x)
+        return -gradient.nan_to_num() / self.scale
+
+    @torch.no_grad()
+    def _image_of_grid(self, game: Game, generator: Module, labels: Labels | None) -> Tensor | None:
+        """Where the generator takes a square in the plane of the first two latents; None if it takes no latents."""
+        shape = game.prior.item_shape
+        if not isinstance(game.prior, Gaussian | Uniform) or shape[0] < 2:
+            return None
+        reach = 1.0 if isinstance(game.prior, Uniform) else GRID_EXTENT
+        latents = torch.zeros(len(self._grid), *shape)
+        latents.flatten(1)[:, :2] = reach * self._grid
+        inputs = [latents.to(next(generator.parameters()))]
+        if labels is not None:
+            inputs.append(labels[:1].expand(len(latents), *labels.shape[1:]))
+        image: Tensor = generator(*inputs)
+        return image
+
+    @torch.no_grad()
+    def _optimum(self, game: Game) -> Tensor:
+        """The optimal discriminator, p / (p + q), in each cell: p is exact, q is counted in samples; both are smoothed.
+
+        Where neither has any mass, it is ½.
+
+        Source: Goodfellow et al. 2014, arXiv:1406.2661, eq. 2.
+        """
+        assert self.mass is not None
+        latents = game.prior.batch(NUM_FOR_DENSITY, Stream(self.seed, "frames/density"))
+        fakes = game.generator(latents.to(next(game.generator.parameters()))).float().cpu() * self.scale
+        cells = ((fakes / self.extent + 1) * (CELLS / 2)).floor().long()
+        inside = cells[((cells >= 0) & (cells < CELLS)).all(1)]
+        counts = torch.bincount(inside[:, 1] * CELLS + inside[:, 0], minlength=CELLS**2)
+        p, q = smooth(self.mass), smooth(counts.reshape(CELLS, CELLS).double() / NUM_FOR_DENSITY)
+        least = 1e-6 / CELLS
+        return (p + least) / (p + q + 2 * least)
+
+    def _extent(self) -> list[float]:
+        return [-self.extent, self.extent, -self.extent, self.extent]
+
+    def _places(self, points: Tensor) -> str:
+        """Points as numbers from 0 to 65535 over the extent."""
+        return _pack((points.float() / (2 * self.extent) + 0.5).clamp(0, 1), "<u2", 65535)
+
+
+def cell_masses(mixture: Mixture, extent: float) -> Tensor:
+    """The probability of each cell of a map, float64 [CELLS, CELLS], the lowest row first."""
+    edges = torch.linspace(-extent, extent, CELLS + 1, dtype=torch.float64)
+    below = torch.special.ndtr((edges[:, None] - mixture.means.double().flatten()) / mixture.sigma)
+    shares = below.diff(dim=0).reshape(CELLS, -1, 2)
+    return torch.einsum("yk,xk->yx", shares[..., 1], shares[..., 0]) / len(mixture.means)
+
+
+def smooth(masses: Tensor) -> Tensor:
+    """Masses of cells, each spread over its neighbours by a Gaussian; mass beyond the edges is lost."""
+    distances = torch.arange(CELLS, dtype=torch.float64)
+    kernel = torch.exp(-0.5 * ((distances[:, None] - distances) / BLUR).square()) / (BLUR * math.sqrt(2 * math.pi))
+    return kernel @ masses @ kernel
+
+
+def _pack(values: Tensor, kind: str, largest: int | None = None) -> str:
+    """Numbers as base64, little endian; from 0 to 1 as whole numbers up to the largest."""
+    array = values.detach().cpu().double().numpy()
+    if largest is not None:
+        array = np.rint(np.nan_to_num(array) * largest)
+    return base64.b64encode(np.ascontiguousarray(array.astype(kind)).tobytes()).decode()
