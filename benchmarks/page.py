@@ -3,7 +3,8 @@
     python benchmarks/page.py [--runs 50] [--lines 50000]
 
 It makes runs in a temporary folder and times, over HTTP, the list of runs, the logs of all of them, the same once more,
-and what a page asks for each second while all of them go on. The limit is one second for each but all logs for the first time, which no page asks for at once.
+and what a page asks for each second while all of them go on. The limit is one second for each but all logs for the
+first time, which no page asks for at once.
 """
 
 import argparse
@@ -12,10 +13,11 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import httpx
+from urllib.parse import urlsplit
 
 LIMIT_SECONDS = 1.0
 ALL = "all logs, for the first time"
@@ -70,23 +72,28 @@ def measure(folder: Path, log: bytes) -> dict[str, float]:
     command = [sys.executable, "-m", "sparring", "watch", str(folder), "--no-open"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
-    address, seconds = server.stdout.readline().strip(), dict[str, float]()
-    with httpx.Client(base_url=address.partition("/?")[0], timeout=60) as client:
-        client.get(address)
+    address, seconds = urlsplit(server.stdout.readline().strip()), dict[str, float]()
+    with closing(HTTPConnection(address.netloc)) as connection:
+        cookie = f"sparring-{address.port}={address.query.removeprefix('token=')}"
 
-        def time_of(what: str, paths: list[str]) -> list[httpx.Response]:
+        def get(path: str) -> bytes:
+            connection.request("GET", path, headers={"cookie": cookie})
+            answer = connection.getresponse()
+            assert answer.status == 200
+            return answer.read()
+
+        def time_of(what: str, paths: list[str]) -> list[bytes]:
             start = time.perf_counter()
-            answers = [client.get(path) for path in paths]
+            answers = [get(path) for path in paths]
             seconds[what] = time.perf_counter() - start
-            assert all(answer.status_code == 200 for answer in answers)
             return answers
 
-        runs = time_of("the list of runs, for the first time", ["/api/runs"])[0].json()["runs"]
-        client.get(f"/api/runs/{runs[0]['id']}")  # returns when it is loaded
+        runs = json.loads(time_of("the list of runs, for the first time", ["/api/runs"])[0])["runs"]
+        get(f"/api/runs/{runs[0]['id']}")  # returns when it is loaded
         time_of("the list of runs", ["/api/runs"])
         paths = [f"/api/runs/{run['id']}/log" for run in runs]
         time_of("one log, for the first time", paths[:1])
-        logs = [answer.json() for answer in time_of(ALL, paths)]
+        logs = [json.loads(answer) for answer in time_of(ALL, paths)]
         assert all(1500 < len(each["lines"]) < 3000 and each["lines"][-1]["step"] for each in logs)
         time_of("all logs", paths)
         for run in folder.iterdir():
@@ -94,7 +101,7 @@ def measure(folder: Path, log: bytes) -> dict[str, float]:
                 file.write(log[: log.index(b"\n") + 1])
         news = [f"{path}?after={each['after']}" for path, each in zip(paths, logs, strict=True)]
         answers = time_of("one new line of each run, and the list", ["/api/runs", *news])
-        assert all(len(answer.json()["lines"]) == 1 for answer in answers[1:])
+        assert all(len(json.loads(answer)["lines"]) == 1 for answer in answers[1:])
     server.terminate()
     server.wait()
     return seconds

@@ -117,7 +117,7 @@ def make_app(runs: Runs, token: str, host: str, port: int) -> Guard:
         routes=[Route(path, endpoint, methods=[method]) for path, endpoint, method in routes],
         exception_handlers={
             NotFoundError: lambda request, error: _error(404, str(error)),
-            SparringError: lambda request, error: _error(404, str(error)),
+            SparringError: lambda request, error: _error(400 if request.method == "POST" else 404, str(error)),
             RefusedError: lambda request, error: _error(getattr(error, "status", 400), str(error)),
             HTTPException: lambda request, error: _error(getattr(error, "status_code", 400), "there is no such page"),
             ClientDisconnect: lambda request, error: _error(400, "the request ended early"),
