@@ -15,7 +15,6 @@ from torch import Tensor
 
 from sparring.data.labels import names_of
 from sparring.errors import SparringError, UsageError
-from sparring.evaluation.figures import draw
 from sparring.files import parse_json
 from sparring.game.sources import spherical
 from sparring.generator.config import Config
@@ -34,21 +33,27 @@ MAX_SAMPLES, MAX_SEEDS = 64, 16  # in a request, and mixed in one sample
 MAX_DEVIATIONS = 20.0  # along a direction
 NUM_NEAREST = 3
 NUM_COMPARED = 20_000  # training items
-COMPARED_BYTES = 2**28  # and as many of large ones as need this memory
+AT_ONCE = 500  # of them in memory
 MAX_NUMBERS = 16  # of an item that is given as numbers, such as a point
 NUM_FACTORS = 200  # of a schedule
 NUM_KEPT = 2  # generators, and data sets, in memory
+DRAW = Stream(0, "page/nearest")
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Training items to compare samples with."""
+    """Thumbnails of training items to compare samples with; items are drawn again when they are shown."""
 
     dataset: Dataset
-    items: np.ndarray  # as the modality decodes them
-    names: list[str]  # of their labels; empty without
-    features: Tensor  # thumbnails, [n, d]
+    features: Tensor  # [n, d]
     usual_distance: float  # between two of them
+
+    def show(self, number: int) -> dict[str, Any]:
+        """One of the items, and its label."""
+        data, stream, place = self.dataset, DRAW.at(number // AT_ONCE), number % AT_ONCE
+        sample, labels = data.train.batch(AT_ONCE, stream)[[place]], data.train.labels(AT_ONCE, stream)
+        names = [""] if labels is None else names_of(labels[[place]], data.class_names, data.attributes)
+        return show_each(data.modality, data.modality.decode(sample))[0] | {"label": names[0]}
 
 
 class Explorer:
@@ -114,19 +119,13 @@ class Explorer:
         if thumbnails.shape[1] != compared.features.shape[1]:
             raise NotFoundError("the training data are no longer of the shape of the samples")
         distances = torch.cdist(thumbnails[index : index + 1], compared.features)[0]
-        chosen = distances.topk(min(NUM_NEAREST, len(distances)), largest=False).indices.tolist()
-        shown = show_each(compared.dataset.modality, compared.items[chosen])
-        each = zip(shown, chosen, strict=True)
+        least = (distances / compared.usual_distance).topk(min(NUM_NEAREST, len(distances)), largest=False)
         return {
             "items": [
-                item
-                | {
-                    "distance": round(distances[number].item() / compared.usual_distance, 4),
-                    "label": compared.names[number] if compared.names else "",
-                }
-                for item, number in each
+                compared.show(number) | {"distance": round(distance, 4)}
+                for number, distance in zip(least.indices.tolist(), least.values.tolist(), strict=True)
             ],
-            "of": len(compared.items),
+            "of": len(distances),
             "unit": "1 is the usual distance between two training items",
         }
 
@@ -221,8 +220,8 @@ def mix_latents(generator: Generator, mix: Sequence[tuple[int, float]], truncati
     Several Gaussian latents z with weights w that sum to 1 make Σ w z / √(Σ w²), which is as long as each of them.
     """
     latents = torch.cat([generator.latents(1, seed, truncation) for seed, _ in mix])
-    weights = torch.tensor([weight for _, weight in mix])
-    weights = weights / weights.sum()
+    total = sum(weight for _, weight in mix)
+    weights = torch.tensor([weight / total for _, weight in mix])
     if len(mix) == 1:
         return latents[0]
     if len(mix) == 2:
@@ -244,13 +243,12 @@ def read_thumbnails(value: object) -> Tensor:
 
 def _open_items(generator: Generator, run: FoundRun) -> Compared:
     dataset = open_data_of(generator, Run(run.path))
-    size = 4 * math.prod(dataset.modality.item_shape)
-    real = draw(dataset.train, max(2, min(NUM_COMPARED, COMPARED_BYTES // size)), Stream(0, "page/nearest"))
-    samples, labels = real["samples"], real.get("labels", real.get("vectors"))
-    features = dataset.modality.thumbnails()(samples)
-    names = names_of(labels, dataset.class_names, dataset.attributes) if labels is not None else []
+    count, look = min(NUM_COMPARED, dataset.train.num_items or NUM_COMPARED), dataset.modality.thumbnails()
+    # Batches of successive steps are of different items.
+    batches = (dataset.train.batch(AT_ONCE, DRAW.at(step)) for step in range(math.ceil(count / AT_ONCE)))
+    features = torch.cat([look(batch) for batch in batches])[:count]
     usual = (features - features.roll(1, 0)).norm(dim=1).mean().item()  # they are in a random order
-    return Compared(dataset, dataset.modality.decode(samples), names, features, usual or 1.0)
+    return Compared(dataset, features, usual or 1.0)
 
 
 def _check_mixes(value: object) -> list[list[tuple[int, float]]]:
@@ -269,7 +267,7 @@ def _check_mixes(value: object) -> list[list[tuple[int, float]]]:
                 raise wrong
         if not sum(weight for _, weight in mix) > 0:
             raise wrong
-    return value
+    return [[(seed, float(weight)) for seed, weight in mix] for mix in value]
 
 
 def _check_moves(value: object, most: int) -> list[float]:

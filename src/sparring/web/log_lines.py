@@ -7,19 +7,22 @@ is killed when another one truncates it.
 
 import json
 import os
+import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
 MAX_LINES = 2000  # with more lines behind, an answer holds
 NUM_CHOSEN = 1500  # so many evenly chosen, and all that are marked:
-MARKS = (b'"evaluation"', b'"alarms"', b'"changed"')
+MARKS = re.compile(rb'"(?:evaluation|alarms|changed)"')
 MAX_MARKED = 4000  # a log has some hundreds
 SMALL = 2**22  # bytes that are read at once and split
 BLOCK = 2**23  # bytes that are searched at once
 MAX_LINE = 2**20
 USUAL_LINE = 2**13
+KEPT_BYTES = 2**26  # of choices from long logs that are remembered
 CHECKED = 256  # bytes before a place that say whether the file is still the same
 
 
@@ -36,6 +39,7 @@ class LogLines:
 
     def __init__(self) -> None:
         self._indices: dict[tuple[int, int], _Index] = {}
+        self._kept: dict[tuple[int, ...], tuple[int, list[bytes]]] = {}
         self._lock = Lock()
 
     def read(self, descriptor: int, after: str) -> tuple[list[bytes], str, bool]:
@@ -60,12 +64,27 @@ class LogLines:
             if len(lines) > MAX_LINES:
                 count = len(lines)
                 chosen = {number * (count - 1) // (NUM_CHOSEN - 1) for number in range(NUM_CHOSEN)}
-                chosen |= {number for number, line in enumerate(lines) if any(mark in line for mark in MARKS)}
+                chosen |= {number for number, line in enumerate(lines) if MARKS.search(line)}
                 lines = [lines[number] for number in sorted(chosen)]
+            lines = _valid(lines)
         else:
+            lines = self._choose(descriptor, start, end)
+        return lines, place_of(descriptor, end), reset
+
+    def _choose(self, descriptor: int, start: int, end: int) -> list[bytes]:
+        """The evenly chosen and the marked lines between two places; remembered, since finished logs do not change."""
+        state = os.fstat(descriptor)
+        key = state.st_dev, state.st_ino, state.st_mtime_ns, start, end
+        with self._lock:
+            _, lines = self._kept.get(key, (0, None))
+        if lines is None:
             starts = {*self._marked(descriptor, start, end), *_spread(descriptor, start, end)}
-            lines = [_line_at(descriptor, each, end) for each in sorted(starts)]
-        return [line for line in lines if _parse(line)], place_of(descriptor, end), reset
+            lines = _valid([_line_at(descriptor, each, end) for each in sorted(starts)])
+            with self._lock:
+                self._kept[key] = sum(map(len, lines)), lines
+                while sum(size for size, _ in self._kept.values()) > KEPT_BYTES:
+                    del self._kept[next(iter(self._kept))]
+        return lines
 
     def last(self, descriptor: int, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """The last line, and the last object with a name in any line; empty if there are none."""
@@ -162,14 +181,23 @@ def _line_at(descriptor: int, start: int, end: int) -> bytes:
 
 def _find_marked(block: bytes, whole: int, offset: int) -> list[int]:
     """Where the lines with a mark begin, in a block that begins with a line."""
-    starts = set()
-    for mark in MARKS:
-        found = block.find(mark, 0, whole)
-        while found >= 0:
-            starts.add(offset + block.rfind(b"\n", 0, found) + 1)
-            line_end = block.find(b"\n", found, whole)
-            found = block.find(mark, line_end, whole) if line_end >= 0 else -1
-    return sorted(starts)
+    starts = list[int]()
+    for mark in MARKS.finditer(block, 0, whole):
+        start = offset + block.rfind(b"\n", 0, mark.start()) + 1
+        if not starts or start > starts[-1]:
+            starts.append(start)
+    return starts
+
+
+def _valid(lines: Sequence[bytes]) -> list[bytes]:
+    """The lines that are JSON objects; usually all, which is seen at once."""
+    try:
+        values = json.loads(b"[" + b",".join(lines) + b"]", parse_constant=_refuse)
+        if len(values) == len(lines) and all(isinstance(value, dict) for value in values):
+            return [*lines]
+    except (ValueError, RecursionError):
+        pass
+    return [line for line in lines if _parse(line)]
 
 
 def _parse(line: bytes) -> dict[str, Any]:

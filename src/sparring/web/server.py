@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -58,7 +59,8 @@ def make_app(runs: Runs, token: str, host: str, port: int) -> Guard:
         return HTMLResponse(page, headers={"content-security-policy": policy})
 
     def list_runs(request: Request) -> Response:
-        return JSONResponse({"runs": runs.list_runs()})
+        # The list is what people wait for first, so PyTorch is loaded after it.
+        return JSONResponse({"runs": runs.list_runs()}, background=BackgroundTask(generators.load))
 
     def describe(request: Request) -> Response:
         from sparring.web.explore import describe_run
@@ -115,7 +117,7 @@ def make_app(runs: Runs, token: str, host: str, port: int) -> Guard:
         routes=[Route(path, endpoint, methods=[method]) for path, endpoint, method in routes],
         exception_handlers={
             NotFoundError: lambda request, error: _error(404, str(error)),
-            SparringError: lambda request, error: _error(404, str(error)),
+            SparringError: lambda request, error: _error(400 if request.method == "POST" else 404, str(error)),
             RefusedError: lambda request, error: _error(getattr(error, "status", 400), str(error)),
             HTTPException: lambda request, error: _error(getattr(error, "status_code", 400), "there is no such page"),
             ClientDisconnect: lambda request, error: _error(400, "the request ended early"),
@@ -148,6 +150,10 @@ class Generators:
         self._waiting = threading.BoundedSemaphore(BUSY)
         self._turn = threading.Lock()
         self._explorer: Any = None
+
+    def load(self) -> None:
+        """Import what the first look at a run needs."""
+        import sparring.web.explore  # noqa: F401
 
     def ask(self, question: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """The answer of the `Explorer`; a RefusedError if too many are waiting."""

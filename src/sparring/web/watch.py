@@ -64,7 +64,7 @@ def watch(
     from sparring.web.reading import Runs
     from sparring.web.server import make_app
 
-    listener = _listen(host, port)
+    listener = open_socket(host, port)
     number, token = listener.getsockname()[1], secrets.token_urlsafe(24)
     app = make_app(Runs(roots), token, host, number)
     config = uvicorn.Config(
@@ -79,7 +79,6 @@ def watch(
         threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
     if wait_for_end is not None:
         threading.Thread(target=_end_after, args=[wait_for_end, server], daemon=True).start()
-    threading.Thread(target=_prepare, daemon=True).start()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         server.run(sockets=[listener])
@@ -137,7 +136,7 @@ def _end_after(wait: Callable[[], None], server: Any) -> None:
     server.should_exit = True
 
 
-def _listen(host: str, port: int | None) -> socket.socket:
+def open_socket(host: str, port: int | None) -> socket.socket:
     """A socket on a port, or on the first free one."""
     if port is not None and not 0 <= port < 2**16:
         raise UsageError(f"--port must be between 0 and 65535, not {port}")
@@ -167,8 +166,3 @@ def _has_screen() -> bool:
     if sys.platform == "darwin":
         return "SSH_CONNECTION" not in os.environ
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _prepare() -> None:
-    """Import what the first look at a run needs."""
-    import sparring.web.explore  # noqa: F401
