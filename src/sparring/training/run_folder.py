@@ -11,6 +11,7 @@ curves.png            losses and probabilities
 card.json             from `sparring evaluate`
 report.html           from `sparring diagnose`
 summary.json          status, steps, images, seconds, metrics, health
+trackers.json         where `--track` writes: the names of the trackers' own runs
 """
 
 import json
@@ -184,11 +185,14 @@ class Run:
         """Write the best generator's line of the log beside it."""
         write_json(self.best / "measured.json", line)
 
+    def best_line(self) -> LogLine:
+        """The best generator's line of the log; empty if there is none."""
+        path = self.best / "measured.json"
+        return check_line(read_json(path, dict), str(path)) if path.exists() else {}
+
     def best_distance(self) -> float:
         """The distance of the best generator; infinite if there is none."""
-        path = self.best / "measured.json"
-        line = check_line(read_json(path, dict), str(path)) if path.exists() else {}
-        return float(line.get("evaluation", {}).get("distance", math.inf))
+        return float(self.best_line().get("evaluation", {}).get("distance", math.inf))
 
     def append(self, line: LogLine) -> None:
         """Add a complete line to the log, or nothing if it fails with an OSError."""
