@@ -10,12 +10,11 @@ from torch import Tensor
 from sparring.data.arrays import check_different, check_finite
 from sparring.data.containers import Reading
 from sparring.data.mixtures import Mixture, grid, ring
-from sparring.metrics.estimate import Z_95
 from sparring.metrics.extractors import Extractor, coordinates
 from sparring.metrics.neighbors import neighbor_distance
 from sparring.modalities.modality import Dataset, Modality, NamedSource
 from sparring.modalities.preset import Preset
-from sparring.types import Features, Samples
+from sparring.types import Z_95, Features, Samples
 
 if TYPE_CHECKING:
     from PIL.Image import Image
