@@ -14,7 +14,6 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -119,7 +118,8 @@ def make_app(runs: Runs, token: str, host: str, port: int) -> Guard:
             NotFoundError: lambda request, error: _error(404, str(error)),
             SparringError: lambda request, error: _error(400 if request.method == "POST" else 404, str(error)),
             RefusedError: lambda request, error: _error(getattr(error, "status", 400), str(error)),
-            HTTPException: lambda request, error: _error(getattr(error, "status_code", 400), "there is no such page"),
+            404: lambda request, error: _error(404, "there is no such page"),
+            405: lambda request, error: _error(405, "this address takes no such request"),
             ClientDisconnect: lambda request, error: _error(400, "the request ended early"),
             OSError: lambda request, error: _error(404, "a file of this run cannot be read now"),
         },
