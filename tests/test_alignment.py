@@ -199,7 +199,8 @@ def test_precision_by_hand() -> None:
     z, p, n = 1.959964, 1 / 3, 3  # Wilson's interval, as he wrote it
     middle, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     scale = 1 + z**2 / n
-    assert found.at[1] == pytest.approx((p, (middle - half) / scale, (middle + half) / scale))
+    interval = [(middle - half) / scale, (middle + half) / scale]
+    assert [found.at[1].value, found.at[1].low, found.at[1].high] == pytest.approx([p, *interval])
     assert found.at[3].high == 1
 
 

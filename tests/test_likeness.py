@@ -1,14 +1,18 @@
 """Two domains are sorted into the same groups, without labels."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+import sparring
 from sparring.data import likeness
 from sparring.data.items import Items
 from sparring.data.likeness import evenly, info_nce, scribble, share_groups, shared_information, surest
 from sparring.game.augment import warp
 from sparring.seeding import Stream
+from sparring.types import OnProgress
 
 SIDE = 16
 
@@ -121,3 +125,18 @@ def test_the_same_shapes_of_two_domains_get_the_same_group(monkeypatch: pytest.M
             assert torch.equal(first.items, second.items)
     with pytest.raises(AssertionError, match="in the cache"):
         share_groups(domains, 2, 1, lambda what, share: None)  # another seed is another training
+
+
+def test_a_training_sorts_its_images_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By itself; where several processes train, those beside rank 0 look the groups up afterwards."""
+    calls = []
+
+    def sort(pairs: list[tuple[Items, Items]], num_groups: int, seed: int, on_progress: OnProgress) -> object:
+        calls.append(seed)
+        return [tuple(Items(part.items, torch.arange(len(part)) % 2, num_classes=2) for part in each) for each in pairs]
+
+    monkeypatch.setattr(likeness, "share_groups", sort)
+    items = shapes(200, 255, 0, seed=0)[0][:, 0].numpy()
+    settings = {"source": items, "recipe": "translate", "num_clusters": 2, "width": 4, "steps": 1, "batch_size": 8}
+    sparring.train(items, out=tmp_path / "run", evaluation_share=0.0, progress=False, seed=7, **settings)  # type: ignore[arg-type]
+    assert calls == [7]

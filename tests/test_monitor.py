@@ -61,6 +61,15 @@ def measure_items(items: Tensor) -> dict[str, float]:
     return measure(training)
 
 
+def measure_shares(items: Tensor) -> list[float]:
+    """The shares of the classes among these items."""
+    training = begin()
+    training.average = Average(Copies(items), 0.0)
+    monitor = Monitor(training.game, training.dataset)
+    monitor.measure(training.generator())
+    return monitor.class_shares
+
+
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
     return open_dataset("digits")
@@ -92,6 +101,10 @@ def test_one_class_and_one_image_are_found(digits: Dataset) -> None:
     threes = measure_items(digits.train.items[digits.train.item_labels == 3])
     assert threes["missing"] == pytest.approx(0.9, abs=0.05)
     assert threes["diversity"] > 0.3
+    shares = measure_shares(digits.train.items[digits.train.item_labels == 3])
+    assert len(shares) == 10
+    assert shares[3] == max(shares) > 0.9
+    assert sum(shares) == pytest.approx(1)
     one = measure_items(digits.train.items[:1])
     assert one["diversity"] == pytest.approx(0.0, abs=1e-4)
     assert one["missing"] == pytest.approx(0.9, abs=0.05)

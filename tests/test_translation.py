@@ -169,6 +169,13 @@ class Identity(nn.Module):
         return items * self.factor
 
 
+class WithFeatures(Identity):
+    """Its patches are rows."""
+
+    def features(self, items: torch.Tensor) -> list[torch.Tensor]:
+        return [items[:, 0] * self.factor]
+
+
 def test_files_are_translated(domains: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from sparring.cli.main import main
 
@@ -211,6 +218,7 @@ def test_misuse_is_explained(domains: tuple[str, str], tmp_path: Path) -> None:
         ({"recipe": "dcgan"}, "is for generators that start from noise: leave --source away"),
         ({"network": "conv"}, "the network 'conv' starts from noise: give --network translate or redraw"),
         ({"restraints": {"cicle": 1.0}}, "unknown restraint 'cicle'.*cycle"),
+        ({"recipe": "cut", "network": "redraw"}, "'contrastive' compares features of .* give --network translate, or"),
         ({"both_ways": False, "batch_size": 9}, "cannot be played in 1 parts with as many items of each domain"),
     ]:
         with pytest.raises(UsageError, match=message):
@@ -225,6 +233,27 @@ def test_misuse_is_explained(domains: tuple[str, str], tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=message):
             sparring.train(domains[1], steps=1, out=tmp_path / "no", **others | settings)  # type: ignore[arg-type]
     assert not (tmp_path / "no").exists()
+
+
+def test_a_restraint_that_compares_features_takes_a_generator_that_has_them(
+    domains: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sparring.cli.main import main
+
+    words = ["train", domains[1], "--source", domains[0], "--network", "redraw", "--recipe", "cut", "--steps", "1"]
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--out", str(tmp_path / "run")])
+    assert end.value.code == 2
+    assert "which a generator of the network 'redraw' does not have" in capsys.readouterr().err
+    settings = {"recipe": "cut", "width": None, "steps": 1}
+    for generator in (Identity(), WithFeatures()):
+        settings |= {"generator": generator, "discriminator": nn.Sequential(nn.Flatten(), nn.Linear(64, 1))}
+        if isinstance(generator, WithFeatures):
+            assert train(domains, tmp_path / "run", **settings).log()[-1]["restraint"] >= 0
+        else:
+            with pytest.raises(UsageError, match="the network 'custom: Identity' does not have"):
+                train(domains, tmp_path / "run", **settings)
+            assert not (tmp_path / "run").exists()
 
 
 def test_two_processes_make_the_same_translator(domains: tuple[str, str], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Words: vectors of one language are mapped onto those of another, and text is translated word by word."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,19 @@ def test_bad_input_is_explained(languages: tuple[Path, Path], run: sparring.Run,
     points = sparring.train("ring", steps=1, width=4, out=tmp_path / "points", progress=False)
     with pytest.raises(UsageError, match="translates nothing"):
         sparring.evaluate_dictionary(points, tmp_path / "pairs.tsv")
+
+
+def test_a_disk_that_is_full_is_explained(
+    run: sparring.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "text.txt").write_text("en3\n")
+    monkeypatch.setattr("sparring.modalities.words.write_atomically", fail)
+    for name in ("out.tsv", "out.npz"):
+        assert call("translate", run.path, tmp_path / "text.txt", "--out", tmp_path / name) == 2
+        assert f"cannot write {tmp_path / name}: No space left on device: give another --out" in capsys.readouterr().err
 
 
 def test_only_the_most_frequent_words_are_kept(

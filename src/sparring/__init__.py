@@ -63,6 +63,8 @@ if TYPE_CHECKING:  # the only list of public names: type checkers and `_HOME` re
     from sparring.training.loop import Listener as Listener
     from sparring.training.recipe import Recipe as Recipe
     from sparring.training.run_folder import Run as Run
+    from sparring.training.trackers import TRACKERS as TRACKERS
+    from sparring.training.trackers import Tracker as Tracker
     from sparring.training.train import resume as resume
     from sparring.training.train import train as train
     from sparring.web.report import diagnose as diagnose

@@ -1,6 +1,8 @@
 """Types that many modules share. Tests check the shapes (jaxtyping and beartype); otherwise they cost nothing."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import Float, Int
@@ -33,3 +35,26 @@ OnProgress = Callable[[str, float], None]
 LogLine = dict[str, Any]
 """One line of `log.jsonl`: `step` and other numbers by name; if the monitor measured, `evaluation`, its figures, and
 `class_shares` of the samples where there are classes; `alarms`, all active ones, if one began or ended."""
+
+Z_95 = 1.959964
+"""Half the width of a normal 95 % interval, in standard errors."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure that was estimated from samples, and the ends of its 95 % interval.
+
+    Example:
+        >>> print(Estimate(value=0.4301, low=0.4102, high=0.4500))
+        0.430 ± 0.020
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """The value ± half the interval, rounded to two digits of that half."""
+        half = max(self.high - self.value, self.value - self.low)
+        decimals = max(0, 1 - math.floor(math.log10(half))) if half > 0 else 3
+        return f"{self.value:.{decimals}f} ± {half:.{decimals}f}"

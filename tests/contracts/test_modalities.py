@@ -1,6 +1,9 @@
 """What holds for every modality: those that are registered, and a toy one in its own file."""
 
+import base64
+import io
 import json
+import math
 import re
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -11,6 +14,7 @@ import torch
 from PIL import Image
 from toy import Sequences, sequences  # noqa: F401 - a fixture
 
+import sparring
 from sparring import UsageError
 from sparring.data import to_float
 from sparring.data.containers import Reading
@@ -131,6 +135,33 @@ def test_items_are_drawn(dataset: Dataset, items: np.ndarray, tmp_path: Path) ->
     modality.write(items, tmp_path / "items.png")
     with Image.open(tmp_path / "items.png") as image:
         assert image.tobytes() == modality.picture(items).tobytes()
+
+
+def test_a_frame_for_the_live_page_is_drawn(dataset: Dataset, tmp_path: Path, sequences: type[Modality]) -> None:  # noqa: F811
+    """After a few steps: of each sample its probability, and either tiles of one picture or what the modality draws."""
+    data = {"data": dataset.name} | ({"source": dataset.name} if dataset.modality.name in NEED_MORE else {})
+    run = sparring.train(**data, steps=2, width=4, batch_size=16, out=tmp_path / "run", progress=False)
+    assert run.frame_steps() == [0, 2]
+    for step in run.frame_steps():
+        frame = json.loads(run.frame_path(step).read_text())
+        assert (frame["step"], frame["images"]) == (step, step * run.recipe().images_per_step)
+        count = len(frame["probabilities"])
+        assert 16 <= count <= 500
+        assert all(0 <= each <= 1 for each in frame["probabilities"])
+        assert frame["labels"] == [] or len(frame["labels"]) == count
+        assert frame["thumbnails"]["shape"][0] == count
+        assert len(base64.b64decode(frame["thumbnails"]["data"])) == math.prod(frame["thumbnails"]["shape"])
+        view = dataset.modality.draw_game(dataset.train, 0)
+        if view is not None:
+            assert set(frame) >= {view.name}
+            assert (run.frames / "data.json").exists()
+            continue
+        kind, _, data_of = frame["picture"].partition(",")
+        assert kind == "data:image/webp;base64"
+        with Image.open(io.BytesIO(base64.b64decode(data_of))) as picture:
+            (width, height), columns = frame["tile"], frame["columns"]
+            num_tiles = 1 if dataset.modality.draw_tiles(dataset.train.batch(2, Stream(0, "a"))) is None else count
+            assert picture.size == (columns * width, math.ceil(num_tiles / columns) * height)
 
 
 def test_items_are_shown_on_a_page(dataset: Dataset, items: np.ndarray) -> None:

@@ -35,12 +35,13 @@ def test_the_log_and_the_pictures_cannot_be_written(start: Start, tmp_path: Path
 def test_the_pictures_cannot_be_written(start: Start, tmp_path: Path) -> None:
     """Fault 6: nor the best generator, and none of them matters to the training."""
     assert end(start(*OPTIONS, "--steps", "60", "--set", "sample_steps=10")).returncode == 0
-    for name in ("samples", "best"):
+    for name in ("samples", "best", "frames"):
         shutil.rmtree(tmp_path / "run" / name)
         (tmp_path / "run" / name).write_text("no folder")
     ended = end(start("resume", "run", "--steps", "120"))
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("cannot write run/samples: ") == 1
+    assert ended.stderr.count("cannot write run/frames: ") == 1
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 120
 
 

@@ -10,7 +10,7 @@ All functions take vectors of length 1, as `normalize_vectors` makes them, so a 
 
 from sparring.alignment.learning import Learned, identical_start, refine, self_learn, structural_start
 from sparring.alignment.maps import Matrix, Pairs, Vectors, normalize_vectors, orthogonal_map, orthogonalize
-from sparring.alignment.precision import Precision, Share, precision_at
+from sparring.alignment.precision import Precision, precision_at
 from sparring.alignment.similarity import csls, mean_csls, mutual_neighbors, translate
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "Matrix",
     "Pairs",
     "Precision",
-    "Share",
     "Vectors",
     "csls",
     "identical_start",

@@ -2,29 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from jaxtyping import Int
 from torch import Tensor
 
 from sparring.errors import DataError, UsageError
-
-Z_95 = 1.959964
-
-
-class Share(NamedTuple):
-    """A share of words, from 0 to 1, and the ends of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+from sparring.types import Z_95, Estimate
 
 
 @dataclass(frozen=True)
 class Precision:
     """How many words were translated as a dictionary says."""
 
-    at: dict[int, Share]  # by the number of best translations among which one is right
+    at: dict[int, Estimate]  # shares of words, by the number of best translations among which one is right
     num_words: int  # source words that were judged
     num_left_out: int  # source words of the dictionary that are no known word, or have no known translation
 
@@ -82,8 +72,8 @@ def precision_at(
     return Precision(shares, len(answers), len({word for word, _ in dictionary}) - len(answers))
 
 
-def _wilson(num_right: int, count: int) -> Share:
+def _wilson(num_right: int, count: int) -> Estimate:
     share, z2 = num_right / count, Z_95**2
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = Z_95 / (1 + z2 / count) * (share * (1 - share) / count + z2 / (4 * count**2)) ** 0.5
-    return Share(share, max(0.0, middle - half), min(1.0, middle + half))
+    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half))

@@ -21,6 +21,7 @@ from sparring.networks import NETWORKS
 from sparring.training.progress import Terminal
 from sparring.training.recipe import make_request
 from sparring.training.resolve import complete, images_per_second
+from sparring.training.trackers import TRACKERS
 from sparring.types import OnProgress
 
 REGISTRIES: dict[str, Mapping[str, Any]] = {
@@ -32,6 +33,7 @@ REGISTRIES: dict[str, Mapping[str, Any]] = {
     "data": SOURCES,
     "recipes": RECIPES,
     "figures": FIGURES,
+    "trackers": TRACKERS,
 }
 """The registries that `sparring list` and docs/catalogue.md show; every entry has a summary."""
 

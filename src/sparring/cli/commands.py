@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -22,11 +22,15 @@ from sparring.cli.options import (
     Rate,
     RunFolder,
     Seed,
+    Track,
     option,
     parsed_by,
 )
 from sparring.distributed.launch import launch_if_several
 from sparring.errors import UsageError
+
+if TYPE_CHECKING:
+    from sparring.training.trackers import Tracker
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class TrainCommand:
     processes: Processes = 1  # The number of processes on this machine that share each batch, as under `torchrun`.
     device: Name = None  # auto, cpu or cuda.
     out: Annotated[Path | None, option("RUN")] = None  # The run's folder. The default is runs/DATA-N.
+    track: Track = None  # Also write to trackers, such as tensorboard or wandb: `sparring list trackers`.
     dry_run: Flag = False  # Read the data, print the recipe, and stop.
     watch: Flag = False  # Open the live page, as `sparring watch` does, until the training has ended.
     plugin: Plugin = None  # A Python file of yours that registers networks, objectives or penalties; it is run first.
@@ -77,11 +82,11 @@ class TrainCommand:
                 raise UsageError(f"--set takes KEY=VALUE, such as learning_rate=2e-4, not {pair!r}")
             settings[name] = check_setting(name, text, strict=False)
         not_given = (name for name in ("mirror", "follow_links") if not getattr(self, name))
-        others = ("data", "recipe", "processes", "out", "dry_run", "watch", "plugin", "set", *not_given)
+        others = ("data", "recipe", "processes", "out", "track", "dry_run", "watch", "plugin", "set", *not_given)
         options = {name: value for name, value in vars(self).items() if name not in others and value is not None}
         if twice := sorted(options.keys() & settings.keys()):
             raise UsageError(f"{twice[0]} is given twice, as an option and by --set: omit one")
-        request = make_request(self.data, self.recipe, **options, **settings)
+        request, listeners = make_request(self.data, self.recipe, **options, **settings), _open_trackers(self.track)
         if self.watch and not self.dry_run and os.environ.get("RANK", "0") == "0":
             from sparring.web.watch import watching
 
@@ -97,7 +102,7 @@ class TrainCommand:
             show_dry_run(request)
             return 0
         with Terminal() as terminal:
-            _, outcome = start(request, self.out, listeners=[terminal], on_progress=terminal.on_progress)
+            _, outcome = start(request, self.out, listeners=[*listeners, terminal], on_progress=terminal.on_progress)
         return outcome.exit_code
 
 
@@ -114,19 +119,22 @@ class ResumeCommand:
     learning_rate: Rate = None  # The generator's learning rate from now on.
     processes: Processes = 1  # Processes that share each batch; a different number than before rounds differently.
     exact: Flag = False  # Refuse a different number of processes, so the result equals an uninterrupted run bit by bit.
+    track: Track = None  # Also write to trackers; it goes on in theirs where the run was tracked before.
     plugin: Plugin = None  # The Python file that registers the parts of its recipe, if they are yours.
 
     def run(self, arguments: list[str]) -> int:
         """Continue, and show the progress."""
+        trackers = _open_trackers(self.track)
         if (code := launch_if_several(self.processes, arguments)) is not None:
             return code
         from sparring.training.progress import Terminal
         from sparring.training.train import go_on
 
-        others = ("path", "processes", "exact", "plugin")
+        others = ("path", "processes", "exact", "track", "plugin")
         settings = {name: value for name, value in vars(self).items() if name not in others}
         with Terminal() as show:
-            _, outcome = go_on(self.path, settings, exact=self.exact, listeners=[show], on_progress=show.on_progress)
+            listeners, on_progress = [*trackers, show], show.on_progress
+            _, outcome = go_on(self.path, settings, exact=self.exact, listeners=listeners, on_progress=on_progress)
         return outcome.exit_code
 
 
@@ -276,7 +284,7 @@ class DiagnoseCommand:
 
 @dataclass(frozen=True)
 class ListCommand:
-    """List the names of objectives, penalties, networks, modalities, data, recipes and figures."""
+    """List the names of objectives, penalties, networks, modalities, data, recipes, figures and trackers."""
 
     kind: Annotated[Positional[str], arg(metavar="KIND")] = "all"
     """One kind, such as objectives."""
@@ -308,3 +316,12 @@ class DataCommand:
         else:
             show_packs()
         return 0
+
+
+def _open_trackers(names: str | None) -> "list[Tracker]":
+    """The listeners that `--track` names; none without it, which then costs no import."""
+    if not names:
+        return []
+    from sparring.training.trackers import Tracker
+
+    return [Tracker(name.strip()) for name in names.split(",")]

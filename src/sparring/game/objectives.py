@@ -111,7 +111,7 @@ def non_saturating_generator(real_logits: Logits, fake_logits: Logits) -> PerSam
 
 
 def wasserstein_discriminator(real_logits: Logits, fake_logits: Logits) -> PerSample:
-    """The negative of the dual form's E D(x) − E D(G(z)): b − a, where D must be Lipschitz.
+    """B − a: the negative of the dual form's E D(x) − E D(G(z)), where D must be Lipschitz.
 
     Use it with `weight_clipping`, `gradient_penalty` or `spectral_norm`; without them it is unbounded.
 

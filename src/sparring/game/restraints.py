@@ -33,6 +33,8 @@ class Restraint:
     source: ClassVar[str]
     both_ways: ClassVar[bool] = False
     """Whether it needs the generator of the way back, see `BothWays`."""
+    compares_features: ClassVar[bool] = False
+    """Whether it needs the generator's `features`, see `sparring.networks.translate.Translator`."""
 
     weight: float = 1.0
 
@@ -125,6 +127,7 @@ class Contrastive(Restraint):
     name = "contrastive"
     summary = "each patch resembles the same patch of the input most"
     source = "Park et al. 2020, arXiv:2007.15651"
+    compares_features = True
     weight: float = 1.0
 
     def __call__(self, generator: Any, inputs: Samples, fake: Samples, real: Samples) -> PerSample:

@@ -74,36 +74,20 @@ class Uniform(Source):
 
 
 @final
-class Scaled(Source):
-    """Another source's items multiplied by a number."""
-
-    def __init__(self, source: Source, factor: float) -> None:
-        self.source, self.factor = source, factor
-        self.item_shape, self.num_items, self.class_shares = source.item_shape, source.num_items, source.class_shares
-
-    def batch(self, size: int, stream: Stream) -> Samples:
-        """The other source's batch, scaled."""
-        return self.source.batch(size, stream) * self.factor
-
-    def labels(self, size: int, stream: Stream) -> Labels | None:
-        """The other source's labels."""
-        return self.source.labels(size, stream)
-
-    def batch_of(self, labels: Labels, stream: Stream) -> Samples:
-        """The other source's batch of these labels, scaled."""
-        return self.source.batch_of(labels, stream) * self.factor
-
-
-@final
 class Changed(Source):
-    """Another source's items, each changed at random: by a function of samples and a stream."""
+    """Another source's items, each changed by a function of samples and a stream, and the labels that they had."""
 
     def __init__(self, source: Source, change: Callable[[Samples, Stream], Samples]) -> None:
-        self.source, self.change, self.item_shape = source, change, source.item_shape
+        self.source, self.change = source, change
+        self.item_shape, self.num_items, self.class_shares = source.item_shape, source.num_items, source.class_shares
 
     def batch(self, size: int, stream: Stream) -> Samples:
         """The other source's batch, changed."""
         return self.change(self.source.batch(size, stream), stream.part("change"))
+
+    def labels(self, size: int, stream: Stream) -> Labels | None:
+        """The other source's labels."""
+        return self.source.labels(size, stream)
 
     def batch_of(self, labels: Labels, stream: Stream) -> Samples:
         """The other source's batch of these labels, changed."""

@@ -3,7 +3,6 @@
 from sparring.metrics.classes import class_agreement, class_distance, class_entropy
 from sparring.metrics.distances import frechet_distance, kernel_distance, ks_distance
 from sparring.metrics.divergence import Divergence, density_ratio, divergence
-from sparring.metrics.estimate import Estimate
 from sparring.metrics.extractors import (
     Extractor,
     coordinates,
@@ -20,6 +19,7 @@ from sparring.metrics.neighbors import (
     neighbor_distance,
     precision_recall,
 )
+from sparring.types import Estimate
 
 __all__ = [
     "Divergence", "Estimate", "Extractor", "ModeCount", "class_agreement", "class_distance", "class_entropy",

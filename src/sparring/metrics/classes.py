@@ -5,7 +5,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sparring.errors import DataError
-from sparring.metrics.estimate import Estimate, bootstrap, mean_with_interval
+from sparring.metrics.estimate import bootstrap, mean_with_interval
+from sparring.types import Estimate
 
 Classes = Int[Tensor, "_"]
 """The class of each sample, int64, from 0."""

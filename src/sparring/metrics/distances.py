@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from sparring.errors import DataError
-from sparring.metrics.estimate import Estimate, around, bootstrap, check_features, check_num_resamples
+from sparring.metrics.estimate import around, bootstrap, check_features, check_num_resamples
 from sparring.seeding import Stream
-from sparring.types import Features
+from sparring.types import Estimate, Features
 
 
 def frechet_distance(real: Features, fake: Features, *, num_resamples: int = 100, seed: int = 0) -> Estimate:

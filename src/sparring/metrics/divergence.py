@@ -17,11 +17,10 @@ from torch.nn.functional import softplus
 
 from sparring.errors import DataError, UsageError
 from sparring.game.optimizers import Adam
-from sparring.metrics.estimate import Z_95
 from sparring.networks import NETWORKS
 from sparring.networks.fourier import FourierFeatures
 from sparring.seeding import Stream
-from sparring.types import Logits, Samples
+from sparring.types import Z_95, Logits, Samples
 
 NUM_FOLDS = 5
 NUM_OCTAVES = 5

@@ -1,37 +1,13 @@
-"""Estimates with 95 % intervals, and the computation of the intervals."""
+"""The 95 % intervals of estimates."""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sparring.errors import DataError, UsageError
 from sparring.seeding import Stream
-
-Z_95 = 1.959964
-"""Half the width of a normal 95 % interval, in standard errors."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure that was estimated from samples, and the ends of its 95 % interval.
-
-    Example:
-        >>> print(Estimate(value=0.4301, low=0.4102, high=0.4500))
-        0.430 ± 0.020
-    """
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """The value ± half the interval, rounded to two digits of that half."""
-        half = max(self.high - self.value, self.value - self.low)
-        decimals = max(0, 1 - math.floor(math.log10(half))) if half > 0 else 3
-        return f"{self.value:.{decimals}f} ± {half:.{decimals}f}"
+from sparring.types import Z_95, Estimate
 
 
 def around(value: float, error: float, least: float = -torch.inf, most: float = torch.inf) -> Estimate:

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from sparring.errors import UsageError
 from sparring.metrics.classes import Classes
-from sparring.metrics.estimate import Estimate, check_features, mean_with_interval
-from sparring.types import Features
+from sparring.metrics.estimate import check_features, mean_with_interval
+from sparring.types import Estimate, Features
 
 
 def precision_recall(real: Features, fake: Features, k: int = 3) -> tuple[Estimate, Estimate]:

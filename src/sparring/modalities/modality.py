@@ -26,13 +26,12 @@ from sparring.errors import DataError, UsageError
 from sparring.game.sources import Source
 from sparring.metrics.classifier import Classifier
 from sparring.metrics.distances import kernel_distance
-from sparring.metrics.estimate import Z_95, Estimate
 from sparring.metrics.extractors import Extractor
 from sparring.modalities import output
 from sparring.modalities.drawing import Drawing
 from sparring.modalities.output import Writer
 from sparring.modalities.preset import Preset
-from sparring.types import Features, OnProgress, Samples
+from sparring.types import Z_95, Estimate, Features, OnProgress, Samples
 
 DEFAULT_RESAMPLES = 20
 

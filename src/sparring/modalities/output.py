@@ -3,7 +3,8 @@
 import base64
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def write_output(
         UsageError: if it cannot be written there.
     """
     ending = check_ending(path, writers)
-    try:
+    with explain_errors(path):
         if ending in PICTURES:
             image = draw()
             write_atomically(path, lambda beside: image.save(beside, PICTURES[ending], quality=95))
@@ -76,6 +77,13 @@ def write_output(
             if path.is_dir() and any(path.iterdir()):
                 raise UsageError(f"the folder {path} is not empty: give another --out")
             write_files(path)
+
+
+@contextmanager
+def explain_errors(path: Path) -> Iterator[None]:
+    """Inside it, a file that cannot be written, as on a full disk, is a UsageError."""
+    try:
+        yield
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}: give another --out") from error
 

@@ -75,7 +75,7 @@ class Plane(GameView):
     def begin_lesson(self, game: Game, real: Samples, labels: Labels | None) -> dict[str, Any]:
         """The batch, what the generator makes of the iteration's latents, and the map before both updates."""
         part = len(real) // game.accumulate
-        labels = None if labels is None else labels[:part]
+        real, labels = real[:part], None if labels is None else labels[:part]
         with torch.no_grad():
             latents, fakes, _ = game.generate(part, game.discriminator_steps - 1, labels)
         latents, fakes, real = latents[:NUM_IN_LESSON], fakes[:NUM_IN_LESSON], real[:NUM_IN_LESSON]

@@ -11,14 +11,13 @@ from sparring.data.arrays import check_different, check_finite
 from sparring.data.containers import Reading
 from sparring.data.mixtures import Mixture, grid, ring
 from sparring.game.sources import Source
-from sparring.metrics.estimate import Z_95
 from sparring.metrics.extractors import Extractor, coordinates
 from sparring.metrics.neighbors import neighbor_distance
 from sparring.modalities.drawing import GameView
 from sparring.modalities.modality import Dataset, Modality, NamedSource
 from sparring.modalities.plane import EXTENT, Plane
 from sparring.modalities.preset import Preset
-from sparring.types import Features, Samples
+from sparring.types import Z_95, Features, Samples
 
 if TYPE_CHECKING:
     from PIL.Image import Image

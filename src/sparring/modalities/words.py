@@ -23,12 +23,11 @@ from sparring.data.layout import say_count
 from sparring.data.vectors import read_dictionary, read_vectors
 from sparring.errors import DataError, SparringWarning, UsageError
 from sparring.files import write_atomically
-from sparring.metrics.estimate import Estimate
 from sparring.metrics.extractors import Extractor, coordinates
 from sparring.modalities.modality import Dataset, Modality
-from sparring.modalities.output import save_arrays
+from sparring.modalities.output import explain_errors, save_arrays
 from sparring.modalities.preset import Preset
-from sparring.types import Features, OnProgress, Samples
+from sparring.types import Estimate, Features, OnProgress, Samples
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -224,11 +223,14 @@ class Words(Modality):
             rows.append((" ".join(line), " ".join(found), others, values))
         if out.suffix == ".npz":
             vectors = translate(self.table[list(known.values())].numpy())
-            write_atomically(out, lambda beside: save_arrays(beside, {"words": np.array([*known]), "vectors": vectors}))
+            arrays = {"words": np.array([*known]), "vectors": vectors}
+            with explain_errors(out):
+                write_atomically(out, lambda beside: save_arrays(beside, arrays))
         else:
             cells = ("\t".join(row) if out.suffix == ".tsv" else row[1] for row in rows)
             text = "".join(f"{line}\n" for line in cells)
-            write_atomically(out, lambda beside: beside.write_text(text, encoding="utf-8"))
+            with explain_errors(out):
+                write_atomically(out, lambda beside: beside.write_text(text, encoding="utf-8"))
         return len(lines)
 
     def check_dictionary(
@@ -250,7 +252,7 @@ class Words(Modality):
             "taught by the other half": alignment.precision_at(supervised, self.words, made.words, tested, AT),
         }
         chance = [Estimate(each / len(made.words), each / len(made.words), each / len(made.words)) for each in AT]
-        measured = {name: [Estimate(*row.at[each]) for each in AT] for name, row in rows.items()}
+        measured = {name: [row.at[each] for each in AT] for name, row in rows.items()}
         return {f"{name} ({rows[name].num_words})": row for name, row in measured.items()} | {"chance": chance}
 
     def _find(self, token: str, places: Mapping[str, int]) -> int | None:

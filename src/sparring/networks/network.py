@@ -135,6 +135,7 @@ class Network:
     normalizations: tuple[str, ...] = NORMALIZATIONS  # those that the discriminator can have
     takes_labels: bool = True  # whether both do if there are classes; of a translator, its discriminator alone
     translates: bool = False  # whether the generator takes items of another domain, of the same shape, not latents
+    has_features: bool = False  # whether the generator has `features` of patches, for the restraint `contrastive`
 
 
 def generator_of(

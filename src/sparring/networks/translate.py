@@ -77,4 +77,5 @@ TRANSLATE = Network(
     discriminator=discriminator,
     takes_labels=False,
     translates=True,
+    has_features=True,
 )

@@ -20,7 +20,7 @@ from sparring.game.ema import Average
 from sparring.game.game import Game
 from sparring.game.optimizers import Adam
 from sparring.game.restraints import RESTRAINTS
-from sparring.game.sources import PRIORS, Changed, Scaled, Source
+from sparring.game.sources import PRIORS, Changed, Source
 from sparring.generator.config import Config, choose_rows
 from sparring.modalities.modality import Dataset
 from sparring.seeding import Stream
@@ -50,9 +50,10 @@ def build(
     """
     has_clusters = recipe.num_clusters > 1
     if has_clusters and dataset.source is not None:
-        groups = partial(dataset.modality.share_groups, dataset, recipe.num_clusters, recipe.seed, on_progress)
-        on_rank_zero(lambda: bool(groups()), may_take_hours=True)
-        dataset = groups()  # from the cache
+        share_groups = partial(dataset.modality.share_groups, dataset, recipe.num_clusters, recipe.seed, on_progress)
+        found: list[Dataset] = []
+        on_rank_zero(lambda: found.append(share_groups()), may_take_hours=True)
+        dataset = found[0] if found else share_groups()  # the other processes find the groups in the cache
     elif has_clusters:
         assert isinstance(dataset.train, Items)
         assert isinstance(dataset.heldout, Items)
@@ -101,7 +102,7 @@ def build(
 def _scaled(dataset: Dataset, balance: bool = False) -> Source:
     """The items to train on, as the networks see them."""
     items, scale = Balanced(dataset.train) if balance else dataset.train, dataset.modality.scale
-    return items if scale == 1 else Scaled(items, 1 / scale)
+    return items if scale == 1 else Changed(items, lambda samples, stream: samples * (1 / scale))
 
 
 def goes_both_ways(recipe: Recipe) -> bool:

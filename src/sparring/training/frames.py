@@ -11,15 +11,18 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
-from sparring.files import write_atomically
+from sparring.errors import UsageError
+from sparring.files import read_json, write_atomically
 from sparring.game.both_ways import one_way
 from sparring.game.game import Game, Report
 from sparring.modalities.drawing import Scene
@@ -32,29 +35,39 @@ from sparring.types import Features, Samples
 
 SHARE = 0.03  # of the training time, that all frames but the first and the last may take
 MOST_BYTES = 20_000_000  # of all frames
-MOST_SAMPLES = 500  # in a frame
+MOST_SAMPLES, LEAST_SAMPLES = 500, 16  # in a frame
+STEPS_TO_TIME = 5  # after so many, it is known how long a step takes
 DEEP = 8  # each so many frames, one also shows what takes long
 QUALITY = 80  # of pictures, unless they are smaller without any loss
 
 
 @dataclass
-class _Lesson:
-    """A frame that waits for the end of the iteration that it shows."""
+class _Moment:
+    """What a frame is made of."""
 
-    step: int
-    frame: dict[str, Any]
-    begun: Any  # by the view
+    counters: dict[str, Any]  # of the training
+    samples: Samples  # as the networks see them
+    probabilities: Tensor
+    view: dict[str, Any] | None = None  # what the modality's view drew
+    begun: Any = None  # the view's lesson on the coming iteration
 
 
 class Frames(Listener):
-    """Writes frames into a run's folder, so many that they are at most `SHARE` of the training time."""
+    """Writes frames into a run's folder, so many that they take at most `SHARE` of the training time.
+
+    Where the usual number of samples would take too long, frames show fewer.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.seconds = 0.0  # that frames took since the training began or was resumed
-        self._cost = 0.0  # seconds of the latest frame
+        self._cost = 0.0  # seconds of the latest frame; the first one warms up, and does not count
+        self._count = 0
+        self._is_lossless = False
         self._sizes: dict[int, int] = {}  # bytes by the steps of frames
-        self._lesson: _Lesson | None = None
+        self._lesson: _Moment | None = None  # a frame that waits for the end of the iteration that it shows
+        self._first: _Moment | None = None  # the first frame, until it is known how many samples there is time for
+        self._early = 0.0, 0.0  # the seconds and the progress after the first step
 
     def started(self, training: Training) -> None:
         """Delete frames that will be drawn again, and draw the first one."""
@@ -77,15 +90,16 @@ class Frames(Listener):
         """Draw a frame when the next share of the training is done, as soon as there is time for it."""
         if not training.recipe.page_frames:
             return
-        if self._lesson is not None:
+        if self._lesson is not None or self._first is not None:
             with self._timed():
                 self._finish_lesson(training, report)
+                self._choose_number(training)
         place = self._find_place(training)
         allowed = SHARE * (training.seconds - self._since)
         if place > self._place and self.seconds + 2 * self._cost <= allowed:  # one is kept for the last frame
             self._place = place
+            self._count += 1
             with self._timed() as began:
-                self._count += 1
                 self._draw(training, is_deep=self._count % DEEP == 0)
             self._cost = time.perf_counter() - began
 
@@ -94,8 +108,7 @@ class Frames(Listener):
         if not training.recipe.page_frames or outcome.status == "failed":
             return
         with self._timed():
-            if self._lesson is not None:
-                self._finish_lesson(training, None)
+            self._finish_lesson(training, None)
             if training.game.steps not in self._sizes:
                 self._draw(training, is_deep=True, is_last=True)
 
@@ -110,62 +123,96 @@ class Frames(Listener):
 
     def _begin(self, training: Training) -> None:
         """Draw what all frames share."""
-        modality, seed = training.dataset.modality, training.game.seed
-        self._count, self._is_lossless = 0, False
+        modality, device = training.dataset.modality, next(training.game.generator.parameters()).device
         inputs, labels = draw_inputs(training)
-        chosen = torch.arange(0, len(inputs), math.ceil(len(inputs) / MOST_SAMPLES))  # of each class as many
-        device = next(training.game.generator.parameters()).device
-        self._labels = None if labels is None else labels[chosen].to(device)
-        self._inputs = inputs[chosen].to(device)
-        self._names = training.config.label_names(self._labels)
+        self._inputs, self._labels = inputs.to(device), None if labels is None else labels.to(device)
         self._thumbnails = modality.thumbnails()
-        self._view = modality.draw_game(training.dataset.train, seed)
+        self._view = (
+            None if training.config.both_ways else modality.draw_game(training.dataset.train, training.recipe.seed)
+        )
+        stride = math.ceil(len(inputs) / MOST_SAMPLES)
+        if self._sizes:  # as many samples as before
+            with suppress(UsageError):  # a power cut may have left an empty file
+                before = read_json(self.run.frame_path(max(self._sizes)), dict)
+                stride = max(1, round(len(inputs) / max(1, len(before.get("probabilities", [])))))
+        self._thin_samples(training, stride)
         path = self.run.frames / "data.json"
         if self._view is not None and not path.exists():
             with warn_if_unwritable(self.run.frames):
                 self.run.frames.mkdir(exist_ok=True)
                 self._write(path, self._view.data())
 
+    def _thin_samples(self, training: Training, stride: int) -> None:
+        """Show every so many of the samples, of each class about as many."""
+        self._inputs = self._inputs[::stride]
+        self._labels = None if self._labels is None else self._labels[::stride]
+        self._names = training.config.label_names(self._labels)
+
+    def _choose_number(self, training: Training) -> None:
+        """After a few steps, show fewer samples if frames of all of them would take too long, in the first one too."""
+        first = self._first
+        if first is None or training.game.steps < STEPS_TO_TIME:
+            self._early = (training.seconds, training.progress) if training.game.steps == 1 else self._early
+            return
+        self._first = None
+        seconds, progress = (
+            now - then for now, then in zip((training.seconds, training.progress), self._early, strict=True)
+        )
+        each = SHARE * seconds / max(progress, 1e-9) / (training.recipe.page_frames + 2)
+        if self.seconds <= each:
+            return
+        began = time.perf_counter()
+        self._look(training, is_deep=False)  # what it takes when it is warm
+        self._draw_picture(training, first.samples, is_deep=False)
+        if (ratio := (time.perf_counter() - began) / each) > 1:
+            stride = min(math.ceil(ratio), max(1, len(self._inputs) // LEAST_SAMPLES))
+            self._thin_samples(training, stride)
+            first.samples, first.probabilities = first.samples[::stride], first.probabilities[::stride]
+            self._save(training, first, is_deep=True)
+
     def _draw(self, training: Training, *, is_deep: bool, is_last: bool = False) -> None:
-        game, config, modality = training.game, training.config, training.dataset.modality
+        """Save a frame, or remember it if it waits for its lesson."""
+        moment = self._look(training, is_deep, has_lesson=is_deep and not is_last)
+        if moment is None:
+            return  # the training is about to fail, and there is nothing to see
+        if training.game.steps == 0 and moment.view is None:
+            self._first = moment
+        if moment.begun is not None:
+            self._lesson = moment
+        else:
+            self._save(training, moment, is_deep)
+
+    def _look(self, training: Training, is_deep: bool, has_lesson: bool = False) -> _Moment | None:
+        """What there is to see now; None if it is not finite."""
+        game, labels = training.game, self._labels
+        counters = {"step": game.steps, "seconds": round(training.seconds, 3), "images": training.images}
         with look_at(game, training.recipe.compile):
-            generator, labels = one_way(training.average.module), self._labels
-            fed = labels if config.source is None else None
+            generator = one_way(training.average.module)
+            fed = labels if training.config.source is None else None
             with torch.no_grad():
                 samples = generator(*(each for each in (self._inputs, fed) if each is not None)).float()
                 logits = game.logits(samples, labels, one_way(game.discriminator))
             if not (samples.isfinite().all() and logits.isfinite().all()):
-                return  # it is about to fail, and there is nothing to see
-            frame: dict[str, Any] = {
-                "step": game.steps,
-                "seconds": round(training.seconds, 3),
-                "images": training.images,
-                "labels": self._names,
-                "probabilities": [round(each, 3) for each in game.objective.probability(logits).tolist()],
-                "thumbnails": pack_features(self._thumbnails((samples * modality.scale).cpu())),
-            }
-            view = None if config.both_ways else self._view
-            if view is None:
-                frame |= self._draw_picture(training, samples, is_deep)
-                self._save(game.steps, frame, training)
-                return
-            frame[view.name] = view.draw(Scene(game, generator, samples, labels), is_deep=is_deep)
-            if is_deep and not is_last:
+                return None
+            moment = _Moment(counters, samples, game.objective.probability(logits).cpu())
+            if self._view is not None:
+                moment.view = self._view.draw(Scene(game, generator, samples, labels), is_deep=is_deep)
+            if self._view is not None and has_lesson:
                 real, real_labels = draw_real(training)
-                begun = view.begin_lesson(game, real[-1], None if real_labels is None else real_labels[-1])
-                self._lesson = _Lesson(game.steps, frame, begun)
-            else:
-                self._save(game.steps, frame, training)
+                moment.begun = self._view.begin_lesson(game, real[-1], None if real_labels is None else real_labels[-1])
+        return moment
 
     def _finish_lesson(self, training: Training, report: Report | None) -> None:
         """Save the frame that waits, with its lesson if the iteration went well."""
-        lesson, self._lesson, game = self._lesson, None, training.game
-        assert lesson is not None
+        moment, self._lesson, game = self._lesson, None, training.game
+        if moment is None:
+            return
         assert self._view is not None
-        if report is not None and lesson.begun is not None:
+        assert moment.view is not None
+        if report is not None:
             with look_at(game, training.recipe.compile):
-                lesson.frame[self._view.name]["lesson"] = self._view.end_lesson(game, lesson.begun, report)
-        self._save(lesson.step, lesson.frame, training)
+                moment.view["lesson"] = self._view.end_lesson(game, moment.begun, report)
+        self._save(training, moment, is_deep=True)
 
     def _draw_picture(self, training: Training, samples: Samples, is_deep: bool) -> dict[str, Any]:
         """The samples as tiles of one picture; a picture of another kind is one tile."""
@@ -183,16 +230,26 @@ class Frames(Listener):
         url = data_url(encode(picture, lossless=self._is_lossless), "image/webp")
         return {"picture": url, "columns": columns, "tile": list(tile), "gap": 0}
 
-    def _save(self, step: int, frame: dict[str, Any], training: Training) -> None:
+    def _save(self, training: Training, moment: _Moment, is_deep: bool) -> None:
+        """Write a frame, and delete others if they have become too many."""
+        step, samples = moment.counters["step"], moment.samples
+        frame = moment.counters | {
+            "labels": self._names,
+            "probabilities": [round(each, 3) for each in moment.probabilities.tolist()],
+            "thumbnails": pack_features(self._thumbnails((samples * training.dataset.modality.scale).cpu())),
+        }
+        if moment.view is None or self._view is None:
+            frame |= self._draw_picture(training, samples, is_deep)
+        else:
+            frame[self._view.name] = moment.view
         with warn_if_unwritable(self.run.frames):
             self.run.frames.mkdir(exist_ok=True)
             self._sizes[step] = self._write(self.run.frame_path(step), frame)
-            most = 2 * training.recipe.page_frames
-            for gone in thin_out(self._sizes, most, MOST_BYTES):
+            for gone in thin_out(self._sizes, 2 * training.recipe.page_frames, MOST_BYTES):
                 self.run.frame_path(gone).unlink(missing_ok=True)
                 del self._sizes[gone]
 
-    def _write(self, path: Any, value: dict[str, Any]) -> int:
+    def _write(self, path: Path, value: dict[str, Any]) -> int:
         """Write JSON without waiting for the disk, which would take longer than drawing, and return its bytes."""
         data = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
         write_atomically(path, lambda beside: beside.write_bytes(data), flush=False)

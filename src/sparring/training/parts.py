@@ -116,6 +116,7 @@ def _as_network(generator: nn.Module, discriminator: nn.Module, settings: Mappin
         normalizations=("none",),
         takes_labels=takes_labels,
         translates=settings.get("source") is not None,
+        has_features=hasattr(generator, "features"),
     )
 
 

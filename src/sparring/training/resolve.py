@@ -144,6 +144,12 @@ def complete(request: Request, preset: Preset, modality: Modality) -> Recipe:
             raise UnknownNameError("restraint", restraint, RESTRAINTS)
         if not translates:
             raise UsageError(f"the restraint {restraint!r} is for translators: give --source, or leave it away")
+        if RESTRAINTS[restraint].compares_features and not network.has_features:
+            suited = [each.name for each in NETWORKS.values() if each.has_features]
+            raise UsageError(
+                f"the restraint {restraint!r} compares features of patches, which a generator of the network {name!r} "
+                f"does not have: give --network {' or '.join(suited)}, or leave the restraint away"
+            )
     weight = settings.get("penalty_weight")
     chosen = {
         "data": request.data,

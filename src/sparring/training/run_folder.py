@@ -11,6 +11,7 @@ curves.png            losses and probabilities
 card.json             from `sparring evaluate`
 report.html           from `sparring diagnose`
 summary.json          status, steps, images, seconds, metrics, health
+trackers.json         where `--track` writes: the names of the trackers' own runs
 """
 
 import json
@@ -20,7 +21,7 @@ import re
 import shutil
 import sys
 from dataclasses import asdict, dataclass
-from html import escape
+from importlib import import_module
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -33,7 +34,6 @@ from sparring.distributed.collectives import world_size
 from sparring.errors import RunFolderError, UsageError
 from sparring.evaluation.health import Alarm
 from sparring.files import is_locked, parse_json, read_json, write_atomically, write_json
-from sparring.modalities.output import data_url
 from sparring.training.checkpoint import list_checkpoints
 from sparring.training.recipe import Recipe
 from sparring.types import LogLine
@@ -107,10 +107,9 @@ class Run:
         )
 
     def _repr_html_(self) -> str:
-        """The newest picture of samples and the words of `repr`, for notebooks."""
-        pictures = [*self.sample_paths().values()]
-        picture = f'<img src="{data_url(pictures[-1].read_bytes(), "image/png")}"><br>' if pictures else ""
-        return picture + escape(repr(self))
+        """The page on the run, for notebooks. Only they import it: trainings know nothing of pages."""
+        page: str = import_module("sparring.web.report").show_in_notebook(self)
+        return page
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the lock out: it belongs to one process."""
@@ -186,11 +185,14 @@ class Run:
         """Write the best generator's line of the log beside it."""
         write_json(self.best / "measured.json", line)
 
+    def best_line(self) -> LogLine:
+        """The best generator's line of the log; empty if there is none."""
+        path = self.best / "measured.json"
+        return check_line(read_json(path, dict), str(path)) if path.exists() else {}
+
     def best_distance(self) -> float:
         """The distance of the best generator; infinite if there is none."""
-        path = self.best / "measured.json"
-        line = check_line(read_json(path, dict), str(path)) if path.exists() else {}
-        return float(line.get("evaluation", {}).get("distance", math.inf))
+        return float(self.best_line().get("evaluation", {}).get("distance", math.inf))
 
     def append(self, line: LogLine) -> None:
         """Add a complete line to the log, or nothing if it fails with an OSError."""

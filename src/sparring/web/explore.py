@@ -24,16 +24,18 @@ from sparring.modalities.modality import Dataset, Modality
 from sparring.modalities.output import data_url, picture_url
 from sparring.seeding import Stream
 from sparring.training.evaluate import open_data_of
+from sparring.training.loop import SCHEDULES
 from sparring.training.run_folder import Run
 from sparring.web.reading import FoundRun, NotFoundError, Runs
 
 MAX_DIRECTIONS = 8
 MAX_SAMPLES, MAX_SEEDS = 64, 16  # in a request, and mixed in one sample
 MAX_DEVIATIONS = 20.0  # along a direction
-NUM_NEAREST = 5
+NUM_NEAREST = 3
 NUM_COMPARED = 20_000  # training items
 AT_ONCE = 500  # of them in memory
 MAX_NUMBERS = 16  # of an item that is given as numbers, such as a point
+NUM_FACTORS = 200  # of a schedule
 NUM_KEPT = 2  # generators, and data sets, in memory
 DRAW = Stream(0, "page/nearest")
 
@@ -181,8 +183,18 @@ def describe_run(runs: Runs, run: FoundRun) -> dict[str, Any]:
         "classes": [*known],
         "class_shares": [config.class_shares[number] for number in known.values()] if config is not None else [],
         "is_training": runs.is_training(run),
+        "rates": _rates(recipe),
         "limits": ", ".join(f"{value} {name}" for name, value in limits.items() if value is not None),
     }
+
+
+def _rates(recipe: dict[str, Any]) -> dict[str, Any] | None:
+    """Both learning rates at the start, and the factors on them along the training."""
+    schedule, rate, ratio = recipe.get("schedule"), recipe.get("learning_rate"), recipe.get("learning_rate_ratio")
+    if schedule not in SCHEDULES or not isinstance(rate, int | float) or not isinstance(ratio, int | float):
+        return None
+    factors = [SCHEDULES[schedule](place / NUM_FACTORS) for place in range(NUM_FACTORS + 1)]
+    return {"generator": rate, "discriminator": rate * ratio, "factors": factors}
 
 
 def show_each(modality: Modality, items: np.ndarray) -> list[dict[str, Any]]:

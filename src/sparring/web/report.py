@@ -1,12 +1,14 @@
-"""The report on a run, `report.html`: a page of plain words and pictures in a single file."""
+"""The page on one run in a single file: `report.html`, with the story in plain words above it; or in a notebook."""
 
+import json
 import shlex
+from html import escape
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
 from sparring.data.labels import names_of
 from sparring.errors import SparringError
@@ -17,15 +19,18 @@ from sparring.generator.config import Config
 from sparring.generator.generator import load
 from sparring.modalities.output import Html, picture_url
 from sparring.seeding import Stream
-from sparring.training import plots
 from sparring.training.evaluate import open_data_of
 from sparring.training.run_folder import Run, open_run
 from sparring.types import LogLine
+from sparring.web.explore import Explorer, describe_run
+from sparring.web.page import FOLDER, build_page
+from sparring.web.reading import FoundRun, NotFoundError, Runs
 
-NUM_PICTURES = 6
 NUM_COMPARED, COLUMNS = 2000, 10  # training items among which the nearest are; in a row of translations
 MIN_EVALUATIONS = 4
 """With fewer, nobody can tell whether the samples were still improving."""
+FRAME_BYTES, NEAREST_BYTES = 1_500_000, 500_000  # in a report
+NOTEBOOK_BYTES = 400_000  # of frames in a notebook, which keeps them for each time that a run is shown
 
 
 def diagnose(path: str | PathLike[str]) -> Path:
@@ -47,15 +52,65 @@ def diagnose(path: str | PathLike[str]) -> Path:
         'report.html'
     """
     run = open_run(Path(path))
-    page, report = _render(run), run.path / "report.html"
+    title, report = run.path.resolve().name, run.path / "report.html"
+    page = build_page({"runs": [collect(run, FRAME_BYTES, NEAREST_BYTES)]}, title=title, story=_tell(run))
     write_atomically(report, lambda beside: beside.write_text(page, encoding="utf-8"))
     return report
 
 
-def _render(run: Run) -> str:
-    loader = FileSystemLoader(Path(__file__).parent)
+def show_in_notebook(run: Run) -> str:
+    """The page on a run in a frame of its own, as HTML for notebooks."""
+    page = build_page({"runs": [collect(run, NOTEBOOK_BYTES)]}, title=run.path.resolve().name)
+    style = "width: 100%; height: 46rem; border: 1px solid #8886; border-radius: 6px"
+    return f'<iframe title="{escape(repr(run))}" style="{style}" srcdoc="{escape(page)}"></iframe>'
+
+
+def collect(run: Run, frame_bytes: int, nearest_bytes: int = 0) -> dict[str, Any]:
+    """What a page needs of a run: `info`, `lines` of the log, `frames`, `points`, `nearest`.
+
+    Args:
+        run: the run.
+        frame_bytes: as many frames, evenly chosen, as need about this much.
+        nearest_bytes: at most this much of the training items nearest to the newest samples.
+    """
+    runs = Runs([run.path])
+    (found,) = runs.find().values()
+    lines = json.loads(runs.log(found, "0"))["lines"]
+    steps = runs.frames(found)["steps"]
+    newest = runs.frame(found, steps[-1]) if steps else {}
+    count = max(2, frame_bytes // max(1, len(json.dumps(newest))))
+    places = {round(number * (len(steps) - 1) / (count - 1)) for number in range(count)} if steps else set()
+    return {
+        "info": runs.list_runs()[0] | describe_run(runs, found),
+        "lines": lines,
+        "frames": [runs.frame(found, steps[place]) for place in sorted(places)],
+        "points": runs.frames(found)["data"],
+        "nearest": {steps[-1]: _nearest(runs, found, newest, nearest_bytes)} if steps and nearest_bytes else {},
+    }
+
+
+def _nearest(runs: Runs, found: FoundRun, frame: dict[str, Any], most_bytes: int) -> list[dict[str, Any]]:
+    """The training items nearest to each sample of a frame, until there are too many bytes."""
+    explorer, answers, size = Explorer(runs), list[dict[str, Any]](), 0
+    try:
+        for index in range(len(frame.get("probabilities", [])) if "picture" in frame else 0):
+            answers.append(explorer.nearest(found, frame["step"], index))
+            size += len(json.dumps(answers[-1]))
+            if size > most_bytes:
+                break
+    except (SparringError, NotFoundError):
+        return []
+    return answers
+
+
+def _tell(run: Run) -> str:
+    """What happened and what to do next, in words, with samples and the metric card, as HTML."""
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"count": "{:,.0f}".format, "words": lambda name: name.replace("_", " ")}
     recipe, summary, log = run.recipe(), run.summary(), run.log()
@@ -67,11 +122,10 @@ def _render(run: Run) -> str:
         margin = max(0.5 * abs(best["distance"]), 2 * last["distance_error"])
         best_is_last, best_is_earlier = best is last, last["distance"] - best["distance"] > margin
     config, card = run.generator / "config.json", run.path / "card.json"
-    return environment.get_template("report.html").render(
+    return environment.get_template("story.html").render(
         title=run.path.resolve().name,
         path=shlex.quote(str(run.path)),
         recipe=recipe,
-        recipe_fields=vars(recipe),
         item=read_json(config, Config).modality.describe() if config.exists() else "",
         summary=summary,
         last_step=log[-1]["step"] if log else 0,
@@ -80,10 +134,7 @@ def _render(run: Run) -> str:
         past_alarms=_past_alarms(log),
         best_is_last=best_is_last,
         best_is_earlier=best_is_earlier,
-        pictures=_pictures(run),
         examples=_examples(run) if config.exists() else None,
-        figure_curves=picture_url(plots.evaluations(log)) if measured else "",
-        loss_curves=picture_url(plots.curves(log)) if log else "",
         card=read_json(card, Card) if card.exists() else None,
     )
 
@@ -127,11 +178,3 @@ def _examples(run: Run) -> dict[str, Html] | str:
         "Generated:": modality.show(items, config.label_names(wanted)),
         "Real, with the same labels if there are any:": modality.show(modality.decode(real["samples"]), names),
     }
-
-
-def _pictures(run: Run) -> list[tuple[int, str]]:
-    """Some pictures of samples with their steps, evenly spread over the run."""
-    paths = list(run.sample_paths().items())
-    last = len(paths) - 1
-    chosen = sorted({round(last * number / (NUM_PICTURES - 1)) for number in range(NUM_PICTURES)}) if paths else []
-    return [(paths[index][0], picture_url(Image.open(paths[index][1]))) for index in chosen]

@@ -1,0 +1,147 @@
+// Curves of the log: a small chart for each kind of number, all with the same time axis and the scrubber's position.
+
+import { element, inWords, spaced } from "./elements.js";
+import { alarmBands, onGrid, placeAt, valueAt } from "./series.js";
+
+const CELLS = 1000; // positions at which curves are drawn; a chart is about 500 pixels wide
+const HEIGHT = 150;
+const DASHES = [[], [6, 4], [2, 3]]; // of the first, second and third number in a chart
+
+export function makeCharts(host, page) {
+    const charts = page.meta.charts.map((chart) => makeChart(chart, page));
+    host.append(element("div", { class: "charts" }, ...charts.map((chart) => chart.section)));
+    return {
+        update(view) {
+            for (const chart of charts) chart.update(view);
+        },
+    };
+}
+
+// A chart is drawn only while it can be seen: a page has some twenty of them.
+function makeChart(chart, page) {
+    const names = chart.names;
+    const values = element("p", { class: "values", "aria-live": "off" });
+    const canvas = element("div", { class: "curve" });
+    const line = element("div", { class: "position" });
+    const section = element(
+        "figure", { class: "chart" }, element("figcaption", {}, element("b", {}, chart.title), ` ${chart.sentence}`), values, canvas,
+    );
+    let plot = null, drawn = "", isVisible = false, latest = null;
+
+    const observer = new IntersectionObserver((entries) => {
+        isVisible = entries.at(-1).isIntersecting;
+        if (isVisible && latest) draw(latest);
+    }, { rootMargin: "200px" });
+    observer.observe(section);
+
+    function draw(view) {
+        const key = [view.version, view.axis, canvas.clientWidth, view.theme].join();
+        if (key !== drawn) {
+            drawn = key;
+            const shown = view.runs.flatMap((run) => names.filter((name) => run.series.columns.has(name)).map((name) => ({ run, name })));
+            if (plot) plot.destroy();
+            plot = null;
+            if (shown.length && canvas.clientWidth > 0) plot = drawCurves(shown, view);
+        }
+        place(view);
+    }
+
+    function drawCurves(shown, view) {
+        const last = Math.max(...view.runs.map((run) => run.series[view.axis].at(-1) ?? 0), 1);
+        const grid = commonGrid(view, last);
+        const columns = shown.map(({ run, name }) => onGrid(run.series, view.axis, name, grid));
+        const series = shown.map(({ run, name }) => ({
+            label: `${run.name} ${spaced(name)}`,
+            stroke: run.color, width: 1.5, dash: DASHES[names.indexOf(name) % DASHES.length], spanGaps: true,
+            points: { show: columns[0].filter((value) => value !== null).length < 60, size: 4 },
+        }));
+        const bands = [];
+        // A figure's standard error, drawn as its interval of 95 %: only for one run, or nothing could be told apart.
+        const error = `${names[0]}_error`;
+        if (view.runs.length === 1 && view.runs[0].series.columns.has(error)) {
+            const errors = onGrid(view.runs[0].series, view.axis, error, grid);
+            for (const sign of [1, -1]) {
+                columns.push(columns[0].map((value, cell) => (value === null ? null : value + sign * 1.96 * (errors[cell] ?? 0))));
+                series.push({ stroke: "transparent", points: { show: false }, spanGaps: true });
+            }
+            bands.push({ series: [columns.length - 1, columns.length], fill: `${view.runs[0].color}33` });
+        }
+        const ink = getComputedStyle(document.body).getPropertyValue("--quiet");
+        const rule = getComputedStyle(document.body).getPropertyValue("--rule");
+        const axis = { stroke: ink, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule, width: 1 }, font: "11px system-ui" };
+        const made = new uPlot({
+            width: canvas.clientWidth, height: HEIGHT, bands, legend: { show: false },
+            cursor: { show: false }, padding: [8, 8, 0, 0],
+            scales: {
+                x: { time: false, range: [0, last] },
+                y: { distr: chart.log ? 3 : 1, range: chart.range ? () => chart.range : undefined },
+            },
+            axes: [{ ...axis, size: 26 }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : inWords(tick))) }],
+            series: [{}, ...series],
+            hooks: { drawClear: [(self) => drawBands(self, view)] },
+        }, [grid, ...columns], canvas);
+        made.over.append(line);
+        return made;
+    }
+
+    // Where alarms were active, behind the curves; problems are darker than notices.
+    function drawBands(self, view) {
+        for (const run of view.runs) {
+            for (const band of alarmBands(run.series, view.axis)) {
+                const left = self.valToPos(band.from, "x", true), right = self.valToPos(band.to, "x", true);
+                self.ctx.fillStyle = band.severity === "problem" ? "rgba(213, 94, 0, .18)" : "rgba(230, 159, 0, .14)";
+                self.ctx.fillRect(left, self.bbox.top, Math.max(2, right - left), self.bbox.height);
+            }
+        }
+    }
+
+    // The position and the values there: cheap, since it happens thirty times a second.
+    function place(view) {
+        if (!plot) {
+            section.classList.toggle("empty", true);
+            return;
+        }
+        section.classList.toggle("empty", false);
+        const left = plot.valToPos(view.position, "x");
+        line.style.transform = `translateX(${Math.max(0, left)}px)`;
+        const found = [];
+        for (const run of view.runs.slice(0, 4)) {
+            for (const [number, name] of names.entries()) {
+                const value = valueAt(run.series, name, placeAt(run.series[view.axis], view.position));
+                if (!value) continue;
+                const error = valueAt(run.series, `${name}_error`, value.place);
+                const interval = error && error.place === value.place ? ` ± ${inWords(1.96 * error.value)}` : "";
+                const words = names.length > 1 ? `${chart.short?.[number] ?? spaced(name)} ` : "";
+                found.push(element("span", { style: `--colour: ${run.color}`, class: `value dash${number}` }, `${words}${inWords(value.value)}${interval}${chart.unit ? ` ${chart.unit}` : ""}`));
+            }
+        }
+        values.replaceChildren(...found);
+    }
+
+    canvas.addEventListener("pointerdown", (event) => {
+        const move = (moved) => {
+            if (!plot) return;
+            const box = plot.over.getBoundingClientRect();
+            page.state.set({ at: Math.max(0, Math.round(plot.posToVal(moved.clientX - box.left, "x") * 100) / 100) });
+        };
+        move(event);
+        const stop = () => removeEventListener("pointermove", move);
+        addEventListener("pointermove", move);
+        addEventListener("pointerup", stop, { once: true });
+    });
+    new ResizeObserver(() => isVisible && latest && draw(latest)).observe(canvas);
+
+    return {
+        section,
+        update(view) {
+            latest = view;
+            if (isVisible) draw(view);
+        },
+    };
+}
+
+// The positions of one run, where there are few; else evenly spaced ones, so that many runs cost no more than one.
+function commonGrid(view, last) {
+    if (view.runs.length === 1 && view.runs[0].series.step.length <= CELLS) return [...view.runs[0].series[view.axis]];
+    return Array.from({ length: CELLS }, (_, cell) => (last * cell) / (CELLS - 1));
+}

@@ -1,0 +1,59 @@
+// What share of the samples looks like each class, over time. Classes that nearly vanish are red.
+
+import { element } from "./elements.js";
+import { placeAt } from "./series.js";
+
+const MISSING = 0.2; // a class is missing where samples hold less than this part of its share of the data
+const BAR_HEIGHT = 22;
+
+export function makeClasses(host, page) {
+    const table = element("div", { class: "classes", role: "table", "aria-label": "share of each class" });
+    host.append(table);
+    return {
+        update(view) {
+            const shown = view.runs.filter((run) => run.series.shares.length && run.info.classes?.length > 1).slice(0, 4);
+            host.parentElement.hidden = !shown.length;
+            table.replaceChildren(...shown.flatMap((run) => rows(run, view)));
+        },
+    };
+}
+
+function rows(run, view) {
+    const { shares } = run.series, x = run.series[view.axis];
+    const now = shares[Math.max(0, placeAt(shares.map((each) => x[each.place]), view.position))];
+    const made = [element("h3", { style: `--colour: ${run.color}` }, run.name)];
+    run.info.classes.forEach((name, number) => {
+        const due = run.info.class_shares[number] ?? 0, share = now.shares[number] ?? 0;
+        const isMissing = share < MISSING * due;
+        made.push(element("div", { class: `class${isMissing ? " missing" : ""}`, role: "row" },
+            element("span", { role: "rowheader" }, name),
+            strip(run, number, due, view),
+            element("span", { role: "cell", class: "share" }, `${(100 * share).toFixed(1)} % of ${(100 * due).toFixed(1)} %${isMissing ? ", missing" : ""}`),
+        ));
+    });
+    return made;
+}
+
+// The share of one class through time as bars; a line marks its share of the data.
+function strip(run, number, due, view) {
+    const x = run.series[view.axis], last = view.last, most = Math.max(2 * due, ...run.series.shares.map((each) => each.shares[number]));
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("viewBox", `0 0 1000 ${BAR_HEIGHT}`);
+    svg.setAttribute("preserveAspectRatio", "none");
+    svg.setAttribute("aria-hidden", "true");
+    const draw = (name, attributes) => {
+        const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+        for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+        svg.append(made);
+    };
+    run.series.shares.forEach((each, index) => {
+        const from = (1000 * x[each.place]) / last;
+        const to = index + 1 < run.series.shares.length ? (1000 * x[run.series.shares[index + 1].place]) / last : 1000;
+        const high = (BAR_HEIGHT * each.shares[number]) / most;
+        draw("rect", { x: from, y: BAR_HEIGHT - high, width: Math.max(0, to - from), height: high, class: each.shares[number] < MISSING * due ? "few" : "enough" });
+    });
+    draw("line", { x1: 0, x2: 1000, y1: BAR_HEIGHT - (BAR_HEIGHT * due) / most, y2: BAR_HEIGHT - (BAR_HEIGHT * due) / most, class: "due" });
+    const at = (1000 * view.position) / last;
+    draw("line", { x1: at, x2: at, y1: 0, y2: BAR_HEIGHT, class: "now" });
+    return svg;
+}
