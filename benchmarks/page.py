@@ -2,9 +2,9 @@
 
     python benchmarks/page.py [--runs 50] [--lines 50000]
 
-It makes runs in a temporary folder and times, over HTTP, the list of runs, the logs of all of them, the same once more,
-and what a page asks for each second while all of them go on. The limit is one second for each but all logs for the
-first time, which no page asks for at once.
+It makes runs in a temporary folder and times, over HTTP, the page itself, the list of runs, the logs of all of them,
+the same once more, and what a page asks for each second while all of them go on. The limit is one second for each but
+two: the page, which waits for PyTorch, and all logs for the first time, which no page asks for at once.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 LIMIT_SECONDS = 1.0
+PAGE = "the page, while PyTorch is being loaded"
 ALL = "all logs, for the first time"
 
 
@@ -39,7 +40,7 @@ def main() -> None:
         seconds = measure(Path(folder), log)
     for what, took in seconds.items():
         print(f"{took:6.3f} s  {what}")
-    sys.exit(max(took for what, took in seconds.items() if what != ALL) > LIMIT_SECONDS)
+    sys.exit(max(took for what, took in seconds.items() if what not in (PAGE, ALL)) > LIMIT_SECONDS)
 
 
 def make_log(num_lines: int) -> bytes:
@@ -88,8 +89,8 @@ def measure(folder: Path, log: bytes) -> dict[str, float]:
             seconds[what] = time.perf_counter() - start
             return answers
 
+        time_of(PAGE, ["/"])
         runs = json.loads(time_of("the list of runs, for the first time", ["/api/runs"])[0])["runs"]
-        get(f"/api/runs/{runs[0]['id']}")  # returns when it is loaded
         time_of("the list of runs", ["/api/runs"])
         paths = [f"/api/runs/{run['id']}/log" for run in runs]
         time_of("one log, for the first time", paths[:1])

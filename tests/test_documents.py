@@ -35,6 +35,7 @@ SHORT = {
     "dogs/": "shapes/",
     "--processes 4": "--processes 2",
     "per-node=4": "per-node=2",
+    "sparring watch": "sparring watch --help",  # which runs until it is ended
     "bench modes --quick": "list",
     "bench modes": "list",
     "--steps 2000": "--steps 20",

@@ -64,7 +64,6 @@ class Explorer:
     """
 
     def __init__(self, runs: Runs) -> None:
-        torch.set_num_threads(1)  # beside a training on the same cores
         self._runs = runs
         self._generators: dict[str, tuple[object, Generator, Tensor]] = {}
         self._compared: dict[str, Compared] = {}

@@ -1,32 +1,26 @@
 """The live page over HTTP: the page itself, and what it asks for, as JSON.
 
-A program that writes (the training) and this one that reads share nothing but the run's folder. PyTorch is imported
-when something first needs it, so the page is there at once.
+The training writes and this program reads: they share nothing but the run's folder. PyTorch is imported after the
+server has begun to answer.
 """
 
-import base64
-import hashlib
-import re
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from sparring.errors import SparringError
 from sparring.web.guard import Guard
-from sparring.web.page import build_page
 from sparring.web.reading import FoundRun, NotFoundError, Runs
 
 MAX_BODY = 2**16
 BUSY = 4  # requests to the generators that may wait or run
-SCRIPT = re.compile(r"<script(?:\s[^>]*)?>(.*?)</script>", re.DOTALL | re.IGNORECASE)
 
 
 class RefusedError(Exception):
@@ -51,16 +45,14 @@ def make_app(runs: Runs, token: str, host: str, port: int) -> Guard:
         host: the address that it listens on.
         port: its port.
     """
-    page = build_page()
-    policy = page_policy(page)
     generators = Generators(runs)
 
     def show_page(request: Request) -> Response:
+        page, policy = _build_page()
         return HTMLResponse(page, headers={"content-security-policy": policy})
 
     def list_runs(request: Request) -> Response:
-        # The list is what people wait for first, so PyTorch is loaded after it.
-        return JSONResponse({"runs": runs.list_runs()}, background=BackgroundTask(generators.load))
+        return JSONResponse({"runs": runs.list_runs()})
 
     def describe(request: Request) -> Response:
         from sparring.web.explore import describe_run
@@ -119,23 +111,14 @@ def make_app(runs: Runs, token: str, host: str, port: int) -> Guard:
             NotFoundError: lambda request, error: _error(404, str(error)),
             SparringError: lambda request, error: _error(400 if request.method == "POST" else 404, str(error)),
             RefusedError: lambda request, error: _error(getattr(error, "status", 400), str(error)),
-            HTTPException: lambda request, error: _error(getattr(error, "status_code", 400), "there is no such page"),
+            404: lambda request, error: _error(404, "there is no such page"),
+            405: lambda request, error: _error(405, "this address takes no such request"),
             ClientDisconnect: lambda request, error: _error(400, "the request ended early"),
             OSError: lambda request, error: _error(404, "a file of this run cannot be read now"),
         },
     )
     app.router.redirect_slashes = False
     return Guard(app, token, host, port)
-
-
-def page_policy(page: str) -> str:
-    """The policy of a page: its own inline scripts and nothing else run, and nothing outside is loaded."""
-    hashes = [hashlib.sha256(script.encode()).digest() for script in SCRIPT.findall(page)]
-    scripts = " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in hashes) or "'none'"
-    return (
-        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob: 'self'; "
-        "media-src data: blob:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    )
 
 
 class Generators:
@@ -151,10 +134,6 @@ class Generators:
         self._turn = threading.Lock()
         self._explorer: Any = None
 
-    def load(self) -> None:
-        """Import what the first look at a run needs."""
-        import sparring.web.explore  # noqa: F401
-
     def ask(self, question: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """The answer of the `Explorer`; a RefusedError if too many are waiting."""
         if not self._waiting.acquire(blocking=False):
@@ -162,12 +141,29 @@ class Generators:
         try:
             with self._turn:
                 if self._explorer is None:
+                    import torch
+
                     from sparring.web.explore import Explorer
 
+                    torch.set_num_threads(1)  # beside a training on the same cores
                     self._explorer = Explorer(self._runs)
                 return question(self._explorer)
         finally:
             self._waiting.release()
+
+
+@cache
+def _build_page() -> tuple[str, str]:
+    """The page and its policy."""
+    from sparring.web.page import build_page, policy_of
+
+    return build_page(), f"{policy_of()}; frame-ancestors 'none'"
+
+
+def load() -> None:
+    """Import what the page and the first look at a run need, and build the page."""
+    _build_page()
+    import sparring.web.explore  # noqa: F401
 
 
 async def _read_body(request: Request) -> bytes:

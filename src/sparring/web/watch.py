@@ -18,7 +18,7 @@ from sparring.errors import SparringWarning, UsageError, how_to_install
 
 HOST, PORT = "127.0.0.1", 8642
 NUM_PORTS = 20  # that are tried if the user gave none
-GRACE_SECONDS = 5.0  # the server beside a training stays so long after its end, so that open pages get the last lines
+GRACE_SECONDS = 3.0  # the server beside a training stays so long after its end, so that open pages get the last lines
 
 
 def check_installed() -> None:
@@ -62,7 +62,7 @@ def watch(
     import uvicorn
 
     from sparring.web.reading import Runs
-    from sparring.web.server import make_app
+    from sparring.web.server import load, make_app
 
     listener = open_socket(host, port)
     number, token = listener.getsockname()[1], secrets.token_urlsafe(24)
@@ -74,13 +74,14 @@ def watch(
     server = uvicorn.Server(config)
     shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
     address = f"http://{f'[{shown}]' if ':' in shown else shown}:{number}/?token={token}"
-    say(address)
-    if opens_browser and _has_screen():
-        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
-    if wait_for_end is not None:
-        threading.Thread(target=_end_after, args=[wait_for_end, server], daemon=True).start()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        say(address)
+        if opens_browser and _has_screen():
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+        if wait_for_end is not None:
+            threading.Thread(target=_end_after, args=[wait_for_end, server], daemon=True).start()
+        threading.Thread(target=load, daemon=True).start()
         server.run(sockets=[listener])
     except KeyboardInterrupt:
         pass
