@@ -44,6 +44,11 @@ class FoundRun:
     shown: str  # as the user would write it
     study: str | None  # the name of the study that it belongs to
 
+    @property
+    def name(self) -> str:
+        """The folder's name; of a study's run, the trial's."""
+        return self.path.parent.name if self.study and self.path.name == "run" else self.path.name
+
 
 class Runs:
     """The runs in some folders; new ones appear by themselves.
@@ -100,7 +105,7 @@ class Runs:
         updates = [_modified(run.path / name) for name in ("log.jsonl", "summary.json", "recipe.json")]
         return {
             "id": run.id,
-            "name": run.path.parent.name if run.study and run.path.name == "run" else run.path.name,
+            "name": run.name,
             "path": run.shown,
             "status": self.status(run),
             "is_training": is_training,
@@ -115,6 +120,7 @@ class Runs:
             ],
             "metrics": _numbers(evaluation) | _numbers(metrics),
             "study": run.study,
+            "has_samples": bool(_numbered(run, "samples", "png")),
         }
 
     def recipe(self, run: FoundRun) -> dict[str, Any]:

@@ -37,11 +37,12 @@ function makeChart(chart, page) {
     function draw(view) {
         const key = [view.version, view.axis, canvas.clientWidth, view.theme].join();
         if (key !== drawn) {
+            if (canvas.clientWidth === 0) return; // it was hidden, and will be seen in a moment
             drawn = key;
             const shown = view.runs.flatMap((run) => names.filter((name) => run.series.columns.has(name)).map((name) => ({ run, name })));
             if (plot) plot.destroy();
             plot = null;
-            if (shown.length && canvas.clientWidth > 0) plot = drawCurves(shown, view);
+            if (shown.length) plot = drawCurves(shown, view);
         }
         place(view);
     }
@@ -97,11 +98,7 @@ function makeChart(chart, page) {
 
     // The position and the values there: cheap, since it happens thirty times a second.
     function place(view) {
-        if (!plot) {
-            section.classList.toggle("empty", true);
-            return;
-        }
-        section.classList.toggle("empty", false);
+        if (!plot) return;
         const left = plot.valToPos(view.position, "x");
         line.style.transform = `translateX(${Math.max(0, left)}px)`;
         const found = [];
@@ -135,6 +132,7 @@ function makeChart(chart, page) {
         section,
         update(view) {
             latest = view;
+            section.classList.toggle("empty", !view.runs.some((run) => names.some((name) => run.series.columns.has(name))));
             if (isVisible) draw(view);
         },
     };

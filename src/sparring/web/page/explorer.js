@@ -163,12 +163,12 @@ export function makeExplorer(host, page) {
     return {
         update(view) {
             run = view.runs[0] ?? null;
-            const key = run ? `${run.id} ${run.info.modality}` : "";
+            const key = run ? `${run.id} ${run.info.has_latents}` : "";
             if (key !== opened) {
                 opened = key;
                 about = null;
                 host.parentElement.hidden = true;
-                if (!run || !source.isLive) return;
+                if (!run?.info.has_latents || !source.isLive) return;
                 source.explorer(run.id).then((answer) => {
                     if (key !== opened) return;
                     about = answer;

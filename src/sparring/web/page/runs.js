@@ -18,7 +18,7 @@ export function makeRuns(host, page) {
         const isShown = chosen.includes(run.id);
         const box = element("input", { type: "checkbox", "aria-label": `compare ${run.name}`, onchange: () => page.state.set({ runs: box.checked ? [...chosen, run.id] : chosen.filter((id) => id !== run.id), at: null }) });
         box.checked = isShown;
-        const picture = page.source.thumbnail(run.id);
+        const picture = run.has_samples === false ? null : page.source.thumbnail(run.id);
         const status = run.is_training ? `training, ${Math.round(100 * (run.progress ?? 0))} %` : run.status === "running" ? "cut off" : run.status;
         return element("li", { class: isShown ? "shown" : "" }, box, element("button", { type: "button", class: "run", onclick: () => page.state.set({ runs: [run.id], at: null }) },
             picture ? element("img", { src: `${picture}${page.source.isLive ? `?${run.steps}` : ""}`, alt: "", loading: "lazy" }) : null,

@@ -38,7 +38,7 @@ export function httpSource() {
         frame: (id, step) => ask(`${at(id)}/frames/${step}`),
         thumbnail: (id) => `api/runs${at(id)}/thumbnail`,
         nearest: (id, step, index) => ask(`${at(id)}/nearest?step=${step}&index=${index}`),
-        explorer: (id) => ask(`${at(id)}/explorer`).catch((error) => (error.status === 404 ? null : Promise.reject(error))),
+        explorer: (id) => ask(`${at(id)}/explorer`),
         explore: (id, request) =>
             ask(`${at(id)}/explorer/samples`, {
                 method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request),
