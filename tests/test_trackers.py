@@ -4,7 +4,8 @@ Stand-ins take the place of the four packages here, which are large; another tes
 of the packages, where these are installed. On 27 November 2026 trainings of the ring were tracked for real, resumed,
 and read back: tensorboard 2.21.0 with torch 2.13.0 (by its EventAccumulator), wandb 0.31.0 offline (from its .wandb
 files), mlflow-skinny 3.17.2 with SQLite (by its client), and trackio 0.43.0 (from its SQLite file). Numbers, pictures,
-steps and the outcome were those of the run's folder.
+steps and the outcome were those of the run's folder, the weights those without a tracker. Also tried: Ctrl-C with three
+of them, SIGKILL and a resume with tensorboard and mlflow, wandb without a key, and servers that do not answer.
 """
 
 import errno

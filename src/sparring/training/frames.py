@@ -35,7 +35,8 @@ from sparring.types import Features, Samples
 
 SHARE = 0.03  # of the training time, that all frames but the first and the last may take
 MOST_BYTES = 20_000_000  # of all frames
-MOST_SAMPLES, LEAST_SAMPLES = 500, 16  # in a frame
+MOST_SAMPLES, LEAST_SAMPLES = 500, 10  # in a frame
+USUAL = 128  # the number of frames for which there should be time
 STEPS_TO_TIME = 5  # after so many, it is known how long a step takes
 DEEP = 8  # each so many frames, one also shows what takes long
 QUALITY = 80  # of pictures, unless they are smaller without any loss
@@ -109,6 +110,8 @@ class Frames(Listener):
             return
         with self._timed():
             self._finish_lesson(training, None)
+            if self._first is not None:
+                self._save(training, self._first, is_deep=True)
             if training.game.steps not in self._sizes:
                 self._draw(training, is_deep=True, is_last=True)
 
@@ -149,48 +152,46 @@ class Frames(Listener):
         self._names = training.config.label_names(self._labels)
 
     def _choose_number(self, training: Training) -> None:
-        """After a few steps, show fewer samples if frames of all of them would take too long, in the first one too."""
-        first = self._first
-        if first is None or training.game.steps < STEPS_TO_TIME:
-            self._early = (training.seconds, training.progress) if training.game.steps == 1 else self._early
+        """After a few steps, save the first frame, and show fewer samples if frames of all would take too long."""
+        first, steps = self._first, training.game.steps
+        if first is None or steps < STEPS_TO_TIME:
+            self._early = (training.seconds, training.progress) if steps == 1 else self._early
             return
         self._first = None
-        seconds, progress = (
-            now - then for now, then in zip((training.seconds, training.progress), self._early, strict=True)
-        )
-        each = SHARE * seconds / max(progress, 1e-9) / (training.recipe.page_frames + 2)
-        if self.seconds <= each:
-            return
+        seconds, progress = training.seconds - self._early[0], training.progress - self._early[1]
+        each = SHARE * seconds / max(progress, 1e-9) / (min(training.recipe.page_frames, USUAL) + 2)
+        stride = most = max(1, len(self._inputs) // LEAST_SAMPLES)
         began = time.perf_counter()
-        self._look(training, is_deep=False)  # what it takes when it is warm
-        self._draw_picture(training, first.samples, is_deep=False)
-        if (ratio := (time.perf_counter() - began) / each) > 1:
-            stride = min(math.ceil(ratio), max(1, len(self._inputs) // LEAST_SAMPLES))
-            self._thin_samples(training, stride)
-            first.samples, first.probabilities = first.samples[::stride], first.probabilities[::stride]
-            self._save(training, first, is_deep=True)
+        if (half := self._look(training, is_deep=False, stride=min(2, most))) is not None:
+            self._draw_picture(training, half.samples, is_deep=False)
+            taken = (time.perf_counter() - began) * len(self._inputs) / len(half.samples)
+            stride = min(most, max(1, math.ceil(taken / each)))
+        self._thin_samples(training, stride)
+        first.samples, first.probabilities = first.samples[::stride], first.probabilities[::stride]
+        self._save(training, first, is_deep=True)
 
     def _draw(self, training: Training, *, is_deep: bool, is_last: bool = False) -> None:
-        """Save a frame, or remember it if it waits for its lesson."""
+        """Save a frame, or remember it if it waits for its lesson or for the number of samples."""
         moment = self._look(training, is_deep, has_lesson=is_deep and not is_last)
         if moment is None:
             return  # the training is about to fail, and there is nothing to see
-        if training.game.steps == 0 and moment.view is None:
-            self._first = moment
         if moment.begun is not None:
             self._lesson = moment
+        elif training.game.steps == 0 and moment.view is None and not is_last:
+            self._first = moment
         else:
             self._save(training, moment, is_deep)
 
-    def _look(self, training: Training, is_deep: bool, has_lesson: bool = False) -> _Moment | None:
+    def _look(self, training: Training, is_deep: bool, has_lesson: bool = False, stride: int = 1) -> _Moment | None:
         """What there is to see now; None if it is not finite."""
-        game, labels = training.game, self._labels
+        game, inputs = training.game, self._inputs[::stride]
+        labels = None if self._labels is None else self._labels[::stride]
         counters = {"step": game.steps, "seconds": round(training.seconds, 3), "images": training.images}
         with look_at(game, training.recipe.compile):
             generator = one_way(training.average.module)
             fed = labels if training.config.source is None else None
             with torch.no_grad():
-                samples = generator(*(each for each in (self._inputs, fed) if each is not None)).float()
+                samples = generator(*(each for each in (inputs, fed) if each is not None)).float()
                 logits = game.logits(samples, labels, one_way(game.discriminator))
             if not (samples.isfinite().all() and logits.isfinite().all()):
                 return None
@@ -225,10 +226,10 @@ class Frames(Listener):
         else:
             picture, columns = lay_out(tiles, COLUMNS), COLUMNS
             tile = tiles.shape[2], tiles.shape[1]
-        if is_deep:
-            self._is_lossless = len(encode(picture, lossless=True)) < len(encode(picture, lossless=False))
-        url = data_url(encode(picture, lossless=self._is_lossless), "image/webp")
-        return {"picture": url, "columns": columns, "tile": list(tile), "gap": 0}
+        encoded = encode(picture, lossless=self._is_lossless)
+        if is_deep and len(other := encode(picture, lossless=not self._is_lossless)) < len(encoded):
+            self._is_lossless, encoded = not self._is_lossless, other
+        return {"picture": data_url(encoded, "image/webp"), "columns": columns, "tile": list(tile), "gap": 0}
 
     def _save(self, training: Training, moment: _Moment, is_deep: bool) -> None:
         """Write a frame, and delete others if they have become too many."""

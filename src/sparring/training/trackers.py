@@ -28,13 +28,14 @@ from sparring.types import LogLine
 
 PROJECT = "sparring"  # of a tracker that groups runs, unless the tracker's own variable in the environment names one
 PATIENCE_SECONDS = 120.0  # how long the end of a training waits for a tracker that makes no progress
+FILE_LOCK = threading.Lock()  # of `RUN/trackers.json`, which each tracker's thread writes
 Jobs = SimpleQueue[tuple[Any, ...] | None]  # a method of a writer and its arguments each; None at the end
 
 
 class Writer:
     """The interface of trackers. To add one, write its class and add it to `TRACKERS`.
 
-    `open` is called in the training's thread, the rest one by one in another. What they raise becomes a warning.
+    All but `check` are called in a thread beside the training's, one by one. What they raise becomes a warning.
     """
 
     name: ClassVar[str]
@@ -254,7 +255,6 @@ class Tracker(Listener):
             raise UnknownNameError("tracker", name, TRACKERS)
         self.name = name
         self._jobs: Jobs | None = None  # what the writer is to do; None without a writer
-        self._error: BaseException | None = None  # of the writer
         try:
             TRACKERS[name].check()
         except Exception as error:
@@ -264,24 +264,14 @@ class Tracker(Listener):
 
     def started(self, training: Training) -> None:
         """Begin, or go on after a resume."""
-        self._jobs = self._error = None
         assert training.folder is not None
-        self._run = run = Run(training.folder)
-        step = training.game.steps
+        self._run, step = Run(training.folder), training.game.steps
         self._pictured = step if step else -1  # the step of the latest picture; that of a resumed run was sent before
         self._alarms = {alarm.name for alarm in training.alarms}
         self._begin = time.time() - training.seconds
-        try:
-            path, writer = run.path / "trackers.json", TRACKERS[self.name]()
-            known = read_json(path, dict) if path.exists() else {}
-            key = writer.open(run, asdict(training.recipe), step, str(known.get(self.name, "")))
-            if known.get(self.name, "") != key:
-                write_json(path, known | {self.name: key})
-        except (Exception, SystemExit) as error:
-            self._give_up(error)
-            return
-        self._jobs = Jobs()
-        self._thread = threading.Thread(target=self._work, args=(self._jobs, writer), daemon=True)
+        self._jobs, self._errors = Jobs(), list[BaseException]()
+        arguments = self._jobs, self._errors, self._run, asdict(training.recipe), step
+        self._thread = threading.Thread(target=self._work, args=arguments, daemon=True)
         self._thread.start()
         self.stepped(training, None)
 
@@ -302,9 +292,9 @@ class Tracker(Listener):
             try:
                 self._jobs.put(("write_picture", step, Image.open(io.BytesIO(path.read_bytes())).convert("RGB")))
             except OSError as error:
-                self._error = error
-        if self._error is not None:
-            self._give_up(self._error)
+                self._errors.append(error)
+        if self._errors:
+            self._give_up(self._errors[0])
 
     def ended(self, training: Training, outcome: Outcome) -> None:
         """Send the rest, and wait until it is written."""
@@ -323,18 +313,25 @@ class Tracker(Listener):
             left = self._jobs.qsize()
             self._thread.join(PATIENCE_SECONDS)
         if self._thread.is_alive():
-            self._error = TimeoutError(f"it has not answered for {PATIENCE_SECONDS:g} seconds")
-        if self._error is not None:
-            self._give_up(self._error)
+            self._errors.append(TimeoutError(f"it has not answered for {PATIENCE_SECONDS:g} seconds"))
+        if self._errors:
+            self._give_up(self._errors[0])
         self._jobs = None
 
-    def _work(self, jobs: Jobs, writer: Writer) -> None:
-        """Do the jobs, in a thread of its own, until the end or an error."""
+    def _work(self, jobs: Jobs, errors: list[BaseException], run: Run, recipe: dict[str, Any], step: int) -> None:
+        """Do the jobs until the end or an error, in a thread that may wait for a network."""
+        path, writer = run.path / "trackers.json", TRACKERS[self.name]()
         try:
+            known = read_json(path, dict) if path.exists() else {}
+            key = writer.open(run, recipe, step, str(known.get(self.name, "")))
+            with FILE_LOCK:
+                known = read_json(path, dict) if path.exists() else {}
+                if key != known.get(self.name, ""):
+                    write_json(path, known | {self.name: key})
             while (job := jobs.get()) is not None:
                 getattr(writer, job[0])(*job[1:])
         except BaseException as error:
-            self._error = error
+            errors.append(error)
 
     def _give_up(self, error: BaseException) -> None:
         self._jobs = None

@@ -55,7 +55,8 @@ export function makeStatus(host, page) {
         const left = info.is_training && progress > 0 ? `, about ${duration((seconds * (1 - progress)) / progress)} left` : "";
         const state = info.is_training ? `training: ${Math.round(100 * progress)} %${left}` : summary.status === "running" ? "cut off without warning (a power cut, or somebody killed it)" : `${summary.status}: ${summary.reason}`;
         const advice = info.is_training ? [] : summary.status === "finished" ? [] : [command(`sparring resume ${info.path}`)];
-        const alarms = alarmBands(series, view.axis).filter((band) => band.from <= view.position && (band.to >= view.position || band.goesOn));
+        const isNow = view.position >= view.last || last < 0; // what is active now stands in the summary
+        const alarms = isNow ? summary.health ?? [] : alarmBands(series, view.axis).filter((band) => band.from <= view.position && (band.to >= view.position || band.goesOn));
         return element("div", { class: "status" },
             element("h3", { style: `--colour: ${run.color}` }, run.name),
             element("p", {}, `${info.item}. ${state[0].toUpperCase()}${state.slice(1)}. ${inWords(series.step[last] ?? 0)} steps in ${duration(seconds)}, ${inWords(Math.round(speed))} real samples a second.`),
