@@ -172,7 +172,7 @@ def describe_run(runs: Runs, run: FoundRun) -> dict[str, Any]:
     limits = {name: recipe.get(name) for name in ("steps", "images", "minutes", "until")}
     return {
         "id": run.id,
-        "name": run.path.name,
+        "name": run.name,
         "path": run.shown,
         "recipe": recipe,
         "versions": file.get("versions", {}),
@@ -183,6 +183,7 @@ def describe_run(runs: Runs, run: FoundRun) -> dict[str, Any]:
         "classes": [*known],
         "class_shares": [config.class_shares[number] for number in known.values()] if config is not None else [],
         "is_training": runs.is_training(run),
+        "has_latents": config is not None and config.source is None,
         "rates": _rates(recipe),
         "limits": ", ".join(f"{value} {name}" for name, value in limits.items() if value is not None),
     }

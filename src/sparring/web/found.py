@@ -25,6 +25,11 @@ class FoundRun:
     shown: str  # as the user would write it
     study: str | None  # the name of the study that it belongs to
 
+    @property
+    def name(self) -> str:
+        """The folder's name; of a study's run, the trial's."""
+        return self.path.parent.name if self.study and self.path.name == "run" else self.path.name
+
 
 def search(root: Path) -> Iterator[FoundRun]:
     """The runs in a folder that the user named; links in it are not followed."""

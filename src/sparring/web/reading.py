@@ -85,7 +85,7 @@ class Runs:
         updates = [_modified(run.path / name) for name in ("log.jsonl", "summary.json", "recipe.json")]
         return {
             "id": run.id,
-            "name": run.path.parent.name if run.study and run.path.name == "run" else run.path.name,
+            "name": run.name,
             "path": run.shown,
             "status": self.status(run),
             "is_training": is_training,
@@ -100,6 +100,7 @@ class Runs:
             ],
             "metrics": _numbers(evaluation) | _numbers(metrics),
             "study": run.study,
+            "has_samples": bool(_numbered(run, "samples", "png")),
         }
 
     def recipe(self, run: FoundRun) -> dict[str, Any]:
