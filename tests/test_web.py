@@ -206,6 +206,20 @@ def test_frames_come_without_their_thumbnails(tmp_path: Path) -> None:
     assert client.get(f"{address}/forty").status == 400
 
 
+def test_new_frames_are_seen_whenever_they_are_written(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run")
+    client = make_client(tmp_path)
+    address = f"/api/runs/{ids(client)['run']}/frames"
+    for step in range(30):
+        add_frame(path, step, [[0]])
+        if step % 7 == 0:  # long ago, so that what was read is kept
+            os.utime(path / "frames", (1000 + step, 1000 + step))
+            client.get(address)
+        assert client.get(address).json()["steps"] == [*range(step + 1)]
+    (path / "frames" / "step-000003.json").unlink()
+    assert 3 not in client.get(address).json()["steps"]
+
+
 def test_a_training_writes_frames_that_are_served(client: Client) -> None:
     for name, kind in (("digits", "picture"), ("ring", "points")):
         address = f"/api/runs/{ids(client)[name]}/frames"

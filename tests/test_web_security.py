@@ -155,6 +155,13 @@ def test_the_token_becomes_a_cookie_and_leaves_the_address(client: Client) -> No
     assert by_link.headers["set-cookie"] == by_hand.headers["set-cookie"]
 
 
+def test_a_code_opens_the_page_once(folder: Path) -> None:
+    client = make_client(folder / "runs")
+    code = client.app.make_code()
+    for target, status in ((f"/api/runs?token={code}", 403), (f"/?token={code}", 303), (f"/?token={code}", 403)):
+        assert client.send("GET", target, headers={"cookie": ""}).status == status
+
+
 def test_all_addresses_means_addresses_and_no_names(folder: Path) -> None:
     client = make_client(folder / "runs", host="0.0.0.0")
     for host, status in ((f"192.168.1.5:{PORT}", 200), (f"[fe80::1]:{PORT}", 200), (f"evil.example:{PORT}", 403)):

@@ -26,7 +26,8 @@ from sparring.seeding import Stream
 from sparring.training.evaluate import open_data_of
 from sparring.training.loop import SCHEDULES
 from sparring.training.run_folder import Run
-from sparring.web.reading import FoundRun, NotFoundError, Runs
+from sparring.web.found import FoundRun, NotFoundError
+from sparring.web.reading import Runs
 
 MAX_DIRECTIONS = 8
 MAX_SAMPLES, MAX_SEEDS = 64, 16  # in a request, and mixed in one sample

@@ -9,6 +9,7 @@ from another site's page.
 import hmac
 import ipaddress
 import json
+import secrets
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
@@ -48,10 +49,17 @@ class Guard:
 
     def __init__(self, app: App, token: str, host: str, port: int) -> None:
         self.app, self.token, self.port = app, token, port
+        self.codes: set[str] = set()
         self.cookie = f"sparring-{port}"  # cookies know hosts and no ports
         self.is_open = host in ("0.0.0.0", "::")  # whether any address of this machine leads here
         own = {"127.0.0.1", "localhost", "::1", host, *([socket.gethostname()] if self.is_open else [])}
         self.hosts = {name.lower() for name in own}
+
+    def make_code(self) -> str:
+        """A token that opens the page once: for the command that starts the browser, which all users can see."""
+        code = secrets.token_urlsafe(24)
+        self.codes.add(code)
+        return code
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -85,7 +93,11 @@ class Guard:
         from_elsewhere = any(site not in ("same-origin", "none") for site in sites)
         if from_elsewhere and (scope["path"] != "/" or scope["method"] not in ("GET", "HEAD")):
             return "requests of other sites' pages are refused"
-        given = [*query.get("token", []), *self._cookies(headers.get("cookie", []))]
+        tokens = query.get("token", [])
+        if scope["path"] == "/" and scope["method"] == "GET" and not self.codes.isdisjoint(tokens):
+            self.codes.difference_update(tokens)
+            return ""
+        given = [*tokens, *self._cookies(headers.get("cookie", []))]
         if not any(hmac.compare_digest(each.encode(), self.token.encode()) for each in given):
             return "this server needs its token: " + ASK
         return ""

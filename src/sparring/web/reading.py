@@ -4,50 +4,29 @@ Files are read as they are: half-written, of another version, or copied from ano
 them. What cannot be read is left out, or a `NotFoundError` says so. No file outside the runs' folders is opened.
 """
 
-import hashlib
 import json
 import os
 import re
-import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
 from sparring.files import is_locked
+from sparring.web.found import FoundRun, NotFoundError, open_file, search
 from sparring.web.log_lines import LogLines
 
 T = TypeVar("T")
 
-MAX_DEPTH = 5  # folders between a given one and a run: a study's runs are in STUDY/trials/NUMBER/run
-MAX_FOLDERS = 20_000  # that one search looks into
 MAX_CACHED = 20_000  # parts of files
 MOST_BYTES = 2**26  # of a file that is read whole
+SETTLED_SECONDS = 2.0  # a folder that was changed before that is read again when its time changes
 THUMBNAIL_PIXELS = 160
 MAX_PIXELS = 2**26  # of a picture that is made smaller
 STATUSES = ("running", "finished", "stopped", "failed")
-
-
-class NotFoundError(Exception):
-    """What is asked for is not there; the message is a sentence for the user."""
-
-
-@dataclass(frozen=True)
-class FoundRun:
-    """A run's folder."""
-
-    id: str  # a name without slashes, the same each time
-    path: Path  # absolute, without links
-    shown: str  # as the user would write it
-    study: str | None  # the name of the study that it belongs to
-
-    @property
-    def name(self) -> str:
-        """The folder's name; of a study's run, the trial's."""
-        return self.path.parent.name if self.study and self.path.name == "run" else self.path.name
 
 
 class Runs:
@@ -61,12 +40,13 @@ class Runs:
         self.roots = list(roots)
         self._found: dict[str, FoundRun] = {}
         self._cache: dict[tuple[str, str], tuple[object, Any]] = {}
+        self._frames: dict[str, tuple[float, dict[str, Any]]] = {}
         self._log_lines = LogLines()
         self._lock = Lock()
 
     def find(self) -> dict[str, FoundRun]:
         """All runs by their ids, found anew."""
-        found = {run.id: run for root in self.roots for run in _search(root)}
+        found = {run.id: run for root in self.roots for run in search(root)}
         self._found = found
         return found
 
@@ -111,7 +91,7 @@ class Runs:
             "is_training": is_training,
             **counters,
             "data": str(recipe.get("data", "")) if isinstance(recipe, dict) else "",
-            "started": min(time for time in times if time),
+            "started": min(each for each in times if each),
             "updated": max(updates),
             "alarms": [
                 each["name"]
@@ -157,7 +137,7 @@ class Runs:
         """The lines of the log after a place in it, as JSON; see `LogLines.read`."""
         is_training = self.is_training(run)  # before the lines: when it is false, none can follow
         try:
-            with _open(run, "log.jsonl") as descriptor:
+            with open_file(run, "log.jsonl") as descriptor:
                 lines, place, reset = self._log_lines.read(descriptor, after)
         except NotFoundError:
             self.get(run.id)
@@ -167,16 +147,23 @@ class Runs:
 
     def frames(self, run: FoundRun) -> dict[str, Any]:
         """The steps of the frames, the seconds of training at each, and the data of all."""
+        modified = _modified(run.path / "frames")
+        kept = self._frames.get(run.id)
+        if kept is not None and kept[0] == modified:
+            return kept[1]
         steps = sorted(_numbered(run, "frames", "json"))
         seconds = []
         for step in steps:
             with suppress(NotFoundError):  # thinned out just now
                 seconds.append((step, self._cached(run, _frame_name(step), "seconds", _seconds)))
-        return {
+        found = {
             "steps": [step for step, _ in seconds],
             "seconds": [second for _, second in seconds],
             "data": self.read_object(run, "frames/data.json") or None,
         }
+        if modified < time.time() - SETTLED_SECONDS:  # else the next file may get the same time
+            self._frames[run.id] = modified, found
+        return found
 
     def frame(self, run: FoundRun, step: int) -> dict[str, Any]:
         """A frame without its thumbnails; a NotFoundError if it was thinned out."""
@@ -185,7 +172,7 @@ class Runs:
 
     def whole_frame(self, run: FoundRun, step: int) -> dict[str, Any]:
         """A frame; a NotFoundError if there is none, or it cannot be read."""
-        with _open(run, _frame_name(step)) as descriptor:
+        with open_file(run, _frame_name(step)) as descriptor:
             frame = parse_object(_read_all(descriptor))
         if not frame:
             raise NotFoundError(f"the frame of step {step} is damaged")
@@ -208,7 +195,7 @@ class Runs:
     def has_file(self, run: FoundRun, name: str) -> bool:
         """Whether a run has a file, in its own folder."""
         try:
-            with _open(run, name):
+            with open_file(run, name):
                 return True
         except NotFoundError:
             return False
@@ -216,7 +203,7 @@ class Runs:
     def _cached(self, run: FoundRun, name: str, what: str, read: Callable[[int], T]) -> T:
         """What `read` makes of a file, remembered until the file changes."""
         key = str(run.path / name), what
-        with _open(run, name) as descriptor:
+        with open_file(run, name) as descriptor:
             state = os.fstat(descriptor)
             version = state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
             kept = self._cache.get(key)
@@ -229,53 +216,6 @@ class Runs:
                 del self._cache[next(iter(self._cache))]
             self._cache[key] = version, value
         return value
-
-
-def _search(root: Path) -> Iterator[FoundRun]:
-    """The runs in a folder that the user named; links in it are not followed."""
-    top = Path(os.path.realpath(root))
-    waiting, looked = [(top, 0, _study_name(top))], 0
-    while waiting and looked < MAX_FOLDERS:
-        folder, depth, study = waiting.pop()
-        looked += 1
-        if (folder / "recipe.json").is_file():
-            shown = os.path.normpath(root / folder.relative_to(top))
-            yield FoundRun(hashlib.sha256(os.fsencode(folder)).hexdigest()[:16], folder, shown, study)
-            continue
-        try:
-            with os.scandir(folder) as entries:
-                below = [each for each in entries if each.name[0] != "." and each.is_dir(follow_symlinks=False)]
-                names = [each.name for each in below]
-        except OSError:
-            continue
-        inner = folder.name if (folder / "study.json").is_file() else study
-        if depth < MAX_DEPTH:
-            waiting += [(folder / name, depth + 1, inner) for name in names]
-
-
-def _study_name(folder: Path) -> str | None:
-    """The study that a folder is in, if it is a study's run itself."""
-    return next((each.name for each in folder.parents[:3] if (each / "study.json").is_file()), None)
-
-
-@contextmanager
-def _open(run: FoundRun, name: str) -> Iterator[int]:
-    """Open a file of a run; a NotFoundError for anything else: a link that leads out of it, a pipe, a folder."""
-    path = run.path / name
-    if not Path(os.path.realpath(path)).is_relative_to(run.path):
-        raise NotFoundError(f"{name} in {run.shown} is a link that leads out of it, so it is not shown")
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError):
-        raise NotFoundError(f"there is no {name} in {run.shown}") from None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotFoundError(f"{name} in {run.shown} is no file")
-        yield descriptor
-    except OSError as error:
-        raise NotFoundError(f"{name} in {run.shown} cannot be read: {error.strerror}") from None
-    finally:
-        os.close(descriptor)
 
 
 def _read_all(descriptor: int) -> bytes:

@@ -23,8 +23,9 @@ from sparring.training.evaluate import open_data_of
 from sparring.training.run_folder import Run, open_run
 from sparring.types import LogLine
 from sparring.web.explore import Explorer, describe_run
+from sparring.web.found import FoundRun, NotFoundError
 from sparring.web.page import FOLDER, build_page
-from sparring.web.reading import FoundRun, NotFoundError, Runs
+from sparring.web.reading import Runs
 
 NUM_COMPARED, COLUMNS = 2000, 10  # training items among which the nearest are; in a row of translations
 MIN_EVALUATIONS = 4

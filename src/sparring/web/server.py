@@ -16,8 +16,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from sparring.errors import SparringError
+from sparring.web.found import FoundRun, NotFoundError
 from sparring.web.guard import Guard
-from sparring.web.reading import FoundRun, NotFoundError, Runs
+from sparring.web.reading import Runs
 
 MAX_BODY = 2**16
 BUSY = 4  # requests to the generators that may wait or run

@@ -73,12 +73,12 @@ def watch(
     )  # fmt: skip
     server = uvicorn.Server(config)
     shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
-    address = f"http://{f'[{shown}]' if ':' in shown else shown}:{number}/?token={token}"
+    address = f"http://{f'[{shown}]' if ':' in shown else shown}:{number}/?token="
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        say(address)
+        say(address + token)
         if opens_browser and _has_screen():
-            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+            threading.Thread(target=webbrowser.open, args=[address + app.make_code()], daemon=True).start()
         if wait_for_end is not None:
             threading.Thread(target=_end_after, args=[wait_for_end, server], daemon=True).start()
         threading.Thread(target=load, daemon=True).start()
