@@ -2,9 +2,11 @@
 
     python docs/course/run.py [LESSON ...]
 
-Each lesson runs in a temporary folder. A lesson that fails or warns stops the script and stays as it was.
+Each lesson runs in a temporary folder. A lesson that fails or warns stops the script and stays as it was. The picture
+of the cell with the tag "cover" also goes into docs/course/images.
 """
 
+import base64
 import os
 import sys
 import tempfile
@@ -32,6 +34,7 @@ def run(path: Path, folder: Path) -> nbformat.NotebookNode:
     NotebookClient(notebook, timeout=300, kernel_name="python3", record_timing=False, resources=resources).execute()
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
+            output.get("data", {}).pop("image/jpeg", None)  # Pillow's pictures come as PNG as well
             if output.get("name") == "stderr":
                 raise RuntimeError(f"{path.name}, {cell.id}: {output.text}")
             for content in (output, output.get("data", {})):
@@ -41,10 +44,18 @@ def run(path: Path, folder: Path) -> nbformat.NotebookNode:
     return notebook
 
 
+def cover(notebook: nbformat.NotebookNode) -> bytes:
+    """The picture of the cell with the tag "cover", as PNG."""
+    (cell,) = (cell for cell in notebook.cells if "cover" in cell.metadata.get("tags", []))
+    pictures = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
+    return base64.b64decode(next(pictures))
+
+
 if __name__ == "__main__":
     for path in [Path(name) for name in sys.argv[1:]] or LESSONS:
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             notebook = run(path, Path(folder))
         nbformat.write(notebook, path)
+        (COURSE / "images" / f"{path.stem}.png").write_bytes(cover(notebook))
         print(f"{path.name}: {time.perf_counter() - start:.0f} s, {path.stat().st_size / 1000:.0f} kB", flush=True)
