@@ -10,6 +10,7 @@ import io
 import json
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sparring.errors import UsageError
+from sparring.errors import SparringWarning, UsageError
 from sparring.files import read_json, write_atomically
 from sparring.game.both_ways import one_way
 from sparring.game.game import Game, Report
@@ -29,7 +30,7 @@ from sparring.modalities.drawing import Scene
 from sparring.modalities.output import data_url
 from sparring.seeding import Stream
 from sparring.training.loop import Listener, Outcome, Training, draw_real
-from sparring.training.recorder import COLUMNS, draw_inputs, warn_if_unwritable
+from sparring.training.recorder import COLUMNS, draw_inputs
 from sparring.training.run_folder import Run
 from sparring.types import Features, Samples
 
@@ -37,6 +38,7 @@ SHARE = 0.03  # of the training time, that all frames but the first and the last
 MOST_BYTES = 20_000_000  # of all frames
 MOST_SAMPLES, LEAST_SAMPLES = 500, 10  # in a frame
 USUAL = 128  # the number of frames for which there should be time
+RESERVE = 1.2  # a factor on what a frame takes, since that varies
 STEPS_TO_TIME = 5  # after so many, it is known how long a step takes
 DEEP = 8  # each so many frames, one also shows what takes long
 QUALITY = 80  # of pictures, unless they are smaller without any loss
@@ -64,7 +66,7 @@ class Frames(Listener):
         self.seconds = 0.0  # that frames took since the training began or was resumed
         self._cost = 0.0  # seconds of the latest frame; the first one warms up, and does not count
         self._count = 0
-        self._is_lossless = False
+        self._is_lossless = self._is_warned = False
         self._sizes: dict[int, int] = {}  # bytes by the steps of frames
         self._lesson: _Moment | None = None  # a frame that waits for the end of the iteration that it shows
         self._first: _Moment | None = None  # the first frame, until it is known how many samples there is time for
@@ -141,9 +143,7 @@ class Frames(Listener):
         self._thin_samples(training, stride)
         path = self.run.frames / "data.json"
         if self._view is not None and not path.exists():
-            with warn_if_unwritable(self.run.frames):
-                self.run.frames.mkdir(exist_ok=True)
-                self._write(path, self._view.data())
+            self._write(path, self._view.data())
 
     def _thin_samples(self, training: Training, stride: int) -> None:
         """Show every so many of the samples, of each class about as many."""
@@ -165,7 +165,7 @@ class Frames(Listener):
         if (half := self._look(training, is_deep=False, stride=min(2, most))) is not None:
             self._draw_picture(training, half.samples, is_deep=False)
             taken = (time.perf_counter() - began) * len(self._inputs) / len(half.samples)
-            stride = min(most, max(1, math.ceil(taken / each)))
+            stride = min(most, max(1, math.ceil(RESERVE * taken / each)))
         self._thin_samples(training, stride)
         first.samples, first.probabilities = first.samples[::stride], first.probabilities[::stride]
         self._save(training, first, is_deep=True)
@@ -243,18 +243,29 @@ class Frames(Listener):
             frame |= self._draw_picture(training, samples, is_deep)
         else:
             frame[self._view.name] = moment.view
-        with warn_if_unwritable(self.run.frames):
-            self.run.frames.mkdir(exist_ok=True)
-            self._sizes[step] = self._write(self.run.frame_path(step), frame)
-            for gone in thin_out(self._sizes, 2 * training.recipe.page_frames, MOST_BYTES):
-                self.run.frame_path(gone).unlink(missing_ok=True)
-                del self._sizes[gone]
+        if size := self._write(self.run.frame_path(step), frame):
+            self._sizes[step] = size
+        for gone in thin_out(self._sizes, 2 * training.recipe.page_frames, MOST_BYTES):
+            with suppress(OSError):
+                self.run.frame_path(gone).unlink()
+            del self._sizes[gone]
 
     def _write(self, path: Path, value: dict[str, Any]) -> int:
-        """Write JSON without waiting for the disk, which would take longer than drawing, and return its bytes."""
+        """Write JSON, not waiting for the disk, which would take longer than drawing; return its bytes, 0 if none."""
         data = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-        write_atomically(path, lambda beside: beside.write_bytes(data), flush=False)
-        return len(data)
+        try:
+            self.run.frames.mkdir(exist_ok=True)
+            write_atomically(path, lambda beside: beside.write_bytes(data), flush=False)
+            return len(data)
+        except OSError as error:
+            if not self.run.path.is_dir():
+                raise  # the run's folder itself is gone
+            if not self._is_warned:
+                reason = error.strerror or error
+                message = f"cannot write {self.run.frames}: {reason}; the training goes on without"
+                warnings.warn(SparringWarning(message), stacklevel=2)
+            self._is_warned = True
+            return 0
 
 
 @contextmanager

@@ -53,7 +53,7 @@ class Recorder(Listener):
             self._draw_samples(training)
         due = _is_due(recipe.checkpoint_steps, recipe.checkpoint_seconds, step, before, now)
         if due and not training.left_out:  # after an update was left out, the state may be no good to go back to
-            with warn_if_unwritable(self.run.checkpoints):
+            with _warn_if_unwritable(self.run.checkpoints):
                 self._save(training)
                 self._write_summary(training, Outcome("running", "it has not ended"))
 
@@ -64,7 +64,7 @@ class Recorder(Listener):
             self._save(training)
             self._draw_samples(training)
             if log := self.run.log():
-                with warn_if_unwritable(self.run.path / "curves.png") as path:
+                with _warn_if_unwritable(self.run.path / "curves.png") as path:
                     save(curves(log), path)
         self._write_summary(training, outcome)
 
@@ -75,15 +75,15 @@ class Recorder(Listener):
         distance = line.get("evaluation", {}).get("distance", math.inf)
         if distance < self.best:
             self.best = distance
-            with warn_if_unwritable(self.run.best):
+            with _warn_if_unwritable(self.run.best):
                 self._save_generator(training, self.run.best)
                 self.run.write_best(line)
         if "changed" in line:
             self._old_values = {}
         if "alarms" in line:
-            with warn_if_unwritable(self.run.path / "summary.json"):
+            with _warn_if_unwritable(self.run.path / "summary.json"):
                 self._write_summary(training, Outcome("running", "it has not ended"))
-        with warn_if_unwritable(self.run.path / "log.jsonl"):
+        with _warn_if_unwritable(self.run.path / "log.jsonl"):
             self.run.append(line)
 
     def _draw_samples(self, training: Training) -> None:
@@ -92,7 +92,7 @@ class Recorder(Listener):
         given = None if source is None else source.decode(inputs * source.scale)
         picture = modality.picture(items, COLUMNS) if given is None else modality.picture_rows(COLUMNS, given, items)
         path = self.run.sample_path(training.game.steps)
-        with warn_if_unwritable(path.parent):
+        with _warn_if_unwritable(path.parent):
             path.parent.mkdir(exist_ok=True)
             save(picture, path)
             most = min(MOST_PICTURES, PICTURES_BYTES // path.stat().st_size)
@@ -146,7 +146,7 @@ def _is_due(every_steps: int | None, every_seconds: float, step: int, before: fl
 
 
 @contextmanager
-def warn_if_unwritable(path: Path) -> Iterator[Path]:
+def _warn_if_unwritable(path: Path) -> Iterator[Path]:
     """Turn an OSError into a warning, for files in a run's folder that a training can do without."""
     try:
         yield path
