@@ -31,7 +31,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in VOID:
             self.open.append(tag)
-        self.images += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.images += [value or "" for name, value in attrs if name == "src"]
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag

@@ -15,6 +15,7 @@ from sparring.errors import DataError, UsageError
 from sparring.game.both_ways import Both, BothWays, interleave, one_way
 from sparring.game.game import Game
 from sparring.game.sources import Gaussian
+from sparring.networks.translate import Translator
 from sparring.seeding import Stream
 
 SETTINGS = {
@@ -109,6 +110,18 @@ def test_it_trains_and_translates_both_ways(domains: tuple[str, str], tmp_path: 
     assert line["restraint"] > 0
     with Image.open(run.sample_path(6)) as picture:
         assert picture.height > picture.width  # each row of inputs above its row of outputs
+
+
+def test_a_translator_learns_from_images_that_it_made_all_white() -> None:
+    with Stream(0, "test").as_default():
+        translator = Translator(1, width=4)
+    assert translator.last.bias is not None
+    translator.last.bias.data.fill_(5.0)
+    assert (translator.eval()(torch.ones(2, 1, 8, 8)) == 1).all()
+    made = translator.train()(torch.ones(2, 1, 8, 8))
+    torch.autograd.backward(made.sum())
+    assert translator.last.bias.grad is not None
+    assert translator.last.bias.grad.item() == pytest.approx(0.1 * made.numel())
 
 
 def test_one_way_without_a_cycle(domains: tuple[str, str], tmp_path: Path) -> None:

@@ -279,7 +279,7 @@ def test_slider_keyboard_and_address(context: BrowserContext, address: str) -> N
     expect(panel(page, "Samples").locator("h3")).to_contain_text("step 30")
     expect(page.get_by_role("button", name="play", exact=True)).to_be_visible()
     page.keyboard.press("Home")
-    page.get_by_label("by", exact=True).select_option("seconds")
+    page.locator("#scrubber select").select_option("seconds")
     expect(page.locator("output")).to_contain_text(" s of ")
     page.get_by_label("colours:").select_option("dark")
     page.keyboard.press("Escape")
@@ -287,7 +287,7 @@ def test_slider_keyboard_and_address(context: BrowserContext, address: str) -> N
     again.goto(page.url)
     expect(panel(again, "Where it stands").locator("h3")).to_have_text("digits")
     expect(again.locator("html")).to_have_attribute("data-theme", "dark")
-    expect(again.get_by_label("by", exact=True)).to_have_value("seconds")
+    expect(again.locator("#scrubber select")).to_have_value("seconds")
 
 
 def test_a_chart_moves_the_slider(context: BrowserContext, address: str) -> None:

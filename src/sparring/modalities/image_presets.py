@@ -41,6 +41,15 @@ PRESETS = (
         translates=True,
     ),
     Preset(
+        "restyle", "changes how pictures look, and keeps what they show in place: there and back again",
+        source="this project, docs/log.md; after Zhu et al. 2017, arXiv:1703.10593",
+        settings=TRANSLATION | {
+            "restraints": {"cycle": 10.0}, "objective": "relativistic", "penalty": "r1", "penalty_weight": 0.1,
+            "penalty_interval": 4, "learning_rate": 3e-3, "beta2": 0.99, "schedule": "late",
+        },
+        translates=True,
+    ),
+    Preset(
         "cyclegan", "CycleGAN's losses: least squares, there and back again, identity; on this library's networks",
         source="Zhu et al. 2017, arXiv:1703.10593, section 4 and appendix",
         settings=TRANSLATION | {"restraints": {"cycle": 10.0, "identity": 5.0}},

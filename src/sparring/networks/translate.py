@@ -13,13 +13,17 @@ from sparring.types import Samples
 
 DEEP, NUM_BLOCKS = 3, 2  # features at a quarter of the size, over those at half of it; residual blocks there
 NUM_PATCH_FEATURES = 64
+SLOPE_OUTSIDE = 0.1  # of the output beyond ±1, while it trains
 FIRST_CHANGE = 0.1
 """The scale of the last layer's first weights: at first a translator hardly changes an image."""
 
 
 @final
 class Translator(nn.Module):
-    """tanh(2 x + f(x)) of images x; f is a U-net: half the size, a quarter with residual blocks, and back up.
+    """x + f(x) of images x, cut to ±1; f is a U-net: half the size, a quarter with residual blocks, and back up.
+
+    While it trains, it is not cut there, but has a slope of .1. With tanh instead, which has nearly no slope at black
+    and at white, a translator that had to invert images ended all white.
 
     Args:
         channels: of the images.
@@ -55,7 +59,9 @@ class Translator(nn.Module):
         half = self.down(images)
         deep = self.blocks(self.quarter(half))
         change: Tensor = self.last(nn.functional.leaky_relu(torch.cat([half, self.larger(deep)], 1), SLOPE))
-        return torch.tanh(2 * images + change)
+        made = images + change
+        clamped = made.clamp(-1, 1)
+        return torch.lerp(clamped, made, SLOPE_OUTSIDE) if self.training else clamped
 
     def features(self, images: Samples) -> list[Tensor]:
         """Features of the patches of images, [batch, patches, features], for `sparring.game.restraints.Contrastive`.

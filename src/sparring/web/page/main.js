@@ -107,7 +107,7 @@ function start() {
         const isNew = !old || log.reset;
         const run = isNew ? { id, name: info.name, color: page.color(id), series: openSeries() } : old;
         addLines(run.series, log.lines, info.rates);
-        const isChanged = isNew || log.lines.length || frames.steps.length !== old.frames.steps.length || info.is_training !== old.info.is_training;
+        const isChanged = isNew || log.lines.length || frames.steps.length !== old.frames.steps.length || JSON.stringify([info.is_training, info.summary]) !== JSON.stringify([old.info.is_training, old.info.summary]);
         Object.assign(run, { info, after: log.after, frames });
         if (log.reset) for (const key of [...cache.keys()]) if (key.startsWith(`${id} `)) cache.delete(key);
         loaded.set(id, run);
