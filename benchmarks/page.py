@@ -1,25 +1,33 @@
-"""How long the live page waits for its server with many long runs.
+"""How long the live page waits for its server with many long runs, and what it costs a training.
 
     python benchmarks/page.py [--runs 50] [--lines 50000]
+    python benchmarks/page.py --browser          # also in Chromium: needs playwright and /usr/bin/chromium
+    python benchmarks/page.py --tab 50           # a training with a tab open and without, in so many turns
 
 It makes runs in a temporary folder and times, over HTTP, the page itself, the list of runs, the logs of all of them,
 the same once more, and what a page asks for each second while all of them go on. The limit is one second for each but
-two: the page, which waits for PyTorch, and all logs for the first time, which no page asks for at once.
+two: the page, which waits for PyTorch, and all logs for the first time, which no page asks for at once. In the browser
+it times how long a person waits, and how often the page is drawn while the slider moves through eight of these runs.
 """
 
 import argparse
 import json
 import random
+import shutil
+import statistics
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlsplit
 
 LIMIT_SECONDS = 1.0
+STEPS_OF_TURN, SETTLING = 60, 20  # steps of a training with a tab or without; those after a change do not count
 PAGE = "the page, while PyTorch is being loaded"
 ALL = "all logs, for the first time"
 
@@ -29,7 +37,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--lines", type=int, default=50_000)
+    parser.add_argument("--browser", action="store_true")
+    parser.add_argument("--tab", type=int, metavar="TURNS")
     options = parser.parse_args()
+    if options.tab:
+        compare_with_tab(options.tab)
+        return
     with TemporaryDirectory() as folder:
         names = [f"run-{number}" for number in range(options.runs)]
         log = make_log(options.lines)
@@ -38,6 +51,8 @@ def main() -> None:
         total = options.runs * len(log)
         print(f"{options.runs} runs of {options.lines:,} lines, {total / 1e6:,.0f} MB of logs")
         seconds = measure(Path(folder), log)
+        if options.browser:
+            look(Path(folder))
     for what, took in seconds.items():
         print(f"{took:6.3f} s  {what}")
     sys.exit(max(took for what, took in seconds.items() if what not in (PAGE, ALL)) > LIMIT_SECONDS)
@@ -70,11 +85,8 @@ def make_run(path: Path, log: bytes) -> None:
 
 def measure(folder: Path, log: bytes) -> dict[str, float]:
     """The seconds that each kind of request takes, by what it is."""
-    command = [sys.executable, "-m", "sparring", "watch", str(folder), "--no-open"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    address, seconds = urlsplit(server.stdout.readline().strip()), dict[str, float]()
-    with closing(HTTPConnection(address.netloc)) as connection:
+    seconds = dict[str, float]()
+    with serve(folder) as url, closing(HTTPConnection((address := urlsplit(url)).netloc)) as connection:
         cookie = f"sparring-{address.port}={address.query.removeprefix('token=')}"
 
         def get(path: str) -> bytes:
@@ -103,10 +115,111 @@ def measure(folder: Path, log: bytes) -> dict[str, float]:
         news = [f"{path}?after={each['after']}" for path, each in zip(paths, logs, strict=True)]
         answers = time_of("one new line of each run, and the list", ["/api/runs", *news])
         assert all(len(json.loads(answer)["lines"]) == 1 for answer in answers[1:])
-    server.terminate()
-    server.wait()
     return seconds
 
 
+def look(folder: Path) -> None:
+    """Print what a person waits for in Chromium."""
+    with serve(folder) as address, open_browser() as page:
+        for what in ("while PyTorch is being loaded", "once more"):
+            start = time.perf_counter()
+            page.goto(address)
+            page.locator(".u-over").first.wait_for()
+            print(f"{time.perf_counter() - start:6.3f} s  from the address to the first curve, {what}")
+            page.goto("about:blank")
+        page.goto(address)
+        for box in page.locator("#runs input[type=checkbox]").all()[1:8]:
+            box.check()
+        page.wait_for_function("() => document.querySelectorAll('.status').length >= 6")
+        rate = page.evaluate(SCRUB)
+        print(f"{rate:6.1f} pictures a second while the slider moves through eight runs")
+
+
+SCRUB = """async () => {
+    const slider = document.querySelector("#scrubber input");
+    let frames = 0;
+    const begun = performance.now();
+    while (performance.now() - begun < 3000) {
+        slider.value = Number(slider.max) * ((performance.now() - begun) % 1000) / 1000;
+        slider.dispatchEvent(new Event("input"));
+        await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+        frames += 2;
+    }
+    return frames / 3;
+}"""
+
+
+def compare_with_tab(turns: int) -> None:
+    """Train digits, and print how much longer steps take while a tab shows the training."""
+    import sparring
+
+    times: dict[bool, list[float]] = {True: [], False: []}
+    with TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+
+        class Turns(sparring.Listener):
+            """Opens and closes the tab every so many steps, and times the steps between."""
+
+            def stepped(self, training: Any, report: Any) -> None:
+                turn, place = divmod(training.game.steps, STEPS_OF_TURN)
+                if place == 0:
+                    self.is_open = turn % 2 == 0
+                    driver.stdin.write(f"{'open' if self.is_open else 'close'}\n")
+                    driver.stdin.flush()
+                    driver.stdout.readline()  # it is done
+                if place == SETTLING:
+                    self.begun = time.perf_counter()
+                if place == STEPS_OF_TURN - 1 and turn:
+                    times[self.is_open].append(time.perf_counter() - self.begun)
+
+        with serve(Path(folder)) as address:
+            command = [sys.executable, __file__, "--drive", address]
+            driver: Any = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            steps = (2 * turns + 2) * STEPS_OF_TURN
+            sparring.train("digits", steps=steps, out=run, evaluation_share=0.0, listeners=[Turns()])
+            driver.stdin.close()
+            driver.wait()
+    ratios = [on / off for on, off in zip(times[True], times[False], strict=False)]
+    middle, spread = statistics.median(ratios), statistics.stdev(ratios) / len(ratios) ** 0.5
+    print(
+        f"with a tab open, steps take {100 * (middle - 1):+.2f} % (± {196 * spread:.2f}, {len(ratios)} pairs of turns)"
+    )
+
+
+def drive(address: str) -> None:
+    """Open the page and close it again as the lines of the standard input say."""
+    with open_browser() as page:
+        for line in sys.stdin:
+            page.goto(address if line.strip() == "open" else "about:blank")
+            print("done", flush=True)
+
+
+@contextmanager
+def open_browser() -> Iterator[Any]:
+    """A page in Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield browser.new_page(viewport={"width": 1200, "height": 900})
+        browser.close()
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """The address of a server, with the token."""
+    command = [sys.executable, "-m", "sparring", "watch", str(folder), "--no-open"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        yield server.stdout.readline().strip()
+    finally:
+        server.terminate()
+        server.wait()
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--drive"]:
+        drive(sys.argv[2])
+    else:
+        main()
