@@ -18,7 +18,7 @@ from sparring.errors import UsageError
 from sparring.game.game import Game, Report
 from sparring.game.sources import Gaussian
 from sparring.modalities.drawing import Scene
-from sparring.modalities.plane import CELLS, EXTENT, Plane, cell_masses
+from sparring.modalities.plane import CELLS, EXTENT, Plane, cell_masses, js_and_bound
 from sparring.seeding import Stream
 from sparring.training import frames
 from sparring.training.build import build
@@ -213,6 +213,19 @@ def test_the_optimum_of_a_known_generator() -> None:
     assert (optimum - exact)[seen].abs().max() < 0.12
     assert (optimum - exact)[seen].abs().mean() < 0.02
     assert optimum[0, 0] == pytest.approx(0.5, abs=0.01)  # nothing is there
+
+
+def test_js_and_what_a_discriminator_shows_of_it() -> None:
+    p, q = torch.rand(CELLS, CELLS, dtype=torch.float64), torch.rand(CELLS, CELLS, dtype=torch.float64)
+    p, q = p / p.sum(), q / q.sum()
+    js, bound = js_and_bound(p, q, (p / q).log() + 3)  # the best logits, up to a constant
+    assert 0 < js < math.log(2)
+    assert bound == pytest.approx(js, abs=1e-12)
+    assert js_and_bound(p, q, torch.randn(CELLS, CELLS))[1] < js
+    assert js_and_bound(p, p, torch.zeros(CELLS, CELLS)) == pytest.approx((0, 0), abs=1e-12)
+    left = torch.zeros(CELLS, CELLS, dtype=torch.float64)
+    left[:, :9] = 1
+    assert js_and_bound(left, 1 - left, 60 * (2 * left - 1)) == pytest.approx((math.log(2),) * 2)
 
 
 def test_the_optimum_against_a_perfect_generator_is_one_half() -> None:

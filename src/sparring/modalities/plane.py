@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Module
+from torch.nn.functional import logsigmoid
 
 from sparring.data.mixtures import Mixture
 from sparring.game.game import Game, Report
@@ -60,7 +61,7 @@ class Plane(GameView):
         game, samples, labels = scene.game, scene.samples, scene.labels
         real = (self.real / self.scale).to(samples)
         real = real.repeat(math.ceil(len(samples) / len(real)), 1)[: len(samples)]  # only paired losses need them
-        drawn = {
+        drawn: dict[str, Any] = {
             "extent": self._extent(),
             "samples": self._places(samples * self.scale),
             "map": _pack(self._map(game, labels), "u1", 255),
@@ -69,7 +70,10 @@ class Plane(GameView):
         if (grid := self._image_of_grid(game, scene.generator, labels)) is not None:
             drawn["grid"] = self._places(grid * self.scale)
         if is_deep and labels is None and self.mass is not None:
-            drawn["optimum"] = _pack(self._optimum(game), "u1", 255)
+            p, q = self._densities(game)
+            drawn["optimum"] = _pack(optimum(p, q), "u1", 255)
+            js, bound = js_and_bound(p, q, self._map(game, labels).reshape(CELLS, CELLS).logit(1e-6))
+            drawn |= {"js": round(js, 4), "bound": round(bound, 4)}
         return drawn
 
     def begin_lesson(self, game: Game, real: Samples, labels: Labels | None) -> dict[str, Any]:
@@ -151,22 +155,15 @@ class Plane(GameView):
         return image
 
     @torch.no_grad()
-    def _optimum(self, game: Game) -> Tensor:
-        """The optimal discriminator, p / (p + q), in each cell: p is exact, q is counted in samples; both are smoothed.
-
-        Where neither has any mass, it is ½.
-
-        Source: Goodfellow et al. 2014, arXiv:1406.2661, eq. 2.
-        """
+    def _densities(self, game: Game) -> tuple[Tensor, Tensor]:
+        """The masses p of the data, which are exact, and q of the generator, counted in samples; both are smoothed."""
         assert self.mass is not None
         latents = game.prior.batch(NUM_FOR_DENSITY, Stream(self.seed, "frames/density"))
         fakes = game.generator(latents.to(next(game.generator.parameters()))).float().cpu() * self.scale
         cells = ((fakes / self.extent + 1) * (CELLS / 2)).floor().long()
         inside = cells[((cells >= 0) & (cells < CELLS)).all(1)]
         counts = torch.bincount(inside[:, 1] * CELLS + inside[:, 0], minlength=CELLS**2)
-        p, q = smooth(self.mass), smooth(counts.reshape(CELLS, CELLS).double() / NUM_FOR_DENSITY)
-        least = 1e-6 / CELLS
-        return (p + least) / (p + q + 2 * least)
+        return smooth(self.mass), smooth(counts.reshape(CELLS, CELLS).double() / NUM_FOR_DENSITY)
 
     def _extent(self) -> list[float]:
         return [-self.extent, self.extent, -self.extent, self.extent]
@@ -174,6 +171,35 @@ class Plane(GameView):
     def _places(self, points: Tensor) -> str:
         """Points as numbers from 0 to 65535 over the extent."""
         return _pack((points.float() / (2 * self.extent) + 0.5).clamp(0, 1), "<u2", 65535)
+
+
+def optimum(p: Tensor, q: Tensor) -> Tensor:
+    """The optimal discriminator of masses of cells, p / (p + q); ½ where neither has any.
+
+    Source: Goodfellow et al. 2014, arXiv:1406.2661, eq. 2.
+    """
+    least = 1e-6 / CELLS
+    return (p + least) / (p + q + 2 * least)
+
+
+def js_and_bound(p: Tensor, q: Tensor, logits: Tensor) -> tuple[float, float]:
+    """The Jensen-Shannon divergence of masses of cells in nats, and the most that a discriminator shows of it.
+
+    2 JS ≥ V(D) + log 4 with V(D) = Σ p log D + Σ q log(1 − D), for every D = σ(logits + c); c is the best one, since
+    some objectives leave it open. Equal where the logits are log p − log q.
+
+    Source: Goodfellow et al. 2014, arXiv:1406.2661, Theorem 1.
+    """
+    p, q, logits = p / p.sum(), q / q.sum().clamp(min=1e-12), logits.double()
+    middle = (p + q) / 2
+    js = (torch.special.xlogy(p, p / middle) + torch.special.xlogy(q, q / middle)).nan_to_num().sum().item() / 2
+    low, high = -50.0, 50.0
+    for _ in range(60):  # dV/dc falls in c
+        c = (low + high) / 2
+        slope = (p * torch.sigmoid(-logits - c) - q * torch.sigmoid(logits + c)).sum()
+        low, high = (c, high) if slope > 0 else (low, c)
+    value = (p * logsigmoid(logits + c) + q * logsigmoid(-logits - c)).sum().item()
+    return js, max(0.0, (value + math.log(4)) / 2)
 
 
 def cell_masses(mixture: Mixture, extent: float) -> Tensor:

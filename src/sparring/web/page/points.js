@@ -1,6 +1,6 @@
 // The game in the plane: data, samples, what the discriminator thinks, and where it pushes the samples.
 
-import { element, numbers } from "./elements.js";
+import { element, inWords, numbers } from "./elements.js";
 
 export const REAL = [0, 114, 178], FAKE = [213, 94, 0]; // blue and vermillion: told apart by everybody
 const LAYERS = {
@@ -49,7 +49,9 @@ function picturesOf(run, layers) {
     }));
     const deep = run.optimumFrame;
     if (deep) {
-        figure(`the best discriminator possible at step ${deep.step}: p / (p + q)`, drawPlane({
+        const { js, bound } = deep.points;
+        const facts = js === undefined ? "" : `. JS(p‖q) is ${inWords(js)} nats (0 at the goal, .693 at worst); the run's discriminator shows ${inWords(bound)} of it`;
+        figure(`the best discriminator possible at step ${deep.step}: p / (p + q)${facts}`, drawPlane({
             map: deep.points.optimum, real: layers.has("data") ? run.frames.data?.real : null,
             fakes: layers.has("samples") ? deep.points.samples : null, extent: points.extent,
         }));
