@@ -125,8 +125,8 @@ def test_a_frame_shows_the_samples_and_what_the_discriminator_says(tmp_path: Pat
         assert torch.tensor(frame["probabilities"]) == pytest.approx(torch.sigmoid(logits).numpy(), abs=1e-3)
         x, y = 7, 40
         center = torch.tensor([[(x + 0.5) * 2 / CELLS - 1, (y + 0.5) * 2 / CELLS - 1]]) * EXTENT
-        said = unpack(points["map"], "u1", CELLS, CELLS)[y, x] / 255
-        assert said == pytest.approx(torch.sigmoid(game.logits(center)).item(), abs=0.5 / 255 + 1e-6)
+        said = unpack(points["map"], "<u2", CELLS, CELLS)[y, x] / 65535
+        assert said == pytest.approx(torch.sigmoid(game.logits(center)).item(), abs=0.5 / 65535 + 1e-6)
         grid = places(points["grid"], points["extent"], 25, 25)
         latents = torch.zeros(2, 10)
         latents[:, :2] = torch.tensor([[2.0, -2.0], [-1.0, 0.5]])  # row 0 to the right; row 15, column 6
@@ -203,7 +203,7 @@ def test_the_optimum_of_a_known_generator() -> None:
     game = Game(_Ignoring((center[0] / scale, center[1] / scale), sigma / scale), ByLabel(), prior=Gaussian((4,)))
     plane = Plane(mixture, scale, 0)
     drawn = plane.draw(Scene(game, game.generator, torch.zeros(3, 2).double(), None), is_deep=True)
-    optimum = torch.from_numpy(unpack(drawn["optimum"], "u1", CELLS, CELLS) / 255)
+    optimum = torch.from_numpy(unpack(drawn["optimum"], "<u2", CELLS, CELLS) / 65535)
     cell = 2 * EXTENT * scale / CELLS
     axis = ((torch.arange(CELLS) + 0.5) * cell - EXTENT * scale).double()
     points, wide = torch.cartesian_prod(axis, axis).flip(1), math.hypot(sigma, cell)
@@ -232,7 +232,7 @@ def test_the_optimum_against_a_perfect_generator_is_one_half() -> None:
     mixture = Mixture(torch.zeros(1, 2), 0.5)
     game = Game(_Ignoring(sigma=0.5), ByLabel(), prior=Gaussian((4,)))
     drawn = Plane(mixture, 1.0, 0).draw(Scene(game, game.generator, torch.zeros(3, 2).double(), None), is_deep=True)
-    optimum = unpack(drawn["optimum"], "u1", CELLS, CELLS) / 255
+    optimum = unpack(drawn["optimum"], "<u2", CELLS, CELLS) / 65535
     assert abs(optimum[20:28, 20:28] - 0.5).max() < 0.1
 
 
@@ -269,7 +269,7 @@ def test_a_lesson_is_one_real_iteration(settings: dict[str, Any], tmp_path: Path
     assert (places(drawn["fakes"], extent, 64) - fakes[0]).abs().max() < 1e-4
     assert (places(drawn["fakes_after"], extent, 64) - fakes[1]).abs().max() < 1e-4
     for name, exact in zip(("map", "map_after"), maps, strict=True):
-        assert abs(unpack(drawn[name], "u1", CELLS, CELLS) / 255 - exact).max() < 0.5 / 255 + 1e-5
+        assert abs(unpack(drawn[name], "<u2", CELLS, CELLS) / 65535 - exact).max() < 0.5 / 65535 + 1e-5
     assert drawn["real_probability"] == pytest.approx([each[0] for each in said], abs=1e-4)
     assert drawn["fake_probability"] == pytest.approx([each[1] for each in said], abs=1e-4)
     assert unpack(drawn["gradients"], "<f4", 64, 2) == pytest.approx(slopes[0 if by else 1].numpy(), abs=1e-5)

@@ -64,14 +64,14 @@ class Plane(GameView):
         drawn: dict[str, Any] = {
             "extent": self._extent(),
             "samples": self._places(samples * self.scale),
-            "map": _pack(self._map(game, labels), "u1", 255),
+            "map": _pack(self._map(game, labels), "<u2", 65535),
             "gradients": _pack(self._arrows(game, samples, real, labels), "<f4"),
         }
         if (grid := self._image_of_grid(game, scene.generator, labels)) is not None:
             drawn["grid"] = self._places(grid * self.scale)
         if is_deep and labels is None and self.mass is not None:
             p, q = self._densities(game)
-            drawn["optimum"] = _pack(optimum(p, q), "u1", 255)
+            drawn["optimum"] = _pack(optimum(p, q), "<u2", 65535)
             js, bound = js_and_bound(p, q, self._map(game, labels).reshape(CELLS, CELLS).logit(1e-6))
             drawn |= {"js": round(js, 4), "bound": round(bound, 4)}
         return drawn
@@ -97,8 +97,8 @@ class Plane(GameView):
             "real": self._places(begun["real"] * self.scale),
             "fakes": self._places(begun["fakes"] * self.scale),
             "fakes_after": self._places(fakes_after * self.scale),
-            "map": _pack(begun["map"], "u1", 255),
-            "map_after": _pack(after["map"], "u1", 255),
+            "map": _pack(begun["map"], "<u2", 65535),
+            "map_after": _pack(after["map"], "<u2", 65535),
             "gradients": _pack(judge["arrows"], "<f4"),
             "real_probability": [round(each["real_probability"], 4) for each in (begun, after)],
             "fake_probability": [round(each["fake_probability"], 4) for each in (begun, after)],

@@ -19,6 +19,7 @@ from sparring.evaluation.figures import FIGURES
 from sparring.evaluation.health import Alarm
 from sparring.game.game import Report
 from sparring.modalities.modality import Dataset
+from sparring.plugins import OWN
 from sparring.training.build import goes_both_ways
 from sparring.training.loop import Listener, Outcome, Training
 from sparring.training.parts import Parts
@@ -145,7 +146,8 @@ class Terminal(Listener):
             f"{outcome.status} after {steps:,} steps, {images:,} {name}, {seconds:.0f} s of training "
             f"({images / max(seconds, 1e-9):,.0f} {name}/s): {outcome.reason}"
         )
-        load = f"sparring.load({str(run.path)!r})"
+        is_own = training.recipe.network.startswith(OWN)  # modules of the caller's, which no command has
+        load = f"sparring.load({str(run.path)!r}{', module=generator' if is_own else ''})"
         verb, what, output, python = "sample", "-n 64", "grid.png", f"{load}.sample(64, seed=0)"
         if training.recipe.source is not None:
             what, output = training.config.modality.to_translate
@@ -159,8 +161,9 @@ class Terminal(Listener):
         path, look = str(run.path), run.sample_path(steps)
         minutes = training.recipe.minutes
         option, value = ("steps", str(2 * steps)) if minutes is None else ("minutes", f"{2 * minutes:g}")
-        if self._is_notebook:
-            further = "" if outcome.signal else f", {option}={value}"
+        if self._is_notebook or is_own:
+            further = ", generator=generator, discriminator=discriminator" if is_own else ""
+            further += "" if outcome.signal else f", {option}={value}"
             lines += [f"  {verb}  {python}", f"  resume  sparring.resume({path!r}{further})"]
         else:
             further, name = "" if outcome.signal else f" --{option} {value}", shlex.quote(path)

@@ -56,7 +56,7 @@ export function makeLesson(host, page) {
             element("h3", {}, `${number}. ${name}`), element("p", { class: "formula" }, exact ?? formula),
             ...(exact ? [element("p", { class: "quiet" }, "a is the discriminator's logit of a real point, b that of a sample, σ the logistic function")] : []),
             element("p", {}, sentence), ...(numbersNow ? [element("p", {}, numbersNow)] : []),
-            element("p", { class: "quiet" }, `Iteration ${inWords(step)} of ${shown.name}. The samples are of fixed latents, and the training's own networks made them.`),
+            element("p", { class: "quiet" }, `Iteration ${inWords(step)} of ${shown.name}: its own latents and real points.`),
         );
     }
 

@@ -16,6 +16,7 @@ import { openState } from "./state.js";
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#888888", "#f0e442"]; // Okabe and Ito's
 const POLL = 1000; // milliseconds
 const KEPT = 400; // frames in memory
+const NO_RUNS = "there are no runs yet: start one by sparring train";
 
 start();
 
@@ -107,7 +108,8 @@ function start() {
         const isNew = !old || log.reset;
         const run = isNew ? { id, name: info.name, color: page.color(id), series: openSeries() } : old;
         addLines(run.series, log.lines, info.rates);
-        const isChanged = isNew || log.lines.length || frames.steps.length !== old.frames.steps.length || JSON.stringify([info.is_training, info.summary]) !== JSON.stringify([old.info.is_training, old.info.summary]);
+        const stand = (each) => JSON.stringify([each.info.is_training, each.info.summary, each.frames.steps.length]);
+        const isChanged = isNew || log.lines.length || stand({ info, frames }) !== stand(old);
         Object.assign(run, { info, after: log.after, frames });
         if (log.reset) for (const key of [...cache.keys()]) if (key.startsWith(`${id} `)) cache.delete(key);
         loaded.set(id, run);
@@ -164,9 +166,10 @@ function start() {
         const view = { runs, axis, position, last: last || 1, version, theme: isDark };
         document.body.classList.toggle("nothing", !runs.length);
         if (!runs.length) {
-            if (!document.body.dataset.lost) page.say(source.isLive ? "there are no runs yet: start one by sparring train" : "");
+            if (round > 0 && !all.length && !document.body.dataset.lost) page.say(NO_RUNS);
             return;
         }
+        if (message.textContent === NO_RUNS) page.say("");
         for (const each of [scrubber, ...panels]) each.update(view);
     }
 

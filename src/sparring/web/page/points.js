@@ -39,7 +39,7 @@ export function makePoints(host, page) {
 function picturesOf(run, layers) {
     const { points } = run.frame, made = [];
     const figure = (title, canvas) => made.push(element("figure", { class: "plane" }, canvas, element("figcaption", {}, title)));
-    figure(`${run.name}, step ${run.frame.step}`, drawPlane({
+    figure(`${run.name}, step ${run.frame.step}. ${range(points.map)}`, drawPlane({
         map: layers.has("map") ? points.map : null,
         real: layers.has("data") ? run.frames.data?.real : null,
         fakes: layers.has("samples") ? points.samples : null,
@@ -59,6 +59,13 @@ function picturesOf(run, layers) {
     return made;
 }
 
+// What the strongest colours of a map stand for: small differences count, so colours span what there is.
+function range(map) {
+    let [low, high] = [65535, 0];
+    for (const value of numbers(map, Uint16Array)) [low, high] = [Math.min(low, value), Math.max(high, value)];
+    return `The map spans probabilities from ${(low / 65535).toFixed(3)} to ${(high / 65535).toFixed(3)}`;
+}
+
 // A square picture of the plane. Coordinates are uint16 over the extent; y grows upwards.
 export function drawPlane({ map, real, fakes, arrows, grid, extent, moved }, side = 420) {
     const canvas = element("canvas", { width: side, height: side, role: "img", "aria-label": "points in the plane" });
@@ -66,7 +73,7 @@ export function drawPlane({ map, real, fakes, arrows, grid, extent, moved }, sid
     const at = (values, index) => [(values[2 * index] / 65535) * side, side - (values[2 * index + 1] / 65535) * side];
     context.fillStyle = "#fff";
     context.fillRect(0, 0, side, side);
-    if (map) drawMap(context, numbers(map, Uint8Array), side);
+    if (map) drawMap(context, numbers(map, Uint16Array), side);
     if (grid) drawGrid(context, numbers(grid, Uint16Array), at);
     const dots = (values, [red, green, blue], size, opacity) => {
         context.fillStyle = `rgba(${red}, ${green}, ${blue}, ${opacity})`;
@@ -85,12 +92,15 @@ export function drawPlane({ map, real, fakes, arrows, grid, extent, moved }, sid
     return canvas;
 }
 
-// From vermillion (surely generated) over white (one half) to blue (surely real).
+// From vermillion (generated) over white (one half) to blue (real); the strongest colour is the map's largest distance
+// from one half, but at least a hundredth.
 function drawMap(context, map, side) {
+    let most = 0.01;
+    for (const value of map) most = Math.max(most, Math.abs((2 * value) / 65535 - 1));
     const cells = Math.round(Math.sqrt(map.length)), image = new ImageData(cells, cells);
     for (let row = 0; row < cells; row++) {
         for (let column = 0; column < cells; column++) {
-            const value = map[row * cells + column] / 255, end = value > 0.5 ? REAL : FAKE, share = 0.75 * Math.abs(2 * value - 1);
+            const value = map[row * cells + column] / 65535, end = value > 0.5 ? REAL : FAKE, share = (0.75 * Math.abs(2 * value - 1)) / most;
             const place = 4 * ((cells - 1 - row) * cells + column);
             for (let part = 0; part < 3; part++) image.data[place + part] = 255 + (end[part] - 255) * share;
             image.data[place + 3] = 255;
