@@ -117,6 +117,7 @@ class Modality(Drawing):
     measured: ClassVar[tuple[str, ...]] = ()  # the names of `measurements`; figures need them
     trains_classifier: ClassVar[bool] = False  # whether cards measure by a classifier of the data's own labels
     to_translate: ClassVar[tuple[str, str]] = "FOLDER", "grid.png"  # what `sparring translate` takes, and makes of it
+    sample_file: ClassVar[str] = "grid.png"  # what people would have `sparring sample` write first
     num_shown: ClassVar[int] = 20  # items that notebooks and reports `show`
     shown_as: ClassVar[str] = "image"  # how the live page shows an item: as an image, a sound, or points of a plane
 

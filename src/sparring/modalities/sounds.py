@@ -74,6 +74,7 @@ class Sounds(Modality):
     shown_as = "sound"
     has_sample_rate = True
     trains_classifier = True
+    sample_file = "sounds.wav"
     num_shown = 8
     measured = ("duration", "pitch", "loudness")
     layouts = "sounds, as floats [n, samples] from -1 to 1 with a sample_rate_hz"

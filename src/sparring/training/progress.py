@@ -148,9 +148,10 @@ class Terminal(Listener):
         )
         is_own = training.recipe.network.startswith(OWN)  # modules of the caller's, which no command has
         load = f"sparring.load({str(run.path)!r}{', module=generator' if is_own else ''})"
-        verb, what, output, python = "sample", "-n 64", "grid.png", f"{load}.sample(64, seed=0)"
+        modality = training.config.modality
+        verb, what, output, python = "sample", "-n 64", modality.sample_file, f"{load}.sample(64, seed=0)"
         if training.recipe.source is not None:
-            what, output = training.config.modality.to_translate
+            what, output = modality.to_translate
             verb, python = "translate", f"{load}.translate(items)"
         if self._result:
             step = "" if self._measured_step == steps else f", at step {self._measured_step:,}"

@@ -123,11 +123,13 @@ def _tell(run: Run) -> str:
         margin = max(0.5 * abs(best["distance"]), 2 * last["distance_error"])
         best_is_last, best_is_earlier = best is last, last["distance"] - best["distance"] > margin
     config, card = run.generator / "config.json", run.path / "card.json"
+    modality = read_json(config, Config).modality if config.exists() else None
     return environment.get_template("story.html").render(
         title=run.path.resolve().name,
         path=shlex.quote(str(run.path)),
         recipe=recipe,
-        item=read_json(config, Config).modality.describe() if config.exists() else "",
+        item=modality.describe() if modality is not None else "",
+        sample_file="grid.png" if modality is None else modality.sample_file,
         summary=summary,
         last_step=log[-1]["step"] if log else 0,
         is_training=summary.status == "running" and run.is_locked(),
@@ -135,7 +137,7 @@ def _tell(run: Run) -> str:
         past_alarms=_past_alarms(log),
         best_is_last=best_is_last,
         best_is_earlier=best_is_earlier,
-        examples=_examples(run) if config.exists() else None,
+        examples=_examples(run) if modality is not None else None,
         card=read_json(card, Card) if card.exists() else None,
     )
 
