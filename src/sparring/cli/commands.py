@@ -4,6 +4,7 @@ Each imports its modules when it runs, so `--help` answers at once.
 """
 
 import os
+import re
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,11 @@ from sparring.distributed.launch import launch_if_several
 from sparring.errors import UsageError
 
 if TYPE_CHECKING:
+    from sparring.generator.generator import Generator
     from sparring.training.trackers import Tracker
+
+
+SECONDS_A_SEED, MOST_SECONDS = 2.0, 600.0  # of a walk
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,11 @@ class SampleCommand:
     path: RunFolder  # The run's folder, a generator's, or that of a checkpoint.
     out: Annotated[Path, arg(metavar="PATH")]
     """A .png, .jpg or .webp for one picture, a .npz for arrays, a .wav for sounds in a row, or a folder of files."""
-    num: Count = 64  # The number of samples.
+    walk: Annotated[str | None, option("SEED,SEED,...")] = None
+    """Make a film, a .gif, .webp or .mp4, that goes from the samples of each seed to those of the next, and back."""
+    seconds: Annotated[float | None, parsed_by(float, "S"), option("S")] = None
+    """The length of a walk; by default two for each seed."""
+    num: Count = 64  # The number of samples; of a walk, how many walk at once.
     seed: Seed = 0  # The same seed gives the same samples.
     label: Annotated[str | None, option("NAME")] = None
     """The class of all samples, or attributes such as hair=red,age=30; by default, labels as in the data."""
@@ -160,6 +169,10 @@ class SampleCommand:
         from sparring.generator.generator import load
 
         generator = load(self.path)
+        if self.walk is not None:
+            return self._walk(generator, self.walk)
+        if self.seconds is not None:
+            raise UsageError("--seconds is the length of a walk: add --walk 3,7,12")
         generator.modality.check_path(self.out)
         samples = generator.sample(self.num, self.seed, labels=self.label, truncation=self.truncation)
         config, labels = generator.config, generator.random_labels(self.num, self.seed, self.label)
@@ -168,6 +181,22 @@ class SampleCommand:
             named = np.array(config.class_names)[labels] if config.class_names else labels.numpy()
         generator.modality.write(samples, self.out, named, config.label_names(labels))
         print(f"{self.num} samples in {self.out}")
+        return 0
+
+    def _walk(self, generator: "Generator", text: str) -> int:
+        from sparring.generator.film import FRAMES_PER_SECOND, check_film, walk, write_film
+
+        if not re.fullmatch(r"\d+(,\d+)+", text):
+            raise UsageError(f"--walk takes two seeds or more, such as 3,7,12, not {text!r}")
+        seeds = [int(each) for each in text.split(",")]
+        seconds = SECONDS_A_SEED * len(seeds) if self.seconds is None else self.seconds
+        if not 0 < seconds <= MOST_SECONDS:
+            raise UsageError(f"--seconds must be greater than 0 and at most {MOST_SECONDS}, not {seconds:g}")
+        check_film(self.out)
+        num_frames = max(len(seeds), round(seconds * FRAMES_PER_SECOND))
+        frames = walk(generator, seeds, num_frames, self.num, self.label, self.truncation)
+        write_film(map(generator.modality.picture, frames), self.out)
+        print(f"{num_frames} frames in {self.out}")
         return 0
 
 
