@@ -173,13 +173,22 @@ def test_classes(context: BrowserContext, address: str) -> None:
     samples = panel(page, "Samples")
     expect(samples.locator(".tile")).to_have_count(100)
     expect(panel(page, "Classes").locator('[role="row"]')).to_have_count(10)
+    before = titles(samples)
     samples.get_by_label("order:").select_option("worst")
-    expect(samples.locator(".tile").first).to_be_visible()
+    page.wait_for_function(OTHER_TITLES, arg=before)
     given = [float(title.rsplit(" ", 1)[1]) for title in titles(samples)]
     assert given == sorted(given)
+    before = titles(samples)
     samples.get_by_label("order:").select_option("class")
+    page.wait_for_function(OTHER_TITLES, arg=before)
     labels = [title.partition(",")[0] for title in titles(samples)]
     assert labels == sorted(labels)
+
+
+OTHER_TITLES = """before => {
+    const now = [...document.querySelectorAll(".tile")].map(tile => tile.title);
+    return JSON.stringify(now) !== JSON.stringify(before);
+}"""
 
 
 def titles(samples: Any) -> list[str]:

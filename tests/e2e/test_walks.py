@@ -166,8 +166,8 @@ def test_one_with_networks_of_their_own(tmp_path: Path) -> None:
     assert begun.endswith("into mine, to 60 steps; interrupting the kernel saves and stops\n")
     assert re.fullmatch(r"100%  finished  distance [\d.e-]+", changing)
     assert re.match(r"finished after 60 steps, 960 images, .*\n  result  distance [\d.e-]+\n", ended)
-    assert "sparring.resume('mine', steps=120)" in ended
-    assert "sparring.load('mine').sample(64, seed=0)" in ended
+    assert "sparring.resume('mine', generator=generator, discriminator=discriminator, steps=120)" in ended
+    assert "sparring.load('mine', module=generator).sample(64, seed=0)" in ended
     for name, shown in {
         "run": "Run('mine'): finished after 60 steps",
         "generator": "Generator('custom: Sequential'): 8 latents to images (28×28 px, grey)",
@@ -176,7 +176,7 @@ def test_one_with_networks_of_their_own(tmp_path: Path) -> None:
     }.items():
         data = outputs[name][-1]
         assert data["text/plain"].startswith(shown)
-        assert ("<table>" if name == "card" else 'src="data:image/png;base64,') in data["text/html"]
+        assert ("<table>" if name == "card" else 'srcdoc="') in data["text/html"]
     begun, changing, ended = (data["text/plain"] for data in outputs["interrupt"])
     assert begun.endswith("into long, to 10,000,000 steps; interrupting the kernel saves and stops\n")
     assert changing.startswith("  0%  stopped")

@@ -4,7 +4,6 @@ Each imports its modules when it runs, so `--help` answers at once.
 """
 
 import os
-import re
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,11 +30,7 @@ from sparring.distributed.launch import launch_if_several
 from sparring.errors import UsageError
 
 if TYPE_CHECKING:
-    from sparring.generator.generator import Generator
     from sparring.training.trackers import Tracker
-
-
-SECONDS_A_SEED, MOST_SECONDS = 2.0, 600.0  # of a walk
 
 
 @dataclass(frozen=True)
@@ -170,7 +165,11 @@ class SampleCommand:
 
         generator = load(self.path)
         if self.walk is not None:
-            return self._walk(generator, self.walk)
+            from sparring.generator.film import film_walk
+
+            count = film_walk(generator, self.walk, self.seconds, self.num, self.label, self.truncation, self.out)
+            print(f"{count} frames in {self.out}")
+            return 0
         if self.seconds is not None:
             raise UsageError("--seconds is the length of a walk: add --walk 3,7,12")
         generator.modality.check_path(self.out)
@@ -181,22 +180,6 @@ class SampleCommand:
             named = np.array(config.class_names)[labels] if config.class_names else labels.numpy()
         generator.modality.write(samples, self.out, named, config.label_names(labels))
         print(f"{self.num} samples in {self.out}")
-        return 0
-
-    def _walk(self, generator: "Generator", text: str) -> int:
-        from sparring.generator.film import FRAMES_PER_SECOND, check_film, walk, write_film
-
-        if not re.fullmatch(r"\d+(,\d+)+", text):
-            raise UsageError(f"--walk takes two seeds or more, such as 3,7,12, not {text!r}")
-        seeds = [int(each) for each in text.split(",")]
-        seconds = SECONDS_A_SEED * len(seeds) if self.seconds is None else self.seconds
-        if not 0 < seconds <= MOST_SECONDS:
-            raise UsageError(f"--seconds must be greater than 0 and at most {MOST_SECONDS}, not {seconds:g}")
-        check_film(self.out)
-        num_frames = max(len(seeds), round(seconds * FRAMES_PER_SECOND))
-        frames = walk(generator, seeds, num_frames, self.num, self.label, self.truncation)
-        write_film(map(generator.modality.picture, frames), self.out)
-        print(f"{num_frames} frames in {self.out}")
         return 0
 
 

@@ -1,5 +1,6 @@
 """Films: a walk through the latents as a .gif, .webp or .mp4."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 FILMS = (".gif", ".webp", ".mp4")
 FRAMES_PER_SECOND = 25  # a GIF counts hundredths of a second
+SECONDS_A_SEED, MOST_SECONDS = 2.0, 600.0  # of a walk
 LEAST_PIXELS = 256  # smaller pictures are shown larger, by a whole factor
 
 
@@ -68,6 +70,38 @@ def walk(
             at = torch.tensor([frame / length])
             latents = [spherical(*pair, at)[0] for pair in zip(start, end, strict=True)]
             yield generator.generate(torch.stack(latents), labels)
+
+
+def film_walk(
+    generator: Generator,
+    seeds: str,
+    seconds: float | None,
+    n: int,
+    label: Label | None,
+    truncation: float | None,
+    path: Path,
+) -> int:
+    """Write a walk as a film, and return the number of its frames; what is wrong with it is a UsageError.
+
+    Args:
+        generator: makes the samples.
+        seeds: as people write them, such as "3,7,12".
+        seconds: the film's length; None for two seconds for each seed.
+        n: how many samples walk at once.
+        label: see `walk`.
+        truncation: see `walk`.
+        path: a .gif, .webp or .mp4.
+    """
+    if not re.fullmatch(r"\d+(,\d+)+", seeds):
+        raise UsageError(f"--walk takes two seeds or more, such as 3,7,12, not {seeds!r}")
+    stops = [int(each) for each in seeds.split(",")]
+    seconds = SECONDS_A_SEED * len(stops) if seconds is None else seconds
+    if not 0 < seconds <= MOST_SECONDS:
+        raise UsageError(f"--seconds must be greater than 0 and at most {MOST_SECONDS:g}, not {seconds:g}")
+    check_film(path)
+    num_frames = max(len(stops), round(seconds * FRAMES_PER_SECOND))
+    write_film(map(generator.modality.picture, walk(generator, stops, num_frames, n, label, truncation)), path)
+    return num_frames
 
 
 def check_film(path: Path) -> str:

@@ -123,7 +123,7 @@ class Run:
         """
         lock = FileLock(self.path / ".lock", thread_local=False)  # the operating system releases it after a crash
         try:
-            lock.acquire(timeout=0.2)  # not 0: `is_locked` elsewhere may be looking at it
+            lock.acquire(timeout=2.0)  # not 0: `is_locked` elsewhere may be looking at it
         except Timeout as error:
             raise RunFolderError(f"another process is training in {self.path}: wait for it, or stop it") from error
         except OSError as error:
