@@ -212,8 +212,9 @@ def _overfitting(pair: Comparison) -> tuple[float, float]:
 FIGURES: dict[str, Figure] = {
     figure.name: figure
     for figure in (
-        Figure("distance", "how far the samples are from the data; the least one chooses the best generator", "lower",
-            lambda pair: pair.distance[0], in_monitor=True, describe=lambda value, data: f"distance {value:.3g}"),
+        Figure("distance", "how far the samples are from the data; the best generator is the one with the least",
+            "lower", lambda pair: pair.distance[0], in_monitor=True,
+            describe=lambda value, data: f"distance {value:.3g}"),
         Figure("distance_error", "standard error of the distance", "",
             lambda pair: pair.distance[1], in_monitor=True),
         Figure("frechet_distance", "squared distance between two Gaussians fitted to the features", "lower",

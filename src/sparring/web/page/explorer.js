@@ -202,7 +202,7 @@ export function makeExplorer(host, page) {
                 pad.dataset.drawn = now;
                 drawPad();
                 setControls();
-                kept.replaceChildren(...favourites().map((text, number) => element("button", { type: "button", onclick: () => goToFavourite(text) }, `place ${number + 1}: ${text.split(";")[0]}`)),
+                kept.replaceChildren(...favourites().map((text, number) => element("button", { type: "button", onclick: () => goToFavourite(text) }, `place ${number + 1}`)),
                     ...(favourites().length ? [element("button", { type: "button", onclick: () => state.set({ kept: "" }) }, "forget all")] : []));
             }
             ask();
