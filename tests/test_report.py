@@ -120,7 +120,7 @@ def test_data_that_are_gone_are_said_to_be(tmp_path: Path) -> None:
     assert len(read(diagnose(run.path)).images) == 2  # generated and real ones
     (tmp_path / "points.npy").unlink()
     page = read(diagnose(run.path))
-    assert "They cannot be shown" in page.text
+    assert "There is nothing to show" in page.text
     assert not page.images
 
 

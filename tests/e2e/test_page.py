@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pages import make_line, make_run, write
 from PIL import Image
@@ -209,7 +210,7 @@ def test_a_class_without_samples_is_red(context: BrowserContext, runs: Path, add
         page.goto(url)
         missing = panel(page, "Classes").locator(".missing")
         expect(missing).to_have_count(1)
-        expect(missing).to_contain_text("0.0 % of")
+        expect(missing).to_contain_text("0.0 %, data")
         expect(missing).to_contain_text("missing")
         page.close()
 
@@ -266,6 +267,47 @@ def test_two_runs_are_compared(context: BrowserContext, address: str) -> None:
     expect(panel(page, "Curves").locator(".value").first).to_be_visible()
 
 
+def test_each_run_has_its_own_curves_and_colour(context: BrowserContext, address: str) -> None:
+    """Also after another run was shown, whose data were already here."""
+    page = open_run(context, address, "ring")
+    page.set_viewport_size({"width": 1100, "height": 6000})  # all charts can be seen
+    values = panel(page, "Curves").locator(".values").first
+    expect(values.locator(".value")).to_be_visible()
+    first = values.inner_text()
+    page.locator("#runs b").get_by_text("digits", exact=True).click()
+    expect(values).not_to_have_text(first)
+    page.locator("#runs b").get_by_text("ring", exact=True).click()
+    expect(values).to_have_text(first)
+    page.go_back()
+    expect(panel(page, "Where it stands").locator("h3")).to_have_text("digits")
+    page.get_by_label("compare ring").check()
+    expect(panel(page, "Where it stands").locator("h3")).to_have_count(2)
+    script = "all => new Set(all.map(each => each.style.getPropertyValue('--colour'))).size"
+    assert panel(page, "Where it stands").locator("h3").evaluate_all(script) == 2
+
+
+def test_a_line_marks_the_position_in_each_chart(context: BrowserContext, address: str) -> None:
+    """Also in those that are drawn later, when they are scrolled into view."""
+    page = open_run(context, address, "digits")
+    last = panel(page, "Curves").locator(".chart:not(.empty)").last
+    last.scroll_into_view_if_needed()
+    expect(last.locator(".position")).to_have_attribute("style", re.compile(r"translateX\(\d{3}"))
+
+
+def test_a_picture_that_is_no_grid_of_samples(context: BrowserContext, tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(500, 5)).astype(np.float32)
+    sparring.train(points, steps=10, width=8, batch_size=32, evaluation_share=0.0, out=tmp_path / "five")
+    with serve(tmp_path) as url:
+        page = context.new_page()
+        page.goto(url)
+        samples = panel(page, "Samples")
+        expect(samples.locator(".tile")).to_have_count(1)
+        expect(samples.get_by_label("order:")).to_be_hidden()
+        page.set_viewport_size({"width": 360, "height": 740})
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
+        page.close()
+
+
 # The slider, the address, the keyboard, small screens
 
 
@@ -283,6 +325,9 @@ def test_slider_keyboard_and_address(context: BrowserContext, address: str) -> N
     page.keyboard.press("Shift+ArrowRight")
     expect(page.locator("output")).not_to_contain_text("step 0 of")
     assert shown_step(page) > after
+    page.locator("summary").press("Space")  # opens the settings, and plays nothing
+    expect(panel(page, "Recipe").locator("details")).to_have_attribute("open", "")
+    page.locator("summary").blur()
     page.keyboard.press("Home")
     page.keyboard.press("Space")  # the film plays to its end
     expect(panel(page, "Samples").locator("h3")).to_contain_text("step 30")
@@ -327,14 +372,16 @@ def test_every_control_has_a_name(context: BrowserContext, address: str) -> None
     assert page.evaluate(script) == 0
 
 
-def test_the_film_is_saved(context: BrowserContext, address: str, runs: Path) -> None:
-    page = open_run(context, address, "digits")
-    expect(panel(page, "Samples").locator(".tile").first).to_be_visible()
+@pytest.mark.parametrize("name", ["digits", "ring"])
+def test_the_film_is_saved(context: BrowserContext, address: str, runs: Path, name: str) -> None:
+    page = open_run(context, address, name)
+    title = "Samples" if name == "digits" else "The game in the plane"
+    expect(panel(page, title).locator(".tile, canvas").first).to_be_visible()
     with page.expect_download() as found:
         page.get_by_role("button", name="save film").click()
     with Image.open(BytesIO(Path(found.value.path()).read_bytes())) as film:
         assert film.format == "WEBP"
-        assert getattr(film, "n_frames", 1) == len(Run(runs / "digits").frame_steps())
+        assert getattr(film, "n_frames", 1) == len(Run(runs / name).frame_steps())
 
 
 # The latents
@@ -358,8 +405,11 @@ def test_the_explorer_shows_what_the_command_draws(
     with Image.open(shown) as one, Image.open(tmp_path / "sample.png") as other:
         assert one.convert("L").tobytes() == other.convert("L").tobytes()
     explorer.get_by_label("direction 1").fill("2")
-    expect(explorer.locator(".command-line")).to_contain_text("no command draws this latent")
+    expect(explorer.locator(".command-line")).to_contain_text("There is no command for this sample")
     assert "sliders=2" in page.url
+    page.locator("#runs b").get_by_text("ring", exact=True).click()  # which has no such class
+    expect(explorer.locator(".sample canvas")).to_be_visible()
+    expect(page.locator("#message")).to_be_empty()
 
 
 def test_the_nearest_items(context: BrowserContext, address: str) -> None:
@@ -407,6 +457,7 @@ def test_a_training_is_watched(context: BrowserContext, tmp_path: Path) -> None:
             training.wait()
             expect(panel(page, "Where it stands")).to_contain_text("Cut off without warning")
             expect(panel(page, "Where it stands").locator("code")).to_contain_text("sparring resume")
+            expect(page.locator("#runs small").first).to_contain_text(re.compile(r"[1-9]\d* steps, cut off"))
             sparring.resume(out, steps=Run(out).log()[-1]["step"] + 40)
             last = Run(out).log()[-1]["step"]
             expect(page.locator("output")).to_contain_text(f"of {last:,}", timeout=8_000)

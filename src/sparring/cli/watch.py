@@ -28,7 +28,7 @@ class WatchCommand:
         roots = self.runs or (Path("runs"),)
         for root in roots:
             if not root.exists():
-                print(f"there is no {root} yet; its runs appear when there are some", flush=True)
+                print(f"{root} does not exist yet: its runs appear on the page when they start", flush=True)
 
         def say(address: str) -> None:
             print(f"{address}\nCtrl-C ends the page; trainings go on without it", flush=True)

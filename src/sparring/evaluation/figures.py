@@ -212,8 +212,9 @@ def _overfitting(pair: Comparison) -> tuple[float, float]:
 FIGURES: dict[str, Figure] = {
     figure.name: figure
     for figure in (
-        Figure("distance", "by which the evaluations of one training are compared", "lower",
-            lambda pair: pair.distance[0], in_monitor=True, describe=lambda value, data: f"distance {value:.3g}"),
+        Figure("distance", "how far the samples are from the data; the best generator is the one with the least",
+            "lower", lambda pair: pair.distance[0], in_monitor=True,
+            describe=lambda value, data: f"distance {value:.3g}"),
         Figure("distance_error", "standard error of the distance", "",
             lambda pair: pair.distance[1], in_monitor=True),
         Figure("frechet_distance", "squared distance between two Gaussians fitted to the features", "lower",
@@ -232,9 +233,9 @@ FIGURES: dict[str, Figure] = {
             _divergence, in_card=True),
         Figure("diversity", "mean distance between samples, divided by that between real items", "",
             lambda pair: _spread(pair.fake["features"]) / _spread(pair.real["features"]), in_monitor=True),
-        Figure("missing", "share of the data in classes or cells with less than a fifth of the samples due to them",
+        Figure("missing", "share of the data in classes or cells that have less than a fifth of their share of samples",
             "lower", _missing, in_monitor=True, is_share=True),
-        Figure("memorization", "how much more rarely than by chance a sample's nearest real item is a held-out one",
+        Figure("memorization", "how much more often than by chance a sample's nearest real item is a training item",
             "lower",
             lambda pair: metrics.memorization(pair.real["neutral"], pair.heldout["neutral"], pair.fake["neutral"]),
             "heldout", in_card=True, in_monitor=True, extractor="neutral"),
@@ -275,12 +276,14 @@ FIGURES: dict[str, Figure] = {
             "paper", in_card=True, extractor="paper", has_scale=True),
         Figure("separation", "probability that a training item gets a higher logit than a sample", "",
             _separation, "logits", in_monitor=True, is_share=True),
-        Figure("overfitting", "how far logits of held-out items fall from those of training items to those of samples",
+        Figure("overfitting", "where the logits of held-out items lie, from 0 (as training items) to 1 (as samples)",
             "lower", lambda pair: _overfitting(pair)[0], "logits", in_monitor=True),
         Figure("overfitting_error", "standard error of overfitting", "",
             lambda pair: _overfitting(pair)[1], "logits", in_monitor=True),
-        Figure("generator_growth", "norm of the generator's weights over that at the start", "", None, in_monitor=True),
-        Figure("discriminator_growth", "the same of the discriminator's weights", "", None, in_monitor=True),
+        Figure("generator_growth", "norm of the generator's weights, divided by that at the start", "",
+            None, in_monitor=True),
+        Figure("discriminator_growth", "norm of the discriminator's weights, divided by that at the start", "",
+            None, in_monitor=True),
     )
 }  # fmt: skip
 """Every figure by its name, in the order of the card."""

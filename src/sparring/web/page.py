@@ -18,22 +18,25 @@ from sparring.game.objectives import OBJECTIVES, Loss
 
 FOLDER = Path(__file__).parent / "page"
 MODULES = (  # in the order in which they need each other
-    "elements", "state", "source", "series", "charts", "scrubber", "film", "samples", "classes", "points", "lesson",
+    "elements", "state", "source", "series", "charts", "scrubber", "film", "points", "samples", "classes", "lesson",
     "explorer", "runs", "main",
 )  # fmt: skip
 
 # The charts: what each shows, which way is better, and the numbers of the log in it.
 CHARTS: tuple[dict[str, Any], ...] = (
     {"title": "losses", "names": ["discriminator_loss", "generator_loss"], "short": ["discriminator", "generator"],
-     "sentence": "show the balance of the two, not the quality of the samples."},
+     "sentence": "the balance of the two networks. They do not tell how good the samples are."},
     {"title": "probabilities", "names": ["real_probability", "fake_probability"], "short": ["real", "generated"],
-     "range": [0, 1], "sentence": "that the discriminator gives to real and to generated samples: one half is a draw."},
+     "range": [0, 1],
+     "sentence": "the discriminator's average for real and for generated samples. One half is a draw."},
     {"title": "gradient norms", "names": ["discriminator_gradient_norm", "generator_gradient_norm"],
-     "short": ["discriminator", "generator"], "log": True, "sentence": "of both networks: jumps are instabilities."},
+     "short": ["discriminator", "generator"], "log": True,
+     "sentence": "the lengths of both networks' gradients. Jumps mean that the training is unstable."},
     {"title": "penalty", "names": ["penalty", "restraint"], "sentence": "what was added to the losses."},
     {"title": "learning rates", "names": ["discriminator_rate", "generator_rate"],
-     "short": ["discriminator", "generator"], "sentence": "by the recipe's schedule."},
-    {"title": "speed", "names": ["images_per_second"], "unit": "a second", "sentence": "real samples that were shown."},
+     "short": ["discriminator", "generator"], "sentence": "how fast both networks learn, by the recipe's schedule."},
+    {"title": "speed", "names": ["images_per_second"], "unit": "a second",
+     "sentence": "real samples a second that the discriminator saw."},
     {"title": "augmentation", "names": ["augment"], "range": [0, 1],
      "sentence": "the probability of each change to what the discriminator sees."},
 )  # fmt: skip

@@ -75,7 +75,7 @@ class Runs:
         is_training = self.is_training(run)
         counters = {name: _number(last.get(name)) for name in ("images", "seconds", "progress")}
         counters["steps"] = _number(last.get("step"))
-        if not is_training:  # the summary knows more than the last line
+        if self.status(run) != "running":  # at its end, the summary knows more than the last line; before, less
             counters |= {name: _number(summary[name]) for name in ("steps", "images", "seconds") if name in summary}
         if summary.get("status") == "finished":
             counters["progress"] = 1

@@ -179,5 +179,5 @@ def _examples(run: Run) -> dict[str, Html] | str:
         return {title: Html(f'<img alt="{title}" src="{picture_url(picture)}">')}
     return {
         "Generated:": modality.show(items, config.label_names(wanted)),
-        "Real, with the same labels if there are any:": modality.show(modality.decode(real["samples"]), names),
+        "Real, with the same labels:" if names else "Real:": modality.show(modality.decode(real["samples"]), names),
     }

@@ -24,7 +24,7 @@ function makeChart(chart, page) {
     const canvas = element("div", { class: "curve" });
     const line = element("div", { class: "position" });
     const section = element(
-        "figure", { class: "chart" }, element("figcaption", {}, element("b", {}, chart.title), ` ${chart.sentence}`), values, canvas,
+        "figure", { class: "chart" }, element("figcaption", {}, element("b", {}, chart.title), `: ${chart.sentence}`), values, canvas,
     );
     let plot = null, drawn = "", isVisible = false, latest = null;
 
@@ -54,7 +54,7 @@ function makeChart(chart, page) {
         const series = shown.map(({ run, name }) => ({
             label: `${run.name} ${spaced(name)}`,
             stroke: run.color, width: 1.5, dash: DASHES[names.indexOf(name) % DASHES.length], spanGaps: true,
-            points: { show: columns[0].filter((value) => value !== null).length < 60, size: 4 },
+            points: points(columns[0].filter((value) => value !== null).length),
         }));
         const bands = [];
         // A figure's standard error, drawn as its interval of 95 %: only for one run, or nothing could be told apart.
@@ -72,14 +72,15 @@ function makeChart(chart, page) {
         const axis = { stroke: ink, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule, width: 1 }, font: "11px system-ui" };
         const made = new uPlot({
             width: canvas.clientWidth, height: HEIGHT, bands, legend: { show: false },
-            cursor: { show: false }, padding: [8, 8, 0, 0],
+            cursor: { show: false }, padding: [8, 18, 0, 0],
             scales: {
                 x: { time: false, range: [0, last] },
                 y: { distr: chart.log ? 3 : 1, range: chart.range ? () => chart.range : undefined },
             },
-            axes: [{ ...axis, size: 26 }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : inWords(tick))) }],
+            axes: [{ ...axis, size: 26 }, { ...axis, size: 52, values: (_, ticks, axisNumber, space, distance) => ticks.map((tick) => (tick === null ? "" : tickText(tick, chart.log ? tick : distance))) }],
             series: [{}, ...series],
-            hooks: { drawClear: [(self) => drawBands(self, view)] },
+            // The line is placed when the axes are: uPlot draws a moment after it is made.
+            hooks: { drawClear: [(self) => drawBands(self, view)], ready: [() => place(latest)] },
         }, [grid, ...columns], canvas);
         made.over.append(line);
         return made;
@@ -136,6 +137,17 @@ function makeChart(chart, page) {
             if (isVisible) draw(view);
         },
     };
+}
+
+// Few values are dots on the line, and one alone is a large one.
+function points(count) {
+    return { show: count < 60, size: count > 1 ? 4 : 8, ...(count > 1 ? {} : { width: 4 }) };
+}
+
+// A number on an axis, with as many digits as tell it from the next: 62,700 as 62.7K.
+function tickText(value, distance) {
+    const digits = 1 + Math.ceil(Math.log10(Math.max(1, Math.abs(value / distance))));
+    return value.toLocaleString("en", { notation: Math.abs(value) < 10_000 ? "standard" : "compact", maximumSignificantDigits: Math.min(12, digits) });
 }
 
 // The positions of one run, where there are few; else evenly spaced ones, so that many runs cost no more than one.

@@ -7,13 +7,14 @@ const MISSING = 0.2; // a class is missing where samples hold less than this par
 const BAR_HEIGHT = 22;
 
 export function makeClasses(host, page) {
-    const table = element("div", { class: "classes", role: "table", "aria-label": "share of each class" });
-    host.append(table);
     return {
         update(view) {
             const shown = view.runs.filter((run) => run.series.shares.length && run.info.classes?.length > 1).slice(0, 4);
             host.parentElement.hidden = !shown.length;
-            table.replaceChildren(...shown.flatMap((run) => rows(run, view)));
+            host.replaceChildren(...shown.flatMap((run) => [
+                element("h3", { style: `--colour: ${run.color}` }, run.name),
+                element("div", { class: "classes", role: "table", "aria-label": `share of each class, ${run.name}` }, ...rows(run, view)),
+            ]));
         },
     };
 }
@@ -21,17 +22,15 @@ export function makeClasses(host, page) {
 function rows(run, view) {
     const { shares } = run.series, x = run.series[view.axis];
     const now = shares[Math.max(0, placeAt(shares.map((each) => x[each.place]), view.position))];
-    const made = [element("h3", { style: `--colour: ${run.color}` }, run.name)];
-    run.info.classes.forEach((name, number) => {
+    return run.info.classes.map((name, number) => {
         const due = run.info.class_shares[number] ?? 0, share = now.shares[number] ?? 0;
         const isMissing = share < MISSING * due;
-        made.push(element("div", { class: `class${isMissing ? " missing" : ""}`, role: "row" },
+        return element("div", { class: `class${isMissing ? " missing" : ""}`, role: "row" },
             element("span", { role: "rowheader" }, name),
             strip(run, number, due, view),
-            element("span", { role: "cell", class: "share" }, `${(100 * share).toFixed(1)} % of ${(100 * due).toFixed(1)} %${isMissing ? ", missing" : ""}`),
-        ));
+            element("span", { role: "cell", class: "share" }, `${(100 * share).toFixed(1)} %, data ${(100 * due).toFixed(1)} %${isMissing ? ": missing" : ""}`),
+        );
     });
-    return made;
 }
 
 // The share of one class through time as bars; a line marks its share of the data.

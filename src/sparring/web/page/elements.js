@@ -56,13 +56,13 @@ export function command(text) {
     return element("span", { class: "command" }, element("code", {}, text), button);
 }
 
-// A choice among a few words, as a labelled select.
-export function choice(label, options, value, onchange) {
+// A choice among a few words: a select, and the label around it.
+export function choice(name, options, onchange) {
     const select = element("select", { onchange: () => onchange(select.value) });
     for (const [key, words] of Object.entries(options)) {
-        select.append(element("option", { value: key, selected: key === value }, words));
+        select.append(element("option", { value: key }, words));
     }
-    return element("label", {}, `${label} `, select);
+    return { select, label: element("label", {}, `${name} `, select) };
 }
 
 // Let the browser save a blob as a file.
@@ -85,4 +85,14 @@ export function numbers(base64, Type) {
     const text = atob(base64);
     const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
     return new Type(bytes.buffer);
+}
+
+// The other way round.
+export function base64Of(values) {
+    return btoa(String.fromCharCode(...new Uint8Array(values.buffer)));
+}
+
+// "points of 2 dimensions" with a capital letter, at the start of a sentence.
+export function capital(text) {
+    return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,6 +1,7 @@
 // The latent window: drag through a plane of seeds, push along the generator's principal directions, keep favourites.
 
 import { command, element, inWords } from "./elements.js";
+import { drawPlane, toPlane } from "./points.js";
 
 const PAD = 260; // pixels of the square that is dragged
 const SPAN = 4; // seeds along each side of it
@@ -12,6 +13,7 @@ export function makeExplorer(host, page) {
     const result = element("div", { class: "sample" }), line = element("p", { class: "command-line" });
     const sliders = element("div", { class: "sliders" }), tools = element("p", { class: "tools" }), kept = element("div", { class: "kept" });
     host.append(element("div", { class: "explorer" }, element("div", {}, pad, tools), result, element("div", {}, sliders)), line, kept);
+    const walker = element("button", { type: "button", title: "go from each kept place to the next", onclick: walk }, "walk");
     let run = null, about = null, opened = "", isAsking = false, isStale = false, last = "";
 
     const place = () => state.get().seeds.split(",").map((text) => Number(text) || 0);
@@ -25,8 +27,9 @@ export function makeExplorer(host, page) {
     }
 
     function request() {
-        const { label, truncation } = state.get();
-        return { seeds: [mix(place())], directions: values().slice(0, about.directions), label: label || null, truncation: truncation ? Number(truncation) : null };
+        const { label, truncation } = state.get(); // which may be another run's
+        const isKnown = about.labels.includes(label), isGaussian = about.prior === "gaussian";
+        return { seeds: [mix(place())], directions: values().slice(0, about.directions), label: isKnown ? label : null, truncation: isGaussian && truncation ? Number(truncation) : null };
     }
 
     // One question at a time: while the answer is awaited, only the newest wish is kept.
@@ -44,6 +47,7 @@ export function makeExplorer(host, page) {
             last = wish;
             show(answer);
         } catch (error) {
+            if (error.status !== 429) last = wish; // what the server refuses once is not asked again
             page.say(error.message);
         }
         isAsking = false;
@@ -55,9 +59,11 @@ export function makeExplorer(host, page) {
 
     function show(answer) {
         const [item] = answer.items;
-        const shown = item.picture ? element("img", { src: item.picture, alt: "the sample of this latent" }) : element("p", {}, `(${item.numbers.map(inWords).join(", ")})`);
-        result.replaceChildren(shown, ...(item.sound ? [element("audio", { controls: true, src: item.sound })] : []));
-        line.replaceChildren(answer.command ? command(answer.command) : element("span", { class: "quiet" }, "Between seeds: no command draws this latent. Double-click the plane to go to the nearest seed."));
+        const shown = item.picture ? [element("img", { src: item.picture, alt: "the sample of this latent" })] : [element("p", {}, `(${item.numbers.map(inWords).join(", ")})`)];
+        const extent = run.frame?.points?.extent; // of points in the plane: the sample among the real points
+        if (extent) shown.unshift(drawPlane({ real: run.frames.data?.real, fakes: toPlane(item.numbers, extent), extent, size: 10 }, PAD));
+        result.replaceChildren(...shown, ...(item.sound ? [element("audio", { controls: true, src: item.sound })] : []));
+        line.replaceChildren(answer.command ? command(answer.command) : element("span", { class: "quiet" }, "There is no command for this sample: it lies between seeds, or a slider is not at zero. Double-click the plane to go to the nearest seed."));
     }
 
     function drawPad() {
@@ -113,22 +119,31 @@ export function makeExplorer(host, page) {
             state.set({ sliders: now.join(",") });
         };
         sliders.replaceChildren(
-            element("p", { class: "quiet" }, "along the first layer's principal directions, in standard deviations of the latents:"),
+            element("p", { class: "quiet" }, "Move the latents along the directions that change the samples most, by up to four standard deviations:"),
             ...Array.from({ length: about.directions }, (_, number) => {
-                const slider = element("input", { type: "range", min: -4, max: 4, step: 0.1, value: values()[number] ?? 0, "aria-label": `direction ${number + 1}` });
+                const slider = element("input", { type: "range", min: -4, max: 4, step: 0.1, value: 0, "aria-label": `direction ${number + 1}` });
                 slider.addEventListener("input", () => setSlider(number, Number(slider.value)));
                 return element("label", {}, `${number + 1} `, slider);
             }),
-            element("button", { type: "button", onclick: () => { state.set({ sliders: "" }); build(); } }, "back to zero"),
+            element("button", { type: "button", onclick: () => state.set({ sliders: "" }) }, "back to zero"),
         );
-        const labels = about.labels.length ? [choose("class", ["", ...about.labels], state.get().label, (label) => state.set({ label }))] : [];
-        const truncations = about.prior === "gaussian" ? [choose("truncation", ["", "2", "1", "0.7", "0.5", "0.3"], state.get().truncation, (truncation) => state.set({ truncation }))] : [];
-        tools.replaceChildren(...labels, ...truncations, element("button", { type: "button", onclick: keep }, "keep"), element("button", { type: "button", title: "go from each kept place to the next", onclick: walk }, "walk"));
+        const labels = about.labels.length ? [choose("label", "class", "any", about.labels)] : [];
+        const truncations = about.prior === "gaussian" ? [choose("truncation", "truncation", "none", ["2", "1", "0.7", "0.5", "0.3"])] : [];
+        tools.replaceChildren(...labels, ...truncations, element("button", { type: "button", title: "keep this place", onclick: keep }, "keep"), walker);
     }
 
-    function choose(name, options, now, change) {
-        const select = element("select", { onchange: () => change(select.value) }, ...options.map((each) => element("option", { value: each, selected: each === now }, each || "any")));
+    function choose(field, name, none, options) {
+        const select = element("select", { "data-field": field, onchange: () => state.set({ [field]: select.value }) }, element("option", { value: "" }, none), ...options.map((each) => element("option", { value: each }, each)));
         return element("label", {}, `${name} `, select);
+    }
+
+    // The controls show what the address says, also after a step back.
+    function setControls() {
+        for (const [number, slider] of sliders.querySelectorAll("input").entries()) slider.value = values()[number] ?? 0;
+        for (const select of tools.querySelectorAll("select")) {
+            select.value = state.get()[select.dataset.field];
+            if (select.selectedIndex < 0) select.value = "";
+        }
     }
 
     // Favourites are places with their sliders; a walk goes from one to the next and round again.
@@ -139,11 +154,11 @@ export function makeExplorer(host, page) {
     function goToFavourite(text) {
         const [seeds, sliderValues] = text.split(";");
         state.set({ seeds, sliders: sliderValues ?? "" });
-        build();
     }
     async function walk() {
         const stops = favourites();
-        if (stops.length < 2) return page.say("keep two places or more, then walk between them");
+        if (stops.length < 2) return page.say("Keep two places or more first: the walk goes from one to the next.");
+        walker.disabled = true;
         const read = (text) => text.split(";").map((part) => part.split(",").map((each) => Number(each) || 0));
         for (let number = 0; number < stops.length; number++) {
             const [from, to] = [read(stops[number]), read(stops[(number + 1) % stops.length])];
@@ -157,7 +172,7 @@ export function makeExplorer(host, page) {
                 await new Promise((done) => setTimeout(done, 50));
             }
         }
-        build();
+        walker.disabled = false;
     }
 
     return {
@@ -174,18 +189,20 @@ export function makeExplorer(host, page) {
                     about = answer;
                     host.parentElement.hidden = !about;
                     if (about) {
+                        last = pad.dataset.drawn = "";
                         build();
-                        drawPad();
-                        ask();
+                        page.redraw();
                     }
                 }).catch((error) => page.say(error.message));
             }
             if (!about) return;
-            const now = [state.get().seeds, state.get().kept, view.theme].join();
+            const { seeds, sliders: moves, label, truncation, kept: places } = state.get();
+            const now = [seeds, moves, label, truncation, places, view.theme].join();
             if (pad.dataset.drawn !== now) {
                 pad.dataset.drawn = now;
                 drawPad();
-                kept.replaceChildren(...favourites().map((text, number) => element("button", { type: "button", onclick: () => goToFavourite(text) }, `place ${number + 1}: ${text.split(";")[0]}`)),
+                setControls();
+                kept.replaceChildren(...favourites().map((text, number) => element("button", { type: "button", onclick: () => goToFavourite(text) }, `place ${number + 1}`)),
                     ...(favourites().length ? [element("button", { type: "button", onclick: () => state.set({ kept: "" }) }, "forget all")] : []));
             }
             ask();

@@ -7,11 +7,12 @@
 
 const LABEL_HEIGHT = 22;
 
-// Join pictures {image, text} into an animated WebP that shows each for some milliseconds, with its text below it.
+// Join pictures {image, text} into an animated WebP that shows each for some milliseconds, with its text below it. An image is one
+// that is loaded, or a canvas.
 export async function animate(pictures, milliseconds) {
-    if (!pictures.length) throw new Error("there are no frames yet");
-    const { naturalWidth: wide, naturalHeight: high } = pictures[0].image;
-    const zoom = Math.max(1, Math.floor(480 / wide));
+    if (!pictures.length) throw new Error("the run has no frames yet");
+    const { width: wide, height: high } = pictures[0].image;
+    const zoom = Math.ceil(480 / wide);
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [wide * zoom, high * zoom + LABEL_HEIGHT];
     const context = canvas.getContext("2d");

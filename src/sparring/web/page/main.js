@@ -16,7 +16,9 @@ import { openState } from "./state.js";
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#888888", "#f0e442"]; // Okabe and Ito's
 const POLL = 1000; // milliseconds
 const KEPT = 400; // frames in memory
-const NO_RUNS = "there are no runs yet: start one by sparring train";
+const SAID = 8000; // milliseconds for which a message is shown
+const NO_RUNS = "There are no runs here yet. Start one with: sparring train";
+const LOST = "The server does not answer, so this page may be out of date.";
 
 start();
 
@@ -26,15 +28,15 @@ function start() {
     const message = document.getElementById("message");
     const loaded = new Map(); // what is known of each run by its id
     const cache = new Map(); // frames by run and step, the newest used last
-    const colors = new Map();
+    const colors = new Map(); // of runs, each as it was last shown
+    let silence = null;
     const page = {
-        state, source, meta: data.meta, frame: loadFrame,
-        say(text) {
+        state, source, meta: data.meta, frame: loadFrame, redraw: schedule,
+        // A message at the bottom: for a while, or until another one takes its place.
+        say(text, stays = false) {
+            clearTimeout(silence);
             message.textContent = text;
-        },
-        color(id) {
-            if (!colors.has(id)) colors.set(id, COLOURS[colors.size % COLOURS.length]);
-            return colors.get(id);
+            if (!stays) silence = setTimeout(() => { message.textContent = ""; }, SAID);
         },
     };
 
@@ -42,20 +44,21 @@ function start() {
     page.film = scrubber.film;
     const list = makeRuns(document.getElementById("runs"), page);
     const panels = [
-        ["Where it stands", "The state of the training, and the alarms at the slider's position.", makeStatus],
-        ["Samples", "The same latents through time. Click a sample to see what it resembles.", makeSamples],
-        ["The game in the plane", "Blue is real, vermillion is generated. The discriminator's map says which it believes where.", makePoints],
+        ["Where it stands", "How far the training is, and which alarms are active at the slider's position.", makeStatus],
+        ["Samples", "What the generator makes of the same latents throughout the training.", makeSamples],
+        ["The game in the plane", "Blue points are real, orange points are generated. The colour behind them is the discriminator's probability that a point there is real: blue is more than one half, orange less.", makePoints],
         ["The nine steps", "One iteration of this training, one step at a time.", makeLesson],
-        ["Explore the latents", "Drag the plane: the numbers are seeds, and between them the latents are mixed.", makeExplorer],
-        ["Classes", "The share of 500 samples that look like each class, by their nearest training samples. The line is the data's own share.", makeClasses],
-        ["Curves", "Drag in a chart to move the slider. Shaded: times with an alarm.", makeCharts],
+        ["Explore the latents", "Each numbered crossing is a seed, and gives one sample. Drag the plane to move between seeds: there, their latents are mixed.", makeExplorer],
+        ["Classes", "The share of each class among 500 samples. A sample counts for the class of the training items nearest to it. The dashed line is the share of the class in the data.", makeClasses],
+        ["Curves", "Drag in a chart to move the slider. A shaded background marks the times with an alarm.", makeCharts],
         ["Recipe", "Every setting of the training.", makeRecipes],
     ].map(([title, sentence, make]) => {
         const { section, body } = panel(title, sentence);
         document.getElementById("panels").append(section);
         return make(body, page);
     });
-    document.getElementById("settings").append(choice("colours:", { auto: "as the system", light: "light", dark: "dark" }, state.get().theme, (theme) => state.set({ theme })));
+    const theme = choice("colours:", { auto: "as the system", light: "light", dark: "dark" }, (chosen) => state.set({ theme: chosen }));
+    document.getElementById("settings").append(theme.label);
 
     let all = [], version = 0, round = 0, isDrawing = false, isBusy = false, isWanted = false;
     state.listen((values, changes) => {
@@ -83,7 +86,7 @@ function start() {
             delete document.body.dataset.lost;
         } catch (error) {
             document.body.dataset.lost = "yes";
-            page.say(error.status ? error.message : "the server does not answer: what is shown may be old");
+            page.say(error.status ? error.message : LOST, true);
         }
         isBusy = false;
         schedule();
@@ -106,7 +109,7 @@ function start() {
             source.log(id, old?.after ?? 0), source.frames(id),
         ]);
         const isNew = !old || log.reset;
-        const run = isNew ? { id, name: info.name, color: page.color(id), series: openSeries() } : old;
+        const run = isNew ? { id, name: info.name, series: openSeries() } : old;
         addLines(run.series, log.lines, info.rates);
         const stand = (each) => JSON.stringify([each.info.is_training, each.info.summary, each.frames.steps.length]);
         const isChanged = isNew || log.lines.length || stand({ info, frames }) !== stand(old);
@@ -154,23 +157,35 @@ function start() {
     }
 
     function draw() {
-        const { theme, axis, at } = state.get();
-        document.documentElement.dataset.theme = theme;
-        const isDark = theme === "dark" || (theme === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
+        const { axis, at } = state.get();
+        document.documentElement.dataset.theme = theme.select.value = state.get().theme;
+        const isDark = getComputedStyle(document.documentElement).colorScheme === "dark";
         const shown = shownIds();
-        list.update(all, shown);
+        giveColours(shown);
+        list.update(all, shown, colors);
         const runs = shown.map((id) => loaded.get(id)).filter(Boolean);
+        for (const run of runs) run.color = colors.get(run.id);
         const ends = runs.flatMap((run) => [run.series[axis].at(-1) ?? 0, run.frames[axis === "step" ? "steps" : "seconds"].at(-1) ?? 0]);
         const last = Math.max(0, ...ends), position = at === null ? last : Math.min(at, last);
         for (const run of runs) chooseFrame(run, axis, position);
-        const view = { runs, axis, position, last: last || 1, version, theme: isDark };
+        // What was drawn of other runs, or of older lines, is drawn again where the version is another one.
+        const view = { runs, axis, position, end: last, last: last || 1, version: `${version} ${runs.map((run) => run.id + run.color)}`, theme: isDark };
         document.body.classList.toggle("nothing", !runs.length);
         if (!runs.length) {
-            if (round > 0 && !all.length && !document.body.dataset.lost) page.say(NO_RUNS);
+            if (round > 0 && !all.length && !document.body.dataset.lost) page.say(NO_RUNS, true);
             return;
         }
         if (message.textContent === NO_RUNS) page.say("");
         for (const each of [scrubber, ...panels]) each.update(view);
+    }
+
+    // A run keeps its colour, unless another one that is shown has it.
+    function giveColours(shown) {
+        const taken = new Set();
+        for (const id of shown) {
+            if (!colors.has(id) || taken.has(colors.get(id))) colors.set(id, COLOURS.find((color) => !taken.has(color)) ?? COLOURS.at(-1));
+            taken.add(colors.get(id));
+        }
     }
 
     // The newest frame at or before the position, and the one before it that holds a lesson; both arrive later.

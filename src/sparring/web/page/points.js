@@ -1,6 +1,6 @@
 // The game in the plane: data, samples, what the discriminator thinks, and where it pushes the samples.
 
-import { element, inWords, numbers } from "./elements.js";
+import { base64Of, element, inWords, numbers } from "./elements.js";
 
 export const REAL = [0, 114, 178], FAKE = [213, 94, 0]; // blue and vermillion: told apart by everybody
 const LAYERS = {
@@ -12,13 +12,14 @@ const PUSHED = 0.06; // the longest arrow, as a share of the picture's side
 export function makePoints(host, page) {
     const { state } = page;
     const chosen = () => new Set(state.get().layers.split(","));
+    const boxes = {};
     const tools = element("p", { class: "tools" }, ...Object.entries(LAYERS).map(([name, words]) => {
         const box = element("input", { type: "checkbox", onchange: () => {
             const layers = chosen();
             box.checked ? layers.add(name) : layers.delete(name);
             state.set({ layers: [...layers].join(",") });
         } });
-        box.checked = chosen().has(name);
+        boxes[name] = box;
         return element("label", {}, box, ` ${words} `);
     }));
     const body = element("div", { class: "runs-side-by-side" });
@@ -31,6 +32,7 @@ export function makePoints(host, page) {
             const key = JSON.stringify([state.get().layers, view.theme, shown.map((run) => [run.id, run.frame.step, run.optimumFrame?.step])]);
             if (key === drawn) return;
             drawn = key;
+            for (const [name, box] of Object.entries(boxes)) box.checked = chosen().has(name);
             body.replaceChildren(...shown.flatMap((run) => picturesOf(run, chosen())));
         },
     };
@@ -39,7 +41,7 @@ export function makePoints(host, page) {
 function picturesOf(run, layers) {
     const { points } = run.frame, made = [];
     const figure = (title, canvas) => made.push(element("figure", { class: "plane" }, canvas, element("figcaption", {}, title)));
-    figure(`${run.name}, step ${run.frame.step}. ${range(points.map)}`, drawPlane({
+    figure(`${run.name}, step ${inWords(run.frame.step)}. ${range(points.map)}`, drawPlane({
         map: layers.has("map") ? points.map : null,
         real: layers.has("data") ? run.frames.data?.real : null,
         fakes: layers.has("samples") ? points.samples : null,
@@ -50,8 +52,8 @@ function picturesOf(run, layers) {
     const deep = run.optimumFrame;
     if (deep) {
         const { js, bound } = deep.points;
-        const facts = js === undefined ? "" : `. JS(p‖q) is ${inWords(js)} nats (0 at the goal, .693 at worst); the run's discriminator shows ${inWords(bound)} of it`;
-        figure(`the best discriminator possible at step ${deep.step}: p / (p + q)${facts}`, drawPlane({
+        const facts = js === undefined ? "" : ` The Jensen-Shannon divergence between data and samples is ${inWords(js)} nats: 0 if they are alike, 0.693 at most. The run's own discriminator proves that it is at least ${inWords(bound)}.`;
+        figure(`The best possible discriminator at step ${inWords(deep.step)}, p / (p + q), where p is the density of the data and q that of the samples.${facts}`, drawPlane({
             map: deep.points.optimum, real: layers.has("data") ? run.frames.data?.real : null,
             fakes: layers.has("samples") ? deep.points.samples : null, extent: points.extent,
         }));
@@ -63,11 +65,17 @@ function picturesOf(run, layers) {
 function range(map) {
     let [low, high] = [65535, 0];
     for (const value of numbers(map, Uint16Array)) [low, high] = [Math.min(low, value), Math.max(high, value)];
-    return `The map spans probabilities from ${(low / 65535).toFixed(3)} to ${(high / 65535).toFixed(3)}`;
+    return `The discriminator's probabilities here go from ${(low / 65535).toFixed(3)} to ${(high / 65535).toFixed(3)}.`;
+}
+
+// Pairs of coordinates as `drawPlane` takes them.
+export function toPlane(values, [x0, x1, y0, y1]) {
+    const share = (value, index) => (index % 2 ? (value - y0) / (y1 - y0) : (value - x0) / (x1 - x0));
+    return base64Of(Uint16Array.from(values, (value, index) => 65535 * Math.min(1, Math.max(0, share(value, index)))));
 }
 
 // A square picture of the plane. Coordinates are uint16 over the extent; y grows upwards.
-export function drawPlane({ map, real, fakes, arrows, grid, extent, moved }, side = 420) {
+export function drawPlane({ map, real, fakes, arrows, grid, extent, moved, size = 3.5 }, side = 420) {
     const canvas = element("canvas", { width: side, height: side, role: "img", "aria-label": "points in the plane" });
     const context = canvas.getContext("2d");
     const at = (values, index) => [(values[2 * index] / 65535) * side, side - (values[2 * index + 1] / 65535) * side];
@@ -84,7 +92,7 @@ export function drawPlane({ map, real, fakes, arrows, grid, extent, moved }, sid
     };
     if (real) dots(numbers(real, Uint16Array), REAL, 3, 0.7);
     if (arrows) drawArrows(context, numbers(arrows.from, Uint16Array), numbers(arrows.along, Float32Array), extent, at, side);
-    if (fakes) dots(numbers(fakes, Uint16Array), FAKE, 3.5, 0.9);
+    if (fakes) dots(numbers(fakes, Uint16Array), FAKE, size, 0.9);
     if (moved) {
         const [from, to] = [numbers(moved.from, Uint16Array), numbers(moved.to, Uint16Array)];
         dots(Array.from(from, (value, index) => value + (to[index] - value) * moved.share), FAKE, 5, 1);

@@ -1,13 +1,13 @@
 // The runs there are: choose one, or several to compare; where each stands, and what is wrong with it.
 
-import { command, duration, element, inWords, spaced } from "./elements.js";
+import { capital, command, duration, element, inWords, spaced } from "./elements.js";
 import { alarmBands } from "./series.js";
 
 // The list, newest first, with the newest samples of each.
 export function makeRuns(host, page) {
     const list = element("ul", {}), filter = element("input", { type: "search", placeholder: "find a run", "aria-label": "find a run", oninput: () => fill() });
     host.append(element("h2", {}, "Runs"), filter, list);
-    let runs = [], chosen = [], drawn = "";
+    let runs = [], chosen = [], colors = new Map(), drawn = "";
 
     function fill() {
         const words = filter.value.toLowerCase();
@@ -22,15 +22,15 @@ export function makeRuns(host, page) {
         const status = run.is_training ? `training, ${Math.round(100 * (run.progress ?? 0))} %` : run.status === "running" ? "cut off" : run.status;
         return element("li", { class: isShown ? "shown" : "" }, box, element("button", { type: "button", class: "run", onclick: () => page.state.set({ runs: [run.id], at: null }) },
             picture ? element("img", { src: `${picture}${page.source.isLive ? `?${run.steps}` : ""}`, alt: "", loading: "lazy" }) : null,
-            element("span", {}, element("b", { style: `--colour: ${page.color(run.id)}` }, run.name), element("small", {}, `${run.study ? `study ${run.study}, ` : ""}${run.data}, ${inWords(run.steps)} steps, ${status}`), ...(run.alarms ?? []).map((alarm) => element("small", { class: "alarm" }, spaced(alarm)))),
+            element("span", {}, element("b", { style: isShown ? `--colour: ${colors.get(run.id)}` : null }, run.name), element("small", {}, `${run.study ? `study ${run.study}, ` : ""}${run.data.split("/").at(-1)}, ${inWords(run.steps)} steps, ${status}`), ...(run.alarms ?? []).map((alarm) => element("small", { class: "alarm" }, spaced(alarm)))),
         ));
     }
     return {
-        update(all, shown) {
-            const key = JSON.stringify([all.map((run) => [run.id, run.steps, run.status, run.is_training, run.alarms]), shown]);
+        update(all, shown, given) {
+            const key = JSON.stringify([all.map((run) => [run.id, run.steps, run.status, run.is_training, run.alarms]), shown.map((id) => [id, given.get(id)])]);
             if (key === drawn) return;
             drawn = key;
-            [runs, chosen] = [all, shown];
+            [runs, chosen, colors] = [all, shown, given];
             host.hidden = !page.source.isLive && runs.length < 2;
             fill();
         },
@@ -53,15 +53,15 @@ export function makeStatus(host, page) {
         const [seconds, progress] = [series.seconds[last] ?? 0, series.progress[last] ?? 0];
         const speed = seconds > 0 ? (series.images[last] ?? 0) / seconds : 0;
         const left = info.is_training && progress > 0 ? `, about ${duration((seconds * (1 - progress)) / progress)} left` : "";
-        const state = info.is_training ? `training: ${Math.round(100 * progress)} %${left}` : summary.status === "running" ? "cut off without warning (a power cut, or somebody killed it)" : `${summary.status}: ${summary.reason}`;
+        const state = info.is_training ? `training: ${Math.round(100 * progress)} %${left}` : (summary.status ?? "running") === "running" ? "cut off without warning (a power cut, or somebody killed it)" : `${summary.status}: ${summary.reason}`;
         const advice = info.is_training ? [] : summary.status === "finished" ? [] : [command(`sparring resume ${info.path}`)];
         const isNow = view.position >= view.last || last < 0; // what is active now stands in the summary
         const alarms = isNow ? summary.health ?? [] : alarmBands(series, view.axis).filter((band) => band.from <= view.position && (band.to >= view.position || band.goesOn));
         return element("div", { class: "status" },
             element("h3", { style: `--colour: ${run.color}` }, run.name),
-            element("p", {}, `${info.item}. ${state[0].toUpperCase()}${state.slice(1)}. ${inWords(series.step[last] ?? 0)} steps in ${duration(seconds)}, ${inWords(Math.round(speed))} real samples a second.`),
+            element("p", {}, `${info.item ? `${capital(info.item)}. ` : ""}${capital(state)}. ${inWords(series.step[last] ?? 0)} steps in ${duration(seconds)}${speed ? `, ${inWords(Math.round(speed))} real samples a second` : ""}.`),
             ...advice,
-            ...(alarms.length ? alarms.map(alarmBox) : [element("p", { class: "good" }, "no alarm at this position")]),
+            ...(alarms.length ? alarms.map(alarmBox) : [element("p", { class: "good" }, "There is no alarm here.")]),
         );
     }
     function alarmBox(alarm) {
@@ -86,7 +86,7 @@ export function makeRecipes(host) {
             const table = (chosen) => element("table", {}, element("tr", {}, element("th", {}, "setting"), ...view.runs.map((run) => element("th", { style: `--colour: ${run.color}` }, run.name))),
                 ...chosen.map((name) => element("tr", {}, element("td", {}, name), ...view.runs.map((run) => element("td", {}, text(run, name))))));
             host.replaceChildren(
-                ...(view.runs.length > 1 ? [element("p", {}, differ.length ? "They differ in:" : "Their recipes are the same."), ...(differ.length ? [table(differ)] : [])] : []),
+                ...(view.runs.length > 1 ? [element("p", {}, differ.length ? "They differ in these settings:" : "Their recipes are the same."), ...(differ.length ? [table(differ)] : [])] : []),
                 element("details", {}, element("summary", {}, "every setting"), table(names)),
             );
         },

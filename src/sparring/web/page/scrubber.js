@@ -11,21 +11,21 @@ export function makeScrubber(host, page) {
     const slider = element("input", { type: "range", min: 0, step: "any", "aria-label": "position in the training" });
     const bands = element("div", { class: "bands", "aria-hidden": "true" });
     const words = element("output", {});
-    const newest = element("button", { type: "button", title: "follow the newest (End)", onclick: () => state.set({ at: null }) }, "newest");
-    const axis = choice("by", { step: "steps", seconds: "seconds" }, state.get().axis, (chosen) => {
+    const newest = element("button", { type: "button", title: "go to the newest step and follow the training (End)", onclick: () => state.set({ at: null }) }, "newest");
+    const axis = choice("by", { step: "steps", seconds: "seconds" }, (chosen) => {
         state.set({ axis: chosen, at: null });
     });
     const film = element("span", { class: "film" });
-    host.append(play, element("div", { class: "track" }, slider, bands), words, newest, axis, film);
+    host.append(play, element("div", { class: "track" }, slider, bands), words, newest, axis.label, film);
     let timer = null, view = null;
 
     slider.addEventListener("input", () => state.set({ at: Number(slider.value) }));
     addEventListener("keydown", (event) => {
-        if (event.altKey || event.ctrlKey || event.metaKey || /INPUT|SELECT|TEXTAREA/.test(event.target.tagName) && event.target !== slider) return;
+        if (event.altKey || event.ctrlKey || event.metaKey || event.target !== slider && event.target.closest("input, select, textarea, audio, dialog")) return;
         const count = event.shiftKey ? 10 : 1;
         if (event.key === "ArrowRight") move(count);
         else if (event.key === "ArrowLeft") move(-count);
-        else if (event.key === " " && event.target.tagName !== "BUTTON") toggle();
+        else if (event.key === " " && !event.target.closest("button, summary")) toggle();
         else if (event.key === "Home") state.set({ at: 0 });
         else if (event.key === "End") state.set({ at: null });
         else return;
@@ -51,12 +51,13 @@ export function makeScrubber(host, page) {
         if (timer !== null) return stop();
         if (!view) return;
         const places = stops();
-        if (view.position >= (places.at(-1) ?? 0)) state.set({ at: 0 });
+        if (places.length < 2) return;
+        if (view.position >= places.at(-1)) state.set({ at: places[0] });
         play.textContent = "❚❚";
         play.setAttribute("aria-label", "pause");
         timer = setInterval(() => {
             move(1);
-            if (state.get().at === null) stop();
+            if (state.get().at === null || stops().length < 2) stop();
         }, 1000 / FRAMES_PER_SECOND);
     }
 
@@ -71,10 +72,12 @@ export function makeScrubber(host, page) {
         film, // where samples put their button
         update(now) {
             view = now;
+            play.disabled = timer === null && stops().length < 2;
+            axis.select.value = now.axis;
             slider.max = now.last;
             slider.value = now.position;
             const unit = now.axis === "step" ? `step ${inWords(Math.round(now.position))}` : duration(now.position);
-            words.textContent = `${unit} of ${now.axis === "step" ? inWords(now.last) : duration(now.last)}`;
+            words.textContent = `${unit} of ${now.axis === "step" ? inWords(now.end) : duration(now.end)}`;
             slider.setAttribute("aria-valuetext", words.textContent);
             newest.disabled = state.get().at === null;
             if (bands.dataset.key === `${now.version} ${now.axis}`) return;

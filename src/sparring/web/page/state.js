@@ -14,7 +14,7 @@ export function openState() {
         // Change some fields, write them into the address, and tell everybody.
         set(changes) {
             values = { ...values, ...changes };
-            writeAddress(values);
+            writeAddress(values, "runs" in changes ? "pushState" : "replaceState"); // "back" leads to the run before
             for (const listener of listeners) listener(values, changes);
         },
         listen: (listener) => listeners.push(listener),
@@ -37,7 +37,7 @@ function readAddress() {
     return found;
 }
 
-function writeAddress(values) {
+function writeAddress(values, write) {
     const parts = new URLSearchParams();
     for (const [name, value] of Object.entries(values)) {
         const text = Array.isArray(value) ? value.join(",") : value === null ? "" : String(value);
@@ -46,7 +46,7 @@ function writeAddress(values) {
     }
     const hash = parts.toString();
     try {
-        history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+        history[write](null, "", hash ? `#${hash}` : location.pathname + location.search);
     } catch {
         // A page inside a notebook has no address of its own.
     }
