@@ -342,6 +342,8 @@ def test_slider_keyboard_and_address(context: BrowserContext, address: str) -> N
     expect(panel(again, "Where it stands").locator("h3")).to_have_text("digits")
     expect(again.locator("html")).to_have_attribute("data-theme", "dark")
     expect(again.locator("#scrubber select")).to_have_value("seconds")
+    again.evaluate("location.hash = 'axis=weeks&order=odd&theme=plaid&at=x&lesson=99&seeds=x,y&runs=none'")
+    expect(again.locator("output")).to_contain_text("step ")  # what the address does not mean is left out
 
 
 def test_a_chart_moves_the_slider(context: BrowserContext, address: str) -> None:

@@ -28,9 +28,10 @@ export function inWords(value) {
     return String(Number(value.toPrecision(3)));
 }
 
-// 75 as 1 min 15 s.
+// 75 as 1 min 15 s, and .31 as 0.3 s.
 export function duration(seconds) {
     if (!Number.isFinite(seconds)) return "–";
+    if (seconds < 10) return `${Number(seconds.toFixed(1))} s`;
     const whole = Math.round(seconds);
     if (whole < 60) return `${whole} s`;
     if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;

@@ -6,6 +6,8 @@ export const FIRST = {
     lesson: 1, seeds: "0,0", label: "", truncation: "", sliders: "", kept: "",
 };
 
+const CHOICES = { axis: ["step", "seconds"], order: ["drawn", "worst", "best", "class"], theme: ["auto", "light", "dark"] };
+
 export function openState() {
     let values = { ...FIRST, ...readAddress() };
     const listeners = [];
@@ -32,7 +34,7 @@ function readAddress() {
         if (!(name in FIRST)) continue;
         if (name === "runs") found.runs = text ? text.split(",") : [];
         else if (typeof FIRST[name] === "number" || name === "at") found[name] = Number.isFinite(Number(text)) ? Number(text) : FIRST[name];
-        else found[name] = text;
+        else if (CHOICES[name]?.includes(text) ?? true) found[name] = text;
     }
     return found;
 }
