@@ -78,6 +78,7 @@ async function main() {
             context.clearRect(0, 0, gridWidth, gridHeight);
             context.fillStyle = getComputedStyle(document.body).getPropertyValue("--accent");
         } else large.getContext("2d").putImageData(picture(engine.run([latents[chosen]], [labels[chosen]])[0]), 0, 0);
+        if (mine === 1) performance.mark("first picture");
         say(chosen, labels[chosen]);
         let since = performance.now();
         for (let number = 0; number < about.count; number += engine.together) {
