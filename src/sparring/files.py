@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -87,6 +87,17 @@ def parse_json(data: bytes, kind: type[T], name: str) -> T:
         where = "".join(f"{part}." for part in first["loc"]).rstrip(".")
         reason = f"{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, ")
         raise UsageError(f"{name} is not a valid {kind.__name__}: {reason}") from error
+
+
+def join_modules(paths: Iterable[Path]) -> str:
+    """JavaScript's modules as one script: without the words `import` and `export`, comments, and indentation.
+
+    A module comes after those that it needs; an import takes one line.
+    """
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+    joined = "\n".join(line for text in texts for line in map(str.strip, text.splitlines()) if line[:2] != "//")
+    joined = re.sub(r"^import .*;$\n", "", joined, flags=re.MULTILINE)
+    return re.sub(r"^export ", "", joined, flags=re.MULTILINE)
 
 
 def check_unpacked(path: Path, unpacked: int) -> None:

@@ -38,6 +38,11 @@ class Stream:
     rank: int = 0
     world_size: int = 1
 
+    @property
+    def purpose_number(self) -> int:
+        """A number of 64 bits for the purpose, the second word of Philox's key; the seed is the first."""
+        return int.from_bytes(hashlib.blake2b(self.purpose.encode(), digest_size=8).digest())
+
     def for_rank(self, rank: int, world_size: int) -> "Stream":
         """This process's share: its own rows of each draw that all processes make together."""
         return replace(self, rank=rank, world_size=world_size)
@@ -88,8 +93,7 @@ class Stream:
         return np.random.Generator(self._bits())
 
     def _bits(self) -> np.random.Philox:
-        purpose = int.from_bytes(hashlib.blake2b(self.purpose.encode(), digest_size=8).digest())
-        key = np.array([self.seed, purpose], dtype=np.uint64)
+        key = np.array([self.seed, self.purpose_number], dtype=np.uint64)
         # The step is a high word of the counter: streams of neighbouring steps are 2**128 blocks apart.
         counter = np.array([0, 0, self.step, 0], dtype=np.uint64)
         return np.random.Philox(_Key(key), counter=counter)  # type: ignore[arg-type]  # the stubs know no ISeedSequence

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sparring.evaluation.figures import FIGURES
+from sparring.files import join_modules
 from sparring.game.objectives import OBJECTIVES, Loss
 
 FOLDER = Path(__file__).parent / "page"
@@ -76,11 +77,8 @@ def policy_of(data: dict[str, Any] | None = None) -> str:
 
 @cache
 def script() -> str:
-    """All modules in one: without the words `import` and `export`, comments, and the spaces before lines."""
-    texts = [(FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in MODULES]
-    joined = "\n".join(line for text in texts for line in map(str.strip, text.splitlines()) if line[:2] != "//")
-    joined = re.sub(r"^import .*;$\n", "", joined, flags=re.MULTILINE)
-    joined = re.sub(r"^export ", "", joined, flags=re.MULTILINE)
+    """All modules in one."""
+    joined = join_modules(FOLDER / f"{name}.js" for name in MODULES)
     return f'{_join("vendor/uPlot.iife.min.js")}\n(() => {{\n"use strict";\n{joined}\n}})();'
 
 

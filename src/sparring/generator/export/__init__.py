@@ -1,0 +1,1 @@
+"""Exports of a generator to run elsewhere, without this package."""

@@ -1,0 +1,123 @@
+"""A generator as one file of HTML that draws its samples in any browser, without a network.
+
+The page holds the network as a list of steps and its weights (see `program`), an engine that carries them out (see
+`page/engine.js` and `page/kernel.wat`), and numpy's random numbers (`page/random.js`), so that a seed draws the same
+samples as in Python, up to one level of grey.
+"""
+
+import base64
+import json
+import re
+import zlib
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparring.data.labels import encode
+from sparring.errors import UsageError
+from sparring.files import join_modules, write_atomically
+from sparring.generator.directions import principal_directions
+from sparring.generator.export.assemble import assemble
+from sparring.generator.export.program import compile_network
+from sparring.generator.generator import Generator
+from sparring.modalities.modality import Modality
+from sparring.modalities.plane import EXTENT
+from sparring.seeding import Stream
+
+FOLDER = Path(__file__).parent / "page"
+SHARED = Path(__file__).parents[2] / "web" / "page"  # what the live page's modules are made of
+MODULES = SHARED / "elements.js", *(FOLDER / f"{name}.js" for name in ("random", "engine", "sampler", "main"))
+NUM_DIRECTIONS = 6
+NUM_SHOWN, NUM_LARGE, LARGE_PIXELS = 64, 16, 64 * 64
+
+
+def write_html(generator: Generator, path: Path, *, name: str = "samples", licence: str = "") -> None:
+    """Write a page that draws a generator's samples.
+
+    Args:
+        generator: of one of this project's families that starts from latents.
+        path: an existing file is replaced.
+        name: the page's title.
+        licence: a sentence under the samples, such as the licence of the training data.
+
+    Raises:
+        UsageError: if it translates, has a network of its own kind, or has weights that are not finite.
+    """
+    page = build_html(generator, name=name, licence=licence)
+    write_atomically(path, lambda beside: beside.write_text(page, encoding="utf-8"))
+
+
+def build_html(generator: Generator, *, name: str = "samples", licence: str = "") -> str:
+    """The page that `write_html` writes."""
+    config, modality = generator.config, generator.modality
+    if config.source is not None:
+        raise UsageError(f"this generator translates {config.source.name}: a page draws samples of noise")
+    if not generator.is_finite():
+        raise UsageError("this generator has weights that are not finite: export an earlier checkpoint")
+    program = compile_network(generator.module, config.latent_dim + config.label_size)
+    num_directions = min(NUM_DIRECTIONS, config.latent_dim)
+    directions = program.put_single(principal_directions(generator, num_directions).numpy())
+    about = _describe(generator) | {
+        "name": name,
+        "words": f"Made here, in this page, by a generator of {modality.name}: {modality.describe()}.",
+        "licence": licence,
+        "style": (FOLDER / "page.css").read_text(encoding="utf-8"),
+        "kernel": base64.b64encode(assemble((FOLDER / "kernel.wat").read_text(encoding="utf-8"))).decode(),
+        "steps": program.steps,
+        "numHalves": sum(each.size for each in program.halves),
+        "directionsAt": directions,
+        "numDirections": num_directions,
+    }
+    parts = {
+        "title": escape(name),
+        "about": json.dumps(about, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+        "weights": _pack(program.halves, program.singles),
+        "script": join_modules(MODULES),
+    }
+    return re.sub(r"\[\[ (\w+) \]\]", lambda match: parts[match[1]], (FOLDER / "page.html").read_text(encoding="utf-8"))
+
+
+def _describe(generator: Generator) -> dict[str, Any]:
+    """What the page must know of a generator besides its network."""
+    config, modality = generator.config, generator.modality
+    shape = (*modality.item_shape, 1, 1)[:3]
+    count = NUM_LARGE if shape[1] * shape[2] > LARGE_PIXELS else max(NUM_SHOWN, modality.num_shown)
+    edges = torch.tensor(config.class_shares).cumsum(0).tolist()
+    rows = encode(config.attributes, torch.tensor(config.rows, dtype=torch.float64)).tolist() if config.rows else []
+    stream = Stream(0, "sample")
+    return {
+        "itemShape": shape,
+        "shownAs": modality.shown_as,
+        "count": count,
+        "colours": _colours(modality) if modality.shown_as == "sound" else None,
+        "extent": EXTENT,
+        "latentDim": config.latent_dim,
+        "prior": config.prior,
+        "deviation": 1.0 if config.prior == "gaussian" else 3**-0.5,
+        "scale": modality.scale,
+        "purposes": {"latents": str(stream.purpose_number), "labels": str(stream.part("labels").purpose_number)},
+        "labelSize": config.label_size,
+        "labels": [*config.known_labels.items()],
+        "edges": edges,
+        "rows": rows,
+    }
+
+
+def _colours(modality: Modality) -> list[int]:
+    """The colours of a spectrogram's 256 levels, three numbers each."""
+    levels = torch.linspace(-1, 1, 256).view(256, 1, 1, 1).expand(256, *modality.item_shape)
+    tiles = modality.draw_tiles(levels)
+    assert tiles is not None
+    colours: list[int] = tiles[:, 0, 0].ravel().tolist()
+    return colours
+
+
+def _pack(halves: list[np.ndarray], singles: list[np.ndarray]) -> str:
+    """All numbers, compressed, in base64; apart from each other, high bytes of halves take less room."""
+    planes = np.concatenate(halves).astype("<f2").view(np.uint8).reshape(-1, 2).T
+    content = planes.tobytes() + np.concatenate(singles).astype("<f4").tobytes()
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return base64.b64encode(packer.compress(content) + packer.flush()).decode()

@@ -1,0 +1,111 @@
+"""The page of an export in a real browser, from a file, without a network."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import BrowserContext, Page, expect
+from untrained import CONFIGS, make_generator
+
+from sparring.generator.export.html import write_html
+from sparring.generator.generator import Generator
+
+pytestmark = pytest.mark.slow
+
+MOST_BYTES = 750_000  # of digits
+GRID = """() => { const canvas = document.querySelector(".grid canvas");
+    return Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data); }"""
+
+
+@pytest.fixture(scope="module")
+def digits() -> Generator:
+    return make_generator(CONFIGS["digits"])
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory, digits: Generator) -> Path:
+    path = tmp_path_factory.mktemp("export") / "digits.html"
+    write_html(digits, path, name="digits", licence="Samples of untrained weights.")
+    return path
+
+
+def open_page(context: BrowserContext, path: Path, state: str = "") -> Page:
+    """The page with all samples drawn; a request would fail the test."""
+    requests: list[str] = []
+    context.on("request", lambda request: requests.append(request.url))
+    context.set_offline(True)
+    page = context.new_page()
+    page.goto(f"{path.as_uri()}#{state}")
+    page.wait_for_selector("body[data-drawn]")
+    assert [url.partition("#")[0] for url in requests] == [path.as_uri()]
+    return page
+
+
+def tiles(page: Page, columns: int = 8, side: int = 28) -> np.ndarray:
+    """The samples of the grid, [n, side, side]."""
+    pixels = np.array(page.evaluate(GRID), np.uint8).reshape(-1, side, columns, side, 4)
+    assert (pixels[..., 3] == 255).all()
+    found: np.ndarray = pixels[..., 0].transpose(0, 2, 1, 3).reshape(-1, side, side).astype(int)
+    return found
+
+
+def wait_for_drawing(page: Page, change: Any) -> None:
+    """Change something, and wait until it is drawn."""
+    before = page.evaluate("document.body.dataset.drawn")
+    change()
+    page.wait_for_function("before => document.body.dataset.drawn !== before", arg=before)
+
+
+def test_a_seed_draws_the_samples_of_the_command(context: BrowserContext, path: Path, digits: Generator) -> None:
+    assert path.stat().st_size < MOST_BYTES
+    page = open_page(context, path, "seed=7")
+    assert np.abs(tiles(page) - digits.sample(64, seed=7)).max() <= 1
+    expect(page.locator("code")).to_have_text("sparring sample RUN -n 64 --seed 7")
+    wait_for_drawing(page, lambda: page.get_by_label("class").select_option(label="3"))
+    assert np.abs(tiles(page) - digits.sample(64, seed=7, labels="3")).max() <= 1
+    wait_for_drawing(page, lambda: page.get_by_label("truncation").select_option(label="0.5"))
+    assert np.abs(tiles(page) - digits.sample(64, seed=7, labels="3", truncation=0.5)).max() <= 1
+    expect(page.locator("code")).to_have_text("sparring sample RUN -n 64 --seed 7 --label 3 --truncation 0.5")
+
+
+def test_between_two_seeds_and_along_directions(context: BrowserContext, path: Path, digits: Generator) -> None:
+    page = open_page(context, path, "seed=7&label=3&other=8")
+    wait_for_drawing(page, lambda: page.get_by_label("towards the other seed").fill("0.5"))
+    start, end = digits.latents(1, 7)[0], digits.latents(1, 8)[0]
+    assert np.abs(tiles(page)[0] - digits.interpolate(start, end, 3, "3")[1]).max() <= 1
+    expect(page.locator("body")).to_contain_text("no command draws this")
+    between = tiles(page)
+    wait_for_drawing(page, lambda: page.get_by_label("direction 1").fill("3"))
+    assert (tiles(page) != between).any()
+    wait_for_drawing(page, lambda: page.get_by_role("button", name="back to zero").click())
+    assert np.abs(tiles(page) - digits.sample(64, seed=7, labels="3")).max() <= 1
+
+
+def test_the_picture_is_saved(context: BrowserContext, path: Path, digits: Generator) -> None:
+    page = open_page(context, path)
+    with page.expect_download() as found:
+        page.get_by_role("button", name="save as PNG").click()
+    assert found.value.suggested_filename == "digits-seed-0.png"
+    with Image.open(found.value.path()) as picture:
+        assert np.abs(np.array(picture)[:28, :28, 0].astype(int) - digits.sample(1)[0]).max() <= 1
+
+
+def test_keys_and_a_narrow_window(context: BrowserContext, path: Path) -> None:
+    page = open_page(context, path)
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
+    page.locator(".grid canvas").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("main")).to_contain_text("sample 10 of 64")
+    script = """() => [...document.querySelectorAll("button, input, select, canvas")].filter(each =>
+        !(each.getAttribute("aria-label") || each.textContent.trim() || each.title || each.labels?.length)).length"""
+    assert page.evaluate(script) == 0
+
+
+def test_points(context: BrowserContext, tmp_path: Path) -> None:
+    write_html(make_generator(CONFIGS["fourier"]), tmp_path / "points.html")
+    page = open_page(context, tmp_path / "points.html")
+    assert sum(page.evaluate(GRID)[3::4]) > 0

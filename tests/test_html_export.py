@@ -1,0 +1,132 @@
+"""The page of an export, without a browser: its random numbers and its engine run in node."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from untrained import CONFIGS, make_generator
+
+from sparring.errors import UsageError
+from sparring.files import join_modules
+from sparring.generator.config import Config
+from sparring.generator.export.assemble import assemble
+from sparring.generator.export.html import FOLDER, MODULES, build_html, write_html
+from sparring.generator.generator import Generator
+from sparring.modalities.points import Points
+from sparring.seeding import Stream
+
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+
+SEEDS = (0, 1, 7, 2**53 + 1, 2**64 - 1)
+NUM_SAMPLES = 10  # two times four and two more
+RANDOM = """
+const found = {};
+for (const seed of JSON.parse(input)) {
+    const draws = [normals, uniforms, (...rest) => truncatedNormals(...rest, 0.7)];
+    found[seed] = draws.map((draw) => Array.from(draw(BigInt(seed), PURPOSEn, 20000)));
+}
+console.log(JSON.stringify(found));
+"""
+ENGINE = """
+const part = (id) => input.match(new RegExp(`id="${id}">(.*?)</script>`, "s"))[1];
+const about = JSON.parse(part("about"));
+openSampler(about, part("weights"), numbers(about.kernel, Uint8Array)).then(({ engine, latents, labels }) => {
+    const given = [latents("7", COUNT, null), labels("7", COUNT, null)], found = [];
+    const run = (start) => engine.run(...given.map((each) => each.slice(start, start + 4)));
+    for (let start = 0; start < COUNT; start += 4) found.push(...run(start));
+    console.log(JSON.stringify(found.map((sample) => Array.from(sample))));
+});
+"""
+
+
+def run_node(script: str, given: str) -> object:
+    """What a script prints after the page's modules, except the one that needs a browser."""
+    text = f'const input = require("fs").readFileSync(0, "utf8");\n{join_modules(MODULES[:-1])}\n{script}'
+    done = subprocess.run(["node", "-e", text], input=given, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def run_network(generator: Generator) -> np.ndarray:
+    """The network's outputs for the same samples as `ENGINE`, features last."""
+    latents, labels = generator.latents(NUM_SAMPLES, 7), generator.random_labels(NUM_SAMPLES, 7)
+    outputs = generator.module(latents, *([] if labels is None else [labels]))
+    outputs = outputs.permute(0, *range(2, outputs.ndim), 1)
+    found: np.ndarray = outputs.reshape(NUM_SAMPLES, -1).numpy()
+    return found
+
+
+@needs_node
+def test_the_random_numbers_are_those_of_numpy() -> None:
+    purpose = Stream(0, "sample").purpose_number
+    found = run_node(RANDOM.replace("PURPOSE", str(purpose)), json.dumps([str(seed) for seed in SEEDS]))
+    assert isinstance(found, dict)
+    generator = Generator(CONFIGS["mlp"].build(), CONFIGS["mlp"])
+    for seed in SEEDS:
+        stream = Stream(seed, "sample")
+        truncated = generator.latents(20_000 // 8, seed, truncation=0.7).flatten()
+        for numbers, wanted in zip(
+            found[str(seed)], (stream.normal(20_000), stream.uniform(20_000), truncated), strict=True
+        ):
+            assert np.array_equal(np.array(numbers, np.float32), wanted.numpy())
+
+
+@needs_node
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_engine_is_the_network(name: str) -> None:
+    """Exactly, up to the order of sums, for weights that float16 holds; and nearly for any others."""
+    for rounded, tolerance in ((True, 1e-5), (False, 1 / 127.5)):
+        generator = make_generator(CONFIGS[name], rounded=rounded)
+        found = run_node(ENGINE.replace("COUNT", str(NUM_SAMPLES)), build_html(generator))
+        assert np.abs(np.array(found) - run_network(generator)).max() < tolerance
+
+
+@needs_node
+def test_the_kernel_is_webassembly() -> None:
+    code = assemble((FOLDER / "kernel.wat").read_text())
+    script = 'console.log(WebAssembly.validate(Buffer.from(input, "hex")))'
+    assert run_node(script, code.hex()) is True
+
+
+@pytest.mark.skipif(shutil.which("wat2wasm") is None, reason="wabt is not installed")
+def test_the_assembler_agrees_with_the_usual_one(tmp_path: Path) -> None:
+    subprocess.run(["wat2wasm", str(FOLDER / "kernel.wat"), "-o", str(tmp_path / "kernel.wasm")], check=True)
+    assert assemble((FOLDER / "kernel.wat").read_text()) == (tmp_path / "kernel.wasm").read_bytes()
+
+
+def test_an_unknown_instruction() -> None:
+    with pytest.raises(ValueError, match=r"unknown instruction: i64\.add"):
+        assemble('(module (func (export "f") (i64.add (i32.const 1) (i32.const 2))))')
+
+
+def test_weights_without_a_meaning() -> None:
+    generator = make_generator(CONFIGS["mlp"])
+    next(generator.module.parameters()).data[0, 0] = torch.nan
+    with pytest.raises(UsageError, match="not finite"):
+        build_html(generator)
+
+
+def test_a_network_of_ones_own() -> None:
+    config = Config(Points((2,)), "mlp", 2, "gaussian", 1)
+    with pytest.raises(UsageError, match=r"export it as \.onnx"):
+        build_html(Generator(torch.nn.Linear(2, 2), config))
+    module = config.build()
+    assert isinstance(module, torch.nn.Sequential)
+    module[1] = torch.nn.GELU()
+    with pytest.raises(UsageError, match="no layers of the kind GELU"):
+        build_html(Generator(module, config))
+
+
+def test_a_page_asks_for_nothing_and_holds_no_markup_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    write_html(make_generator(CONFIGS["mlp"]), path, name="</script><b>", licence="<i>free</i>")
+    page = path.read_text()
+    assert "<b>" not in page
+    assert "<i>" not in page
+    assert page.count("</script>") == 3
+    assert not re.search(r"https?://|\bfetch\(|\bimport\b|src=|href=", page)

@@ -1,0 +1,50 @@
+"""Generators of every kind without a training."""
+
+import torch
+
+from sparring.data.labels import Attribute
+from sparring.generator.config import Config
+from sparring.generator.generator import Generator
+from sparring.modalities.images import Images
+from sparring.modalities.points import Points
+from sparring.networks import NETWORKS
+from sparring.networks.network import Modulation
+
+
+def make_generator(config: Config, *, seed: int = 0, rounded: bool = False) -> Generator:
+    """A generator as after a training: its normalisation has seen data, its classes differ; maybe rounded to 8 bits."""
+    torch.manual_seed(seed)
+    module = config.build()
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            layer.running_mean.normal_(0, 0.3)
+            layer.running_var.uniform_(0.5, 2)
+        if isinstance(layer, Modulation):
+            torch.nn.init.normal_(layer.scale.weight, 0, 0.3)
+            torch.nn.init.normal_(layer.shift.weight, 0, 0.3)
+    for weights in module.parameters():
+        if rounded and weights.ndim > 1:
+            weights.data = weights.data.bfloat16().float()  # float16 holds these exactly
+    return Generator(module, config)
+
+
+def images(network: str, shape: tuple[int, ...], width: int, num_classes: int = 0, prior: str = "gaussian") -> Config:
+    shares = (1 / num_classes,) * num_classes if num_classes else ()
+    return Config(Images(NETWORKS[network].fit(shape)), network, 9, prior, width, shares)
+
+
+HAIR = Attribute("hair", ("red", "black")), Attribute("age")
+CONFIGS = {
+    "digits": Config(Images((1, 28, 28)), "conv", 64, "gaussian", 32, (0.1,) * 10),
+    "conv": images("conv", (4, 24, 40), 6, 3, "uniform"),
+    "conv of 64 px": images("conv", (3, 64, 64), 8),
+    "smallest": images("conv", (1, 2, 6), 3),
+    "dcgan": images("dcgan", (3, 32, 64), 5, 2),
+    "resnet": images("resnet", (3, 64, 64), 3, 4),
+    "mlp of images": images("mlp", (1, 12, 10), 30, 3),
+    "mlp": Config(Points((2,)), "mlp", 8, "gaussian", 50),
+    "fourier": Config(Points((3,)), "fourier", 10, "gaussian", 20, (0.2, 0.8)),
+    "attributes": Config(Images((1, 8, 8)), "conv", 5, "gaussian", 4, attributes=HAIR, rows=((0, 3.5), (1, 4.5))),
+}
