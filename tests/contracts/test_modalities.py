@@ -174,6 +174,21 @@ def test_items_are_shown_on_a_page(dataset: Dataset, items: np.ndarray) -> None:
     assert dataset.modality.show(items[:1]) != page
 
 
+def test_a_graph_holds_its_decoding_or_leaves_it(dataset: Dataset, items: np.ndarray) -> None:
+    """As tensors, without numpy; a modality that cannot do it takes and gives samples, and says so by the name."""
+    modality = dataset.modality
+    samples = modality.encode(items)
+    if modality.tensor_name == "samples":
+        assert modality.decode_tensor(samples) is modality.encode_tensor(samples) is samples
+        return
+    assert modality.tensor_name == modality.array_name
+    torch.testing.assert_close(modality.encode_tensor(torch.from_numpy(items.copy())), samples, atol=1e-3, rtol=0)
+    usual, plain = modality.decode(samples), modality.decode_tensor(samples).numpy()
+    assert (plain.shape, plain.dtype) == (usual.shape, usual.dtype)
+    error, size = np.abs(plain.astype(float) - usual), np.abs(usual.astype(float))
+    assert error.mean() <= (0.05 * size.mean() if modality.shown_as == "sound" else 0)  # by steps that enlarge rounding
+
+
 def test_it_says_what_it_is(kind: type[Modality], dataset: Dataset) -> None:
     assert MODALITIES[kind.name] is kind
     for text in (kind.summary, kind.array_name, kind.layouts, dataset.modality.describe()):

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from sparring.cli import commands, studies, watch
+from sparring.cli import commands, export, studies, watch
 from sparring.errors import ProcessError, SparringError, SparringWarning, UnknownNameError, UsageError
 from sparring.plugins import import_plugin
 
@@ -27,6 +27,7 @@ COMMANDS = {
     "sample": commands.SampleCommand,
     "translate": commands.TranslateCommand,
     "project": commands.ProjectCommand,
+    "export": export.ExportCommand,
     "evaluate": commands.EvaluateCommand,
     "diagnose": commands.DiagnoseCommand,
     "watch": watch.WatchCommand,
@@ -35,7 +36,7 @@ COMMANDS = {
     "bench": studies.BenchCommand,
     "study": studies.StudyCommand,
 }
-SLOW_TO_START = "train", "resume", "sample", "translate", "project", "evaluate"
+SLOW_TO_START = "train", "resume", "sample", "translate", "project", "export", "evaluate"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -43,9 +43,7 @@ class Spectrogram:
 
     def encode(self, waves: Tensor) -> Tensor:
         """Waves [n, num_samples] as float32 spectrograms [n, num_bands, num_frames]."""
-        power = self._transform(waves.float()).abs().square() / self._window.sum().square()
-        decibels = 10 * (power @ self._bands).clamp(min=TINY).log10()
-        return ((decibels - self.top_db) * (2 / RANGE_DB) + 1).clamp(-1, 1).transpose(1, 2)
+        return self._to_decibels(self._transform(waves.float()).abs().square())
 
     def decode(self, spectrograms: Tensor) -> Tensor:
         """Waves [n, num_samples] whose spectrograms come near the given ones [n, num_bands, num_frames].
@@ -57,19 +55,50 @@ class Spectrogram:
         Source: Lee and Seung 2001, "Algorithms for non-negative matrix factorization", eq. 4; Perraudin et al. 2013, "A
             fast Griffin-Lim algorithm", algorithm 2.
         """
-        values = spectrograms.float().clamp(-1, 1).transpose(1, 2)
-        bands = 10 ** (((values - 1) * (RANGE_DB / 2) + self.top_db) / 10) * (values > -1)  # silence has no power
-        back, square = bands @ self._bands.T, self._bands @ self._bands.T
-        power = (bands @ self._inverse).clamp(min=0) + 1e-3 * back  # multiplication would keep a 0
-        for _ in range(NUM_INVERSION_STEPS):
-            power = power * back / (power @ square).clamp(min=TINY)
-        magnitude = power.sqrt() * self._window.sum()
+        magnitude = self._to_magnitude(spectrograms)
         spectrum, before = magnitude.to(torch.complex64), torch.zeros((), dtype=torch.complex64)
         for step in range(NUM_PHASE_STEPS):
             consistent = self._transform(self._invert(spectrum))
             ahead = consistent if step == 0 else torch.lerp(before, consistent, 1 + MOMENTUM)
             spectrum, before = ahead * (magnitude / ahead.abs().clamp(min=TINY)), consistent
         return self._invert(spectrum)
+
+    def encode_tensor(self, waves: Tensor) -> Tensor:
+        """As `encode`, with matrices for the transform: exported graphs have no complex numbers."""
+        real, imaginary = self._transform_by_matrix(waves.float()).chunk(2, dim=2)
+        return self._to_decibels(real.square() + imaginary.square())
+
+    def decode_tensor(self, spectrograms: Tensor) -> Tensor:
+        """As `decode`, with matrices for the transforms: exported graphs have no complex numbers.
+
+        The steps for the phases enlarge the differences of rounding, so of real sounds the waves differ by about one
+        percent; their spectrograms come as near to the given ones.
+        """
+        magnitude = self._to_magnitude(spectrograms)
+        spectrum = before = torch.cat([magnitude, torch.zeros_like(magnitude)], dim=2)
+        for step in range(NUM_PHASE_STEPS):
+            consistent = self._transform_by_matrix(self._invert_by_matrix(spectrum))
+            ahead = consistent if step == 0 else consistent + MOMENTUM * (consistent - before)
+            real, imaginary = ahead.chunk(2, dim=2)
+            size = (real.square() + imaginary.square()).sqrt()
+            spectrum, before = ahead * (magnitude / size.clamp(min=TINY)).repeat(1, 1, 2), consistent
+        return self._invert_by_matrix(spectrum)
+
+    def _to_decibels(self, power: Tensor) -> Tensor:
+        """Spectrograms of the squared magnitudes of spectra, [n, num_frames, frequencies]."""
+        power = power / self._window.sum().square()
+        decibels = 10 * (power @ self._bands).clamp(min=TINY).log10()
+        return ((decibels - self.top_db) * (2 / RANGE_DB) + 1).clamp(-1, 1).transpose(1, 2)
+
+    def _to_magnitude(self, spectrograms: Tensor) -> Tensor:
+        """The magnitudes of the frequencies, [n, num_frames, frequencies]."""
+        values = spectrograms.float().clamp(-1, 1).transpose(1, 2)
+        bands = 10 ** (((values - 1) * (RANGE_DB / 2) + self.top_db) / 10) * (values > -1)  # silence has no power
+        back, square = bands @ self._bands.T, self._bands @ self._bands.T
+        power = (bands @ self._inverse).clamp(min=0) + 1e-3 * back  # multiplication would keep a 0
+        for _ in range(NUM_INVERSION_STEPS):
+            power = power * back / (power @ square).clamp(min=TINY)
+        return power.sqrt() * self._window.sum()
 
     @cached_property
     def _window(self) -> Tensor:
@@ -108,6 +137,32 @@ class Spectrogram:
         """The waves whose windowed frames come nearest to those of a spectrum (Griffin and Lim 1984, eq. 6)."""
         frames = torch.fft.irfft(spectrum, WINDOW_HOPS * self.hop)
         return self._add(frames * self._window) / self._overlap
+
+    @cached_property
+    def _matrices(self) -> tuple[Tensor, Tensor]:
+        """Of the transform, [window, 2 frequencies], and back: real parts, then imaginary ones; with the windows."""
+        size = WINDOW_HOPS * self.hop
+        number = torch.arange(size // 2 + 1, dtype=torch.float64)
+        angles = torch.outer(torch.arange(size, dtype=torch.float64), number) * (2 * torch.pi / size)
+        there = torch.cat([angles.cos(), -angles.sin()], dim=1) * self._window.double()[:, None]
+        share = torch.where((number == 0) | (number == size // 2), 1.0, 2.0) / size  # the others stand for two
+        return there.float(), (there * share.repeat(2)).float().T.contiguous()
+
+    def _transform_by_matrix(self, waves: Tensor) -> Tensor:
+        """As `_transform`, with real and imaginary parts side by side, [n, num_frames, 2 frequencies]."""
+        half = WINDOW_HOPS * self.hop // 2
+        hops = torch.nn.functional.pad(waves, (half, half - self.hop)).reshape(len(waves), -1, self.hop)
+        frames = [hops[:, hop : hop + self.num_frames] for hop in range(WINDOW_HOPS)]
+        return torch.cat(frames, dim=2) @ self._matrices[0]
+
+    def _invert_by_matrix(self, spectrum: Tensor) -> Tensor:
+        """As `_invert`."""
+        shape = len(spectrum), self.num_frames, WINDOW_HOPS, self.hop
+        parts = (spectrum @ self._matrices[1]).reshape(shape).unbind(2)
+        last = WINDOW_HOPS - 1
+        places = [torch.nn.functional.pad(part, (0, 0, hop, last - hop)) for hop, part in enumerate(parts)]
+        first = WINDOW_HOPS // 2
+        return torch.stack(places).sum(0)[:, first : first + self.num_frames].flatten(1) / self._overlap
 
     def _add(self, frames: Tensor) -> Tensor:
         """Overlapping frames [n, num_frames, window] as waves [n, num_samples]."""

@@ -4,9 +4,7 @@ On disk it is a folder of two files, and neither is ever executed: `config.json`
 and its sizes, and `model.safetensors`, the weights.
 """
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from html import escape
 from os import PathLike
 from pathlib import Path
@@ -17,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from sparring.errors import UsageError
-from sparring.files import read_json, write_atomically, write_json
 from sparring.game.both_ways import one_way
 from sparring.game.sources import PRIORS, spherical
 from sparring.generator.config import Config
+from sparring.generator.files import read, write_folder
+from sparring.generator.plain import Plain
 from sparring.generator.projection import NUM_CANDIDATES, Projection, project
 from sparring.generator.rejection import sample_with_rejection
 from sparring.modalities.modality import Dataset, Modality
@@ -282,15 +281,39 @@ class Generator:
 
     def save(self, folder: str | Path) -> None:
         """Write the generator into a folder of its own, and replace the one that is there."""
-        from safetensors.torch import save as to_bytes
+        write_folder(Path(folder), self.module, self.config)
 
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        form = torch.contiguous_format  # in copies: safetensors takes no two that share memory
-        weights = {name: value.clone(memory_format=form) for name, value in self.module.state_dict().items()}
-        write_json(folder / "config.json", asdict(self.config))
-        data = to_bytes(weights)  # save_file would keep other users from reading it
-        write_atomically(folder / "model.safetensors", lambda path: path.write_bytes(data))
+    def to_torch(self, *, back: bool = False) -> nn.Module:
+        """A plain module from latents, and labels if there are some, to items as tensors in the form of `sample`.
+
+        `torch.export` takes it, with any number of samples. A translator's takes items; with `back`, of the target.
+
+        Raises:
+            UsageError: if `back` is given and this generator knows no way back.
+        """
+        if back:
+            self.domains(back=True)
+        return Plain(self.module, self.config, back=back)
+
+    def export(
+        self, path: str | Path, *, precision: str = "float32", licence: str = "not stated", back: bool = False
+    ) -> str:
+        """Write one file for programs that are not sparring, and say in words what it holds.
+
+        Args:
+            path: a .onnx, from what `generate` takes to what it returns; or a .safetensors, which `load` reads.
+            precision: of the weights in the file: float32, or float16 for half the size.
+            licence: of the weights, for the file's metadata.
+            back: of a translator that goes both ways: a .onnx that translates back.
+
+        Raises:
+            UsageError: for another ending, a missing extra, weights that are not finite, or a disk that is full.
+        """
+        from sparring.generator import export
+
+        if back:
+            self.domains(back=True)
+        return export.export(export.Request(self.module, self.config, precision, licence, back), Path(path))
 
 
 def _is_label(wanted: object) -> bool:
@@ -309,7 +332,7 @@ def load(path: str | PathLike[str], *, module: nn.Module | None = None) -> Gener
     """Load the generator of a run, or of a folder that `Generator.save` wrote.
 
     Args:
-        path: a run, its folder, the generator's own, or that of a checkpoint in a run.
+        path: a run, its folder, the generator's own, that of a checkpoint in a run, or a .safetensors of `export`.
         module: a network of the caller's own that `train` got as its generator; a copy of it gets the weights.
 
     Raises:
@@ -324,25 +347,4 @@ def load(path: str | PathLike[str], *, module: nn.Module | None = None) -> Gener
         >>> load(folder).sample(3, seed=0).shape
         (3, 2)
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    folder = Path(path).expanduser()
-    checkpoint = folder / "state.safetensors"
-    if checkpoint.exists():
-        folder = folder.parents[1]
-    if (folder / "generator").is_dir():
-        folder = folder / "generator"
-    if not (folder / "config.json").exists():
-        raise UsageError(f"there is no generator in {str(folder)!r}: give the folder of a run that has saved one")
-    config = read_json(folder / "config.json", Config)
-    is_own = module is not None
-    module = config.build_empty() if module is None else copy.deepcopy(module)  # the former takes no memory yet
-    weights = checkpoint if checkpoint.exists() else folder / "model.safetensors"
-    prefix = "average." if checkpoint.exists() else ""
-    try:
-        tensors = {k.removeprefix(prefix): v for k, v in load_file(weights).items() if k.startswith(prefix)}
-        module.load_state_dict(tensors, assign=not is_own)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise UsageError(f"{weights} is missing, damaged, or of another network: {error}") from error
-    return Generator(module, config)
+    return Generator(*read(Path(path), module))

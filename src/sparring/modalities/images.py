@@ -52,7 +52,7 @@ class Images(Modality):
     name: Literal["images"] = "images"
 
     summary = "grey, RGB or RGBA, of any height and width"
-    array_name = "images"
+    array_name = tensor_name = "images"
     layouts = "images [n, height, width] or [n, height, width, 1, 3 or 4]"
     kind = IMAGES
     augmentation = staticmethod(differentiable)
@@ -68,8 +68,17 @@ class Images(Modality):
 
     def decode(self, samples: Tensor) -> np.ndarray:
         """Images uint8 [n, height, width] if grey, else [n, height, width, channels]."""
-        images: np.ndarray = to_uint8(samples).permute(0, 2, 3, 1).cpu().numpy()
-        return images[..., 0] if images.shape[-1] == 1 else images
+        images: np.ndarray = self.decode_tensor(samples).cpu().numpy()
+        return images
+
+    def encode_tensor(self, items: Tensor) -> Samples:
+        """As `encode`."""
+        return to_float(items[:, None] if items.ndim == 3 else items.permute(0, 3, 1, 2))
+
+    def decode_tensor(self, samples: Tensor) -> Tensor:
+        """As `decode`."""
+        images = to_uint8(samples)
+        return images[:, 0] if images.shape[1] == 1 else images.permute(0, 2, 3, 1)
 
     def store(self, items: np.ndarray) -> Tensor | Packed:
         """Images uint8 [n, channels, height, width]: as floats they would take four times the memory."""

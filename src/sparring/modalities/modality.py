@@ -106,6 +106,7 @@ class Modality(Drawing):
     scale: float = 1.0  # one unit of a network's output in the data's units
     summary: ClassVar[str]
     array_name: ClassVar[str]  # of an array of items in a .npz file
+    tensor_name: ClassVar[str] = "samples"  # of an exported graph's items: `array_name` if `decode_tensor` makes them
     layouts: ClassVar[str]  # of arrays of items, in words
     presets: ClassVar[tuple[Preset, ...]]  # recipes; the first one is the default
     sources: ClassVar[tuple[NamedSource, ...]]
@@ -141,6 +142,14 @@ class Modality(Drawing):
     @abstractmethod
     def decode(self, samples: Tensor) -> np.ndarray:
         """Items of samples [n, *item_shape]; the inverse of `encode` up to rounding."""
+
+    def encode_tensor(self, items: Tensor) -> Samples:
+        """As `encode`, by PyTorch's operations alone, so an exported graph can hold it; otherwise it takes samples."""
+        return items
+
+    def decode_tensor(self, samples: Tensor) -> Tensor:
+        """As `decode`, by PyTorch's operations alone, so an exported graph can hold it; otherwise it gives samples."""
+        return samples
 
     # Data
 

@@ -33,7 +33,7 @@ class Points(Modality):
     name: Literal["points"] = "points"
 
     summary = "points of two or more dimensions, in any units"
-    array_name = "points"
+    array_name = tensor_name = "points"
     layouts = "points, as floats [n, 2 or more dimensions]"
     batch_normalization = False
     num_shown = 2500

@@ -69,7 +69,7 @@ class Sounds(Modality):
     top_db: float  # the level of the spectrograms' largest value
     name: Literal["sounds"] = "sounds"
     summary = "speech and other recordings, by their log-mel spectrograms"
-    array_name = "sounds"
+    array_name = tensor_name = "sounds"
     kind = SOUNDS
     shown_as = "sound"
     has_sample_rate = True
@@ -101,6 +101,15 @@ class Sounds(Modality):
         parts = [self.spectrogram.decode(part) for part in torch.split(samples[:, 0].cpu(), AT_ONCE)]
         waves: np.ndarray = torch.cat(parts)[:, : self.num_samples].clamp(-1, 1).numpy()
         return waves
+
+    def encode_tensor(self, items: Tensor) -> Samples:
+        """As `encode`, up to rounding."""
+        padded = torch.nn.functional.pad(items, (0, self.spectrogram.num_samples - self.num_samples))
+        return self.spectrogram.encode_tensor(padded)[:, None]
+
+    def decode_tensor(self, samples: Tensor) -> Tensor:
+        """As `decode`, up to the phases that grow from rounding: see `Spectrogram.decode_tensor`."""
+        return self.spectrogram.decode_tensor(samples[:, 0])[:, : self.num_samples].clamp(-1, 1)
 
     @classmethod
     def accept(cls, array: np.ndarray, name: str, reading: Reading) -> "tuple[Sounds, np.ndarray] | None":

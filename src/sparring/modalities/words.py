@@ -54,7 +54,7 @@ class Words(Modality):
     name: Literal["words"] = "words"
 
     summary = "words of a language, by their vectors; one language is translated into another"
-    array_name = "vectors"
+    array_name = tensor_name = "vectors"
     layouts = "words, as two arrays `words` and `vectors` in one .npz"
     batch_normalization = False
     num_shown = NUM_CRITERION
