@@ -8,7 +8,7 @@ const ort = createRequire(join(process.cwd(), "package.json"))("onnxruntime-web"
 ort.env.wasm.numThreads = 1;
 const { n, latent_dim, labels, output } = JSON.parse(readFileSync(join(folder, "inputs.json"), "utf8"));
 const session = await ort.InferenceSession.create(readFileSync(join(folder, "generator.onnx")), { executionProviders: ["wasm"] });
-const latents = new Float32Array(readFileSync(join(folder, "latents.bin")).buffer.slice(0));
+const latents = new Float32Array(Uint8Array.from(readFileSync(join(folder, "latents.bin"))).buffer);
 const feed = (count) => {
   const given = { latents: new ort.Tensor("float32", latents.slice(0, count * latent_dim), [count, latent_dim]) };
   if (labels) given.labels = new ort.Tensor("int64", BigInt64Array.from(labels.slice(0, count), BigInt), [count]);

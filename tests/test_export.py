@@ -376,8 +376,17 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
         def forward(self, latents: torch.Tensor) -> torch.Tensor:
             return self.linear(latents) if latents.sum() > 0 else latents[:, :2]
 
-    with pytest.raises(UsageError, match="PyTorch cannot make a graph of the network 'custom: Untraceable'"):
-        Generator(Untraceable(), replace(config, network="custom: Untraceable")).export(tmp_path / "b.onnx")
+    class Fixed(Untraceable):
+        def forward(self, latents: torch.Tensor) -> torch.Tensor:
+            return torch.stack([self.linear(latents[number]) for number in range(len(latents))])
+
+    for own, message in (
+        (Untraceable(), "PyTorch cannot make a graph"),
+        (Fixed(), "traced with 2 samples"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            Generator(own, replace(config, network="custom: one of mine")).export(tmp_path / "b.onnx")
+    assert not (tmp_path / "b.onnx").exists()
 
 
 def test_the_library_alone_imports_none_of_it(tmp_path: Path) -> None:

@@ -151,13 +151,15 @@ class Spectrogram:
     def _transform_by_matrix(self, waves: Tensor) -> Tensor:
         """As `_transform`, with real and imaginary parts side by side, [n, num_frames, 2 frequencies]."""
         half = WINDOW_HOPS * self.hop // 2
-        hops = torch.nn.functional.pad(waves, (half, half - self.hop)).reshape(len(waves), -1, self.hop)
+        hops = torch.nn.functional.pad(waves, (half, half - self.hop)).reshape(
+            -1, self.num_frames + WINDOW_HOPS - 1, self.hop
+        )
         frames = [hops[:, hop : hop + self.num_frames] for hop in range(WINDOW_HOPS)]
         return torch.cat(frames, dim=2) @ self._matrices[0]
 
     def _invert_by_matrix(self, spectrum: Tensor) -> Tensor:
         """As `_invert`."""
-        shape = len(spectrum), self.num_frames, WINDOW_HOPS, self.hop
+        shape = -1, self.num_frames, WINDOW_HOPS, self.hop  # a length would fix it in a graph
         parts = (spectrum @ self._matrices[1]).reshape(shape).unbind(2)
         last = WINDOW_HOPS - 1
         places = [torch.nn.functional.pad(part, (0, 0, hop, last - hop)) for hop, part in enumerate(parts)]
