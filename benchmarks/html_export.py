@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 import sparring
 from sparring.generator.config import Config
-from sparring.generator.export.html import write_html
+from sparring.generator.export.to_html import write_html
 from sparring.generator.generator import Generator
 from sparring.modalities.images import Images
 

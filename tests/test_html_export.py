@@ -15,7 +15,7 @@ from sparring.errors import UsageError
 from sparring.files import join_modules
 from sparring.generator.config import Config
 from sparring.generator.export.assemble import assemble
-from sparring.generator.export.html import FOLDER, MODULES, build_html, write_html
+from sparring.generator.export.to_html import FOLDER, MODULES, build_html, write_html
 from sparring.generator.generator import Generator
 from sparring.modalities.points import Points
 from sparring.seeding import Stream

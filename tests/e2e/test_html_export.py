@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 from untrained import CONFIGS, make_generator
 
-from sparring.generator.export.html import write_html
+from sparring.generator.export.to_html import write_html
 from sparring.generator.generator import Generator
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,8 @@ class ExportCommand:
 
     path: RunFolder  # The run's folder, a generator's, or that of a checkpoint.
     out: Annotated[Path, arg(metavar="PATH")]
-    """A .onnx, which onnxruntime runs (needs the extra `export`), or a .safetensors: the weights and their config."""
+    """A .html that draws samples in any browser; a .onnx, which onnxruntime runs (needs the extra `export`); or a
+    .safetensors: the weights and their config."""
     precision: Annotated[str, option("{float32,float16}")] = "float32"
     """How weights are stored; float16 halves the file."""
     licence: Annotated[str | None, option("TEXT")] = None

@@ -12,11 +12,14 @@ from sparring.errors import UsageError
 from sparring.files import write_atomically
 from sparring.generator.export.header import PRECISIONS
 from sparring.generator.export.header import Request as Request
+from sparring.generator.export.to_html import to_html
 from sparring.generator.export.to_onnx import to_onnx
 from sparring.generator.export.to_safetensors import to_safetensors
 from sparring.modalities.output import ending_of, explain_errors
 
-EXPORTS: dict[str, Callable[[Request], tuple[bytes, str]]] = {".safetensors": to_safetensors, ".onnx": to_onnx}
+EXPORTS: dict[str, Callable[[Request], tuple[bytes, str]]] = {
+    ".safetensors": to_safetensors, ".onnx": to_onnx, ".html": to_html,
+}  # fmt: skip
 """What makes the bytes of a file, and says in words what it holds, by the file's ending."""
 
 

@@ -3,7 +3,7 @@
 import { makeEngine, unpack } from "./engine.js";
 import { normals, truncatedNormals, uniforms } from "./random.js";
 
-// `about` describes the generator: see html.py.
+// `about` describes the generator: see to_html.py.
 export async function openSampler(about, weights, kernel) {
     const { halves, singles } = await unpack(weights, about.numHalves);
     const labelSize = about.labelSize, size = about.latentDim;

@@ -21,6 +21,7 @@ from sparring.errors import UsageError
 from sparring.files import join_modules, write_atomically
 from sparring.generator.directions import principal_directions
 from sparring.generator.export.assemble import assemble
+from sparring.generator.export.header import Request
 from sparring.generator.export.program import compile_network
 from sparring.generator.generator import Generator
 from sparring.modalities.modality import Modality
@@ -32,6 +33,12 @@ SHARED = Path(__file__).parents[2] / "web" / "page"  # what the live page's modu
 MODULES = SHARED / "elements.js", *(FOLDER / f"{name}.js" for name in ("random", "engine", "sampler", "main"))
 NUM_DIRECTIONS = 6
 NUM_SHOWN, NUM_LARGE, LARGE_PIXELS = 64, 16, 64 * 64
+
+
+def to_html(request: Request) -> tuple[bytes, str]:
+    """The page's bytes, and what it is; its weights always have 16 bits."""
+    page = build_html(Generator(request.module, request.config), licence=request.licence)
+    return page.encode(), "a page that draws samples in any browser"
 
 
 def write_html(generator: Generator, path: Path, *, name: str = "samples", licence: str = "") -> None:
