@@ -1,6 +1,7 @@
 // The page: a grid of samples, one of them large, and what decides them.
 
 import { choice, command, element, numbers, save } from "./elements.js";
+import { makeVoice, wavFile } from "./sound.js";
 import { between, level, openSampler } from "./sampler.js";
 
 const FRAME_MS = 12; // of work, before the browser may draw
@@ -45,7 +46,23 @@ async function main() {
     const grid = element("canvas", { width: gridWidth, height: gridHeight, tabindex: isPoints ? false : 0, role: "img", "aria-label": isPoints ? "a plane with the samples" : "samples: choose one by the arrow keys" });
     const large = element("canvas", { width: isPoints ? 1 : width, height: isPoints ? 1 : height, role: "img", "aria-label": "the chosen sample" });
     const caption = element("p", { class: "quiet" }), line = element("p", { class: "quiet" });
-    let turn = 0;
+    const voice = about.wave ? makeVoice(about.wave, height, width, sampler.singles.subarray(about.mel), sampler.singles.subarray(about.melInverse)) : null;
+    let turn = 0, audio = null;
+
+    // The chosen sample as a wave.
+    function speak() {
+        const { latents, labels } = inputs(), chosen = Math.min(about.count - 1, Number(state.chosen) || 0);
+        return voice(engine.run([latents[chosen]], [labels[chosen]])[0]);
+    }
+    function play() {
+        const wave = speak();
+        audio ??= new AudioContext();
+        const buffer = audio.createBuffer(1, wave.length, about.wave.rate), source = audio.createBufferSource();
+        buffer.copyToChannel(wave, 0);
+        source.buffer = buffer;
+        source.connect(audio.destination);
+        source.start();
+    }
 
     function picture(sample) {
         const image = new ImageData(width, height), { data } = image;
@@ -156,7 +173,10 @@ async function main() {
         ),
         element("main", {},
             element("div", { class: "grid" }, grid),
-            isPoints ? null : element("div", {}, large, caption),
+            isPoints ? null : element("div", {}, large, caption, ...(voice ? [
+                element("button", { type: "button", onclick: play }, "play"), " ",
+                element("button", { type: "button", onclick: () => save(wavFile(speak(), about.wave.rate), `${about.name}-seed-${state.seed}.wav`) }, "save as WAV"),
+            ] : [])),
             element("div", { class: "sliders" },
                 element("p", { class: "quiet" }, "Along the first layer's principal directions, in standard deviations of the latents:"),
                 ...sliders.map((each, number) => element("label", {}, `${number + 1} `, each)),
