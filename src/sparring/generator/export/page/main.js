@@ -40,11 +40,12 @@ async function main() {
     }
 
     // Drawing: the chosen sample at once, the others as time allows; what is no longer wanted is given up.
-    const columns = Math.ceil(Math.sqrt(about.count)), rows = Math.ceil(about.count / columns);
+    const columns = Math.min(about.count, Math.ceil(Math.sqrt((about.count * height) / width))), rows = Math.ceil(about.count / columns);
     const [gridWidth, gridHeight] = isPoints ? [SIDE * 2, SIDE * 2] : [columns * width, rows * height];
     const drawing = { willReadFrequently: true }; // pixels are made here, not by the graphics card
     const grid = element("canvas", { width: gridWidth, height: gridHeight, tabindex: isPoints ? false : 0, role: "img", "aria-label": isPoints ? "a plane with the samples" : "samples: choose one by the arrow keys" });
     const large = element("canvas", { width: isPoints ? 1 : width, height: isPoints ? 1 : height, role: "img", "aria-label": "the chosen sample" });
+    large.style.width = `min(100%, ${(24 * width) / height}rem)`; // a style in the markup would be against the policy
     const caption = element("p", { class: "quiet" }), line = element("p", { class: "quiet" });
     const voice = about.wave ? makeVoice(about.wave, height, width, sampler.singles.subarray(about.mel), sampler.singles.subarray(about.melInverse)) : null;
     let turn = 0, audio = null;

@@ -3,27 +3,38 @@
 const HOPS = 4; // the length of the window
 const NUM_INVERSION_STEPS = 5, NUM_PHASE_STEPS = 32, MOMENTUM = 0.99, TINY = 1e-12, RANGE_DB = 80;
 
-// The Fourier transform of complex numbers: halves of even length are split again, those of odd length are summed up.
-function fourier(real, imaginary, sign) {
-    const size = real.length, found = [new Float64Array(size), new Float64Array(size)], turn = (sign * 2 * Math.PI) / size;
+// Cosines and sines of all multiples of a full turn's part, by the number of parts.
+const TURNS = new Map();
+function turns(size) {
+    if (!TURNS.has(size)) TURNS.set(size, [Math.cos, Math.sin].map((wave) => Float64Array.from({ length: size }, (_, k) => wave((2 * Math.PI * k) / size))));
+    return TURNS.get(size);
+}
+
+// The Fourier transform of complex numbers, by exp(sign · 2πi kn / size). It takes every `step`th of them from `first` on:
+// halves of an even length are split again, those of an odd length are summed up.
+function fourier(real, imaginary, sign, size = real.length, first = 0, step = 1) {
+    const x = new Float64Array(size), y = new Float64Array(size), [cosines, sines] = turns(size);
     if (size % 2) {
         for (let k = 0; k < size; k++) {
             for (let n = 0; n < size; n++) {
-                const [cosine, sine] = [Math.cos(turn * k * n), Math.sin(turn * k * n)];
-                found[0][k] += real[n] * cosine - imaginary[n] * sine;
-                found[1][k] += real[n] * sine + imaginary[n] * cosine;
+                const at = first + n * step, cosine = cosines[(k * n) % size], sine = sign * sines[(k * n) % size];
+                x[k] += real[at] * cosine - imaginary[at] * sine;
+                y[k] += real[at] * sine + imaginary[at] * cosine;
             }
         }
-        return found;
+        return [x, y];
     }
-    const half = size / 2, every = (numbers, first) => Float64Array.from({ length: half }, (_, n) => numbers[2 * n + first]);
-    const [even, odd] = [0, 1].map((first) => fourier(every(real, first), every(imaginary, first), sign));
+    const half = size / 2;
+    const even = fourier(real, imaginary, sign, half, first, 2 * step), odd = fourier(real, imaginary, sign, half, first + step, 2 * step);
     for (let k = 0; k < half; k++) {
-        const [cosine, sine] = [Math.cos(turn * k), Math.sin(turn * k)];
-        const [x, y] = [odd[0][k] * cosine - odd[1][k] * sine, odd[0][k] * sine + odd[1][k] * cosine];
-        [found[0][k], found[1][k], found[0][k + half], found[1][k + half]] = [even[0][k] + x, even[1][k] + y, even[0][k] - x, even[1][k] - y];
+        const cosine = cosines[k], sine = sign * sines[k];
+        const right = odd[0][k] * cosine - odd[1][k] * sine, up = odd[0][k] * sine + odd[1][k] * cosine;
+        x[k] = even[0][k] + right;
+        y[k] = even[1][k] + up;
+        x[k + half] = even[0][k] - right;
+        y[k + half] = even[1][k] - up;
     }
-    return found;
+    return [x, y];
 }
 
 // A function of a spectrogram [bands × frames] that returns its wave. `mel` [frequencies × bands] are the bands, and
