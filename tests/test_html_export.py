@@ -17,6 +17,7 @@ from sparring.generator.config import Config
 from sparring.generator.export.assemble import assemble
 from sparring.generator.export.to_html import FOLDER, MODULES, build_html, write_html
 from sparring.generator.generator import Generator
+from sparring.modalities import open_dataset
 from sparring.modalities.points import Points
 from sparring.seeding import Stream
 
@@ -40,6 +41,15 @@ openSampler(about, part("weights"), numbers(about.kernel, Uint8Array)).then(({ e
     const run = (start) => engine.run(...given.map((each) => each.slice(start, start + 4)));
     for (let start = 0; start < COUNT; start += 4) found.push(...run(start));
     console.log(JSON.stringify(found.map((sample) => Array.from(sample))));
+});
+"""
+SOUND = """
+const part = (id) => input.match(new RegExp(`id="${id}">(.*?)</script>`, "s"))[1], about = JSON.parse(part("about"));
+const [, height, width] = about.itemShape, spectrograms = JSON.parse(input.slice(input.indexOf("</html>") + 7));
+unpack(part("weights"), about.numHalves).then(({ singles }) => {
+    const [mel, inverse] = [about.mel, about.melInverse].map((place) => singles.subarray(place));
+    const voice = makeVoice(about.wave, height, width, mel, inverse);
+    console.log(JSON.stringify(spectrograms.map((each) => Array.from(voice(each)))));
 });
 """
 
@@ -84,6 +94,17 @@ def test_the_engine_is_the_network(name: str) -> None:
         generator = make_generator(CONFIGS[name], rounded=rounded)
         found = run_node(ENGINE.replace("COUNT", str(NUM_SAMPLES)), build_html(generator))
         assert np.abs(np.array(found) - run_network(generator)).max() < tolerance
+
+
+@needs_node
+def test_the_sounds_are_those_of_python() -> None:
+    dataset = open_dataset("vowels")
+    sounds, spectrograms = dataset.modality, dataset.heldout.batch(2, Stream(0, "test"))
+    config = Config(sounds, "conv", 3, "gaussian", 2)
+    given = build_html(make_generator(config)) + json.dumps(spectrograms.flatten(1).tolist())
+    waves, wanted = np.array(run_node(SOUND, given)), sounds.decode(spectrograms)
+    assert waves.shape == wanted.shape
+    assert np.abs(waves - wanted).max() < 0.02 * np.abs(wanted).max()
 
 
 @needs_node

@@ -7,6 +7,7 @@ from sparring.generator.config import Config
 from sparring.generator.generator import Generator
 from sparring.modalities.images import Images
 from sparring.modalities.points import Points
+from sparring.modalities.sounds import Sounds
 from sparring.networks import NETWORKS
 from sparring.networks.network import Modulation
 
@@ -46,5 +47,6 @@ CONFIGS = {
     "mlp of images": images("mlp", (1, 12, 10), 30, 3),
     "mlp": Config(Points((2,)), "mlp", 8, "gaussian", 50),
     "fourier": Config(Points((3,)), "fourier", 10, "gaussian", 20, (0.2, 0.8)),
+    "sounds": Config(Sounds.of_length(8000, 3040, 0.5), "conv", 6, "gaussian", 4),
     "attributes": Config(Images((1, 8, 8)), "conv", 5, "gaussian", 4, attributes=HAIR, rows=((0, 3.5), (1, 4.5))),
 }

@@ -1,5 +1,6 @@
 """The page of an export in a real browser, from a file, without a network."""
 
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,16 @@ def test_keys_and_a_narrow_window(context: BrowserContext, path: Path) -> None:
     script = """() => [...document.querySelectorAll("button, input, select, canvas")].filter(each =>
         !(each.getAttribute("aria-label") || each.textContent.trim() || each.title || each.labels?.length)).length"""
     assert page.evaluate(script) == 0
+
+
+def test_sounds(context: BrowserContext, tmp_path: Path) -> None:
+    write_html(make_generator(CONFIGS["sounds"]), tmp_path / "sounds.html")
+    page = open_page(context, tmp_path / "sounds.html")
+    page.get_by_role("button", name="play").click()
+    with page.expect_download() as found:
+        page.get_by_role("button", name="save as WAV").click()
+    with wave.open(str(found.value.path())) as file:
+        assert (file.getframerate(), file.getnframes(), file.getsampwidth()) == (8000, 3040, 2)
 
 
 def test_points(context: BrowserContext, tmp_path: Path) -> None:

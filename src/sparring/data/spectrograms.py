@@ -87,15 +87,15 @@ class Spectrogram:
     def _to_decibels(self, power: Tensor) -> Tensor:
         """Spectrograms of the squared magnitudes of spectra, [n, num_frames, frequencies]."""
         power = power / self._window.sum().square()
-        decibels = 10 * (power @ self._bands).clamp(min=TINY).log10()
+        decibels = 10 * (power @ self.bands).clamp(min=TINY).log10()
         return ((decibels - self.top_db) * (2 / RANGE_DB) + 1).clamp(-1, 1).transpose(1, 2)
 
     def _to_magnitude(self, spectrograms: Tensor) -> Tensor:
         """The magnitudes of the frequencies, [n, num_frames, frequencies]."""
         values = spectrograms.float().clamp(-1, 1).transpose(1, 2)
         bands = 10 ** (((values - 1) * (RANGE_DB / 2) + self.top_db) / 10) * (values > -1)  # silence has no power
-        back, square = bands @ self._bands.T, self._bands @ self._bands.T
-        power = (bands @ self._inverse).clamp(min=0) + 1e-3 * back  # multiplication would keep a 0
+        back, square = bands @ self.bands.T, self.bands @ self.bands.T
+        power = (bands @ self.inverse).clamp(min=0) + 1e-3 * back  # multiplication would keep a 0
         for _ in range(NUM_INVERSION_STEPS):
             power = power * back / (power @ square).clamp(min=TINY)
         return power.sqrt() * self._window.sum()
@@ -105,7 +105,7 @@ class Spectrogram:
         return torch.hann_window(WINDOW_HOPS * self.hop)
 
     @cached_property
-    def _bands(self) -> Tensor:
+    def bands(self) -> Tensor:
         """M transposed, [frequencies, num_bands]."""
         top = 2595 * torch.log10(torch.tensor(1 + self.sample_rate_hz / 2 / 700))
         corners = 700 * (10 ** (torch.linspace(0, 1, self.num_bands + 2) * top / 2595) - 1)
@@ -116,8 +116,9 @@ class Spectrogram:
         return torch.minimum(rising, falling).clamp(min=0)
 
     @cached_property
-    def _inverse(self) -> Tensor:
-        inverse: Tensor = torch.linalg.pinv(self._bands)
+    def inverse(self) -> Tensor:
+        """The pseudoinverse of Mᵀ, [num_bands, frequencies]."""
+        inverse: Tensor = torch.linalg.pinv(self.bands)
         return inverse
 
     @cached_property

@@ -272,6 +272,11 @@ class Modality(Drawing):
         return {}
 
     @property
+    def page_facts(self) -> dict[str, Any]:
+        """What an exported page must know to show samples, besides `shown_as`: arrays, numbers and others by name."""
+        return {}
+
+    @property
     def constants(self) -> dict[str, np.ndarray]:
         """Arrays that a .npz file of items holds beside them."""
         return {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 import torch
@@ -156,6 +156,19 @@ class Sounds(Modality):
             return find_out(container, on_progress, reading.seconds, in_pieces)
 
         return _survey(container, remember(container, reading, listen, SoundFindings), reading, in_pieces)
+
+    @property
+    def page_facts(self) -> dict[str, Any]:
+        """The colours of 256 levels, and what makes a wave of a spectrogram."""
+        from matplotlib import colormaps
+
+        way = self.spectrogram
+        return {
+            "colours": (colormaps["magma"](np.arange(256))[:, :3] * 255).round().astype(int).ravel().tolist(),
+            "wave": {"hop": way.hop, "topDb": way.top_db, "numSamples": self.num_samples, "rate": self.sample_rate_hz},
+            "mel": way.bands.numpy(),
+            "melInverse": way.inverse.numpy(),
+        }
 
     @property
     def constants(self) -> dict[str, np.ndarray]:

@@ -24,13 +24,12 @@ from sparring.generator.export.assemble import assemble
 from sparring.generator.export.header import Request
 from sparring.generator.export.program import compile_network
 from sparring.generator.generator import Generator
-from sparring.modalities.modality import Modality
 from sparring.modalities.plane import EXTENT
 from sparring.seeding import Stream
 
 FOLDER = Path(__file__).parent / "page"
 SHARED = Path(__file__).parents[2] / "web" / "page"  # what the live page's modules are made of
-MODULES = SHARED / "elements.js", *(FOLDER / f"{name}.js" for name in ("random", "engine", "sampler", "main"))
+MODULES = SHARED / "elements.js", *(FOLDER / f"{name}.js" for name in ("random", "engine", "sampler", "sound", "main"))
 NUM_DIRECTIONS = 6
 NUM_SHOWN, NUM_LARGE, LARGE_PIXELS = 64, 16, 64 * 64
 
@@ -67,17 +66,25 @@ def build_html(generator: Generator, *, name: str = "samples", licence: str = ""
     program = compile_network(generator.module, config.latent_dim + config.label_size)
     num_directions = min(NUM_DIRECTIONS, config.latent_dim)
     directions = program.put_single(principal_directions(generator, num_directions).numpy())
-    about = _describe(generator) | {
-        "name": name,
-        "words": f"Made here, in this page, by a generator of {modality.name}: {modality.describe()}.",
-        "licence": licence,
-        "style": (FOLDER / "page.css").read_text(encoding="utf-8"),
-        "kernel": base64.b64encode(assemble((FOLDER / "kernel.wat").read_text(encoding="utf-8"))).decode(),
-        "steps": program.steps,
-        "numHalves": sum(each.size for each in program.halves),
-        "directionsAt": directions,
-        "numDirections": num_directions,
+    facts = {
+        name: program.put_single(fact) if isinstance(fact, np.ndarray) else fact
+        for name, fact in modality.page_facts.items()
     }
+    about = (
+        _describe(generator)
+        | facts
+        | {
+            "name": name,
+            "words": f"Made here, in this page, by a generator of {modality.name}: {modality.describe()}.",
+            "licence": licence,
+            "style": (FOLDER / "page.css").read_text(encoding="utf-8"),
+            "kernel": base64.b64encode(assemble((FOLDER / "kernel.wat").read_text(encoding="utf-8"))).decode(),
+            "steps": program.steps,
+            "numHalves": sum(each.size for each in program.halves),
+            "directionsAt": directions,
+            "numDirections": num_directions,
+        }
+    )
     parts = {
         "title": escape(name),
         "about": json.dumps(about, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
@@ -99,7 +106,6 @@ def _describe(generator: Generator) -> dict[str, Any]:
         "itemShape": shape,
         "shownAs": modality.shown_as,
         "count": count,
-        "colours": _colours(modality) if modality.shown_as == "sound" else None,
         "extent": EXTENT,
         "latentDim": config.latent_dim,
         "prior": config.prior,
@@ -111,15 +117,6 @@ def _describe(generator: Generator) -> dict[str, Any]:
         "edges": edges,
         "rows": rows,
     }
-
-
-def _colours(modality: Modality) -> list[int]:
-    """The colours of a spectrogram's 256 levels, three numbers each."""
-    levels = torch.linspace(-1, 1, 256).view(256, 1, 1, 1).expand(256, *modality.item_shape)
-    tiles = modality.draw_tiles(levels)
-    assert tiles is not None
-    colours: list[int] = tiles[:, 0, 0].ravel().tolist()
-    return colours
 
 
 def _pack(halves: list[np.ndarray], singles: list[np.ndarray]) -> str:

@@ -1,6 +1,7 @@
 // The page: a grid of samples, one of them large, and what decides them.
 
 import { choice, command, element, numbers, save } from "./elements.js";
+import { makeVoice, wavFile } from "./sound.js";
 import { between, level, openSampler } from "./sampler.js";
 
 const FRAME_MS = 12; // of work, before the browser may draw
@@ -39,13 +40,30 @@ async function main() {
     }
 
     // Drawing: the chosen sample at once, the others as time allows; what is no longer wanted is given up.
-    const columns = Math.ceil(Math.sqrt(about.count)), rows = Math.ceil(about.count / columns);
+    const columns = Math.min(about.count, Math.ceil(Math.sqrt((about.count * height) / width))), rows = Math.ceil(about.count / columns);
     const [gridWidth, gridHeight] = isPoints ? [SIDE * 2, SIDE * 2] : [columns * width, rows * height];
     const drawing = { willReadFrequently: true }; // pixels are made here, not by the graphics card
     const grid = element("canvas", { width: gridWidth, height: gridHeight, tabindex: isPoints ? false : 0, role: "img", "aria-label": isPoints ? "a plane with the samples" : "samples: choose one by the arrow keys" });
     const large = element("canvas", { width: isPoints ? 1 : width, height: isPoints ? 1 : height, role: "img", "aria-label": "the chosen sample" });
+    large.style.width = `min(100%, ${(24 * width) / height}rem)`; // a style in the markup would be against the policy
     const caption = element("p", { class: "quiet" }), line = element("p", { class: "quiet" });
-    let turn = 0;
+    const voice = about.wave ? makeVoice(about.wave, height, width, sampler.singles.subarray(about.mel), sampler.singles.subarray(about.melInverse)) : null;
+    let turn = 0, audio = null;
+
+    // The chosen sample as a wave.
+    function speak() {
+        const { latents, labels } = inputs(), chosen = Math.min(about.count - 1, Number(state.chosen) || 0);
+        return voice(engine.run([latents[chosen]], [labels[chosen]])[0]);
+    }
+    function play() {
+        const wave = speak();
+        audio ??= new AudioContext();
+        const buffer = audio.createBuffer(1, wave.length, about.wave.rate), source = audio.createBufferSource();
+        buffer.copyToChannel(wave, 0);
+        source.buffer = buffer;
+        source.connect(audio.destination);
+        source.start();
+    }
 
     function picture(sample) {
         const image = new ImageData(width, height), { data } = image;
@@ -145,18 +163,26 @@ async function main() {
         await update();
         grid.toBlob((blob) => save(blob, `${about.name}-seed-${state.seed}.png`), "image/png");
     };
-    const any = (options) => ({ "": "any", ...Object.fromEntries(options) });
+    // A choice of a field of the state. Keys begin with a space: an object would sort whole numbers otherwise.
+    const pick = (name, options, field) => {
+        const { select, label } = choice(name, { "": "any", ...Object.fromEntries(options) }, (chosen) => set({ [field]: chosen.trim() }));
+        select.value = state[field] ? ` ${state[field]}` : "";
+        return label;
+    };
     document.body.append(
         element("div", { class: "tools" },
             seedLabel, element("button", { type: "button", onclick: another }, "another seed"),
-            about.labels.length ? choice("class", any(about.labels.map(([name, number]) => [` ${number}`, name])), state.label ? ` ${state.label}` : "", (label) => set({ label: label.trim() })) : null,
-            about.prior === "gaussian" ? choice("truncation", any(["2", "1", "0.7", "0.5", "0.3"].map((each) => [` ${each}`, each])), state.truncation ? ` ${state.truncation}` : "", (truncation) => set({ truncation: truncation.trim() })) : null,
+            about.labels.length ? pick("class", about.labels.map(([name, number]) => [` ${number}`, name]), "label") : null,
+            about.prior === "gaussian" ? pick("truncation", ["2", "1", "0.7", "0.5", "0.3"].map((each) => [` ${each}`, each]), "truncation") : null,
             otherLabel, towards,
             element("button", { type: "button", onclick: savePng }, "save as PNG"),
         ),
         element("main", {},
             element("div", { class: "grid" }, grid),
-            isPoints ? null : element("div", {}, large, caption),
+            isPoints ? null : element("div", {}, large, caption, ...(voice ? [
+                element("button", { type: "button", onclick: play }, "play"), " ",
+                element("button", { type: "button", onclick: () => save(wavFile(speak(), about.wave.rate), `${about.name}-seed-${state.seed}.wav`) }, "save as WAV"),
+            ] : [])),
             element("div", { class: "sliders" },
                 element("p", { class: "quiet" }, "Along the first layer's principal directions, in standard deviations of the latents:"),
                 ...sliders.map((each, number) => element("label", {}, `${number + 1} `, each)),

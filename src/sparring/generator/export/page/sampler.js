@@ -41,7 +41,7 @@ export async function openSampler(about, weights, kernel) {
         return moved;
     }
 
-    return { engine, latents, labels, push };
+    return { engine, singles, latents, labels, push };
 }
 
 // A point on the great circle between two latents, as `Generator.interpolate` takes it.
