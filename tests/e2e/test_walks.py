@@ -176,7 +176,7 @@ def test_one_with_networks_of_their_own(tmp_path: Path) -> None:
     }.items():
         data = outputs[name][-1]
         assert data["text/plain"].startswith(shown)
-        assert {"card": "<table>", "run": 'srcdoc="'}.get(name, 'src="data:image/png;base64,') in data["text/html"]
+        assert {"card": "<table>", "generator": 'src="data:image/png'}.get(name, 'srcdoc="') in data["text/html"]
     begun, changing, ended = (data["text/plain"] for data in outputs["interrupt"])
     assert begun.endswith("into long, to 10,000,000 steps; interrupting the kernel saves and stops\n")
     assert changing.startswith("  0%  stopped")
