@@ -27,7 +27,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 LIMIT_SECONDS = 1.0
-STEPS_OF_TURN, SETTLING = 60, 20  # steps of a training with a tab or without; those after a change do not count
+STEPS_OF_TURN, SETTLING = 400, 160  # steps of a training with a tab or without; those after a change do not count
 PAGE = "the page, while PyTorch is being loaded"
 ALL = "all logs, for the first time"
 

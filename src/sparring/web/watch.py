@@ -82,6 +82,7 @@ def watch(
         if wait_for_end is not None:
             threading.Thread(target=_end_after, args=[wait_for_end, server], daemon=True).start()
         threading.Thread(target=load, daemon=True).start()
+        os.nice(5)  # trainings on the same cores come first
         server.run(sockets=[listener])
     except KeyboardInterrupt:
         pass

@@ -7,16 +7,27 @@ const MISSING = 0.2; // a class is missing where samples hold less than this par
 const BAR_HEIGHT = 22;
 
 export function makeClasses(host, page) {
-    return {
+    let drawn = "", isVisible = false, latest = null;
+    // Drawn only while it can be seen: a training changes it each second.
+    new IntersectionObserver((entries) => {
+        isVisible = entries.at(-1).isIntersecting;
+        if (isVisible && latest) made.update(latest);
+    }, { rootMargin: "200px" }).observe(host.parentElement);
+    const made = {
         update(view) {
+            latest = view;
             const shown = view.runs.filter((run) => run.series.shares.length && run.info.classes?.length > 1).slice(0, 4);
             host.parentElement.hidden = !shown.length;
+            const key = JSON.stringify([view.axis, view.last, view.position, shown.map((run) => [run.id, run.series.shares.length])]);
+            if (key === drawn || !isVisible) return;
+            drawn = key;
             host.replaceChildren(...shown.flatMap((run) => [
                 element("h3", { style: `--colour: ${run.color}` }, run.name),
                 element("div", { class: "classes", role: "table", "aria-label": `share of each class, ${run.name}` }, ...rows(run, view)),
             ]));
         },
     };
+    return made;
 }
 
 function rows(run, view) {

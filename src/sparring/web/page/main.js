@@ -104,9 +104,12 @@ function start() {
 
     async function refreshRun(id) {
         const old = loaded.get(id);
-        const [info, log, frames] = await Promise.all([
-            !old || old.info.is_training || round % 5 === 0 ? source.info(id) : old.info,
-            source.log(id, old?.after ?? 0), source.frames(id),
+        const log = await source.log(id, old?.after ?? 0);
+        // The rest changes seldom: it is asked for when the log says so, and now and then.
+        const isDue = !old || log.reset || round % 5 === 0;
+        const [info, frames] = await Promise.all([
+            isDue || log.is_training !== old.info.is_training ? source.info(id) : old.info,
+            isDue || log.lines.length ? source.frames(id) : old.frames,
         ]);
         const isNew = !old || log.reset;
         const run = isNew ? { id, name: info.name, series: openSeries() } : old;
