@@ -80,6 +80,15 @@ class Browser:
         return found
 
 
+def is_gone(browser: Browser) -> bool | None:
+    """Whether the server has ended; None while it answers."""
+    try:
+        browser.fetch("/")
+    except OSError:
+        return True
+    return None
+
+
 def poll(ask: Callable[[], T | None], seconds: float = 120.0) -> T:
     """The first answer that is there, asked for as a page does."""
     end = time.monotonic() + seconds
@@ -184,14 +193,7 @@ def test_a_training_with_its_page(start: Start, tmp_path: Path) -> None:
     assert (training.returncode, errors) == (0, "")
     assert output.rstrip().endswith("to open the page again: sparring watch run")
 
-    def is_gone() -> bool | None:
-        try:
-            browser.fetch("/")
-        except OSError:
-            return True
-        return None
-
-    poll(is_gone)  # a little after the training
+    poll(lambda: is_gone(browser))  # a little after the training
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "finished"
 
 
@@ -201,14 +203,7 @@ def test_the_page_of_a_killed_training_goes(start: Start) -> None:
     poll(lambda: next((run for run in browser.runs() if run["is_training"]), None))
     training.kill()
 
-    def is_gone() -> bool | None:
-        try:
-            browser.fetch("/")
-        except OSError:
-            return True
-        return None
-
-    poll(is_gone)
+    poll(lambda: is_gone(browser))
 
 
 def run_python(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:

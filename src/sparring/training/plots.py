@@ -28,22 +28,6 @@ def curves(log: list[dict[str, int | float]]) -> Image.Image:
     return _render(figure)
 
 
-def evaluations(log: list[dict[str, Any]]) -> Image.Image:
-    """Plot the distance to the data with two standard errors, precision, recall and coverage over steps."""
-    measured = [line["evaluation"] for line in log if "distance" in line.get("evaluation", {})]
-    steps = [line["step"] for line in log if "distance" in line.get("evaluation", {})]
-    values, errors = ([each[name] for each in measured] for name in ("distance", "distance_error"))
-    figure, (distances, shares) = _figure(8, 6, rows=2)
-    distances.errorbar(steps, values, 2 * np.array(errors), color=BLUE, ecolor=GREY, elinewidth=0.8, marker=".")
-    distances.set(ylabel="distance to the data")
-    distances.set_yscale("symlog", linthresh=0.05)
-    for name, color in {"precision": BLUE, "recall": ORANGE, "coverage": GREY}.items():
-        shares.plot(steps, [each[name] for each in measured], color=color, label=name, marker=".")
-    shares.set(xlabel="step", ylabel="share", ylim=(0, 1))
-    shares.legend(frameon=False)
-    return _render(figure)
-
-
 def races(lines: dict[str, list[tuple[list[float], list[float]]]], ylabel: str) -> Image.Image:
     """Plot a figure over training time: for each setting the seconds and values of its trainings."""
     from matplotlib import colormaps

@@ -77,7 +77,8 @@ def collect(run: Run, frame_bytes: int, nearest_bytes: int = 0) -> dict[str, Any
     runs = Runs([run.path])
     (found,) = runs.find().values()
     lines = json.loads(runs.log(found, "0"))["lines"]
-    steps = runs.frames(found)["steps"]
+    listed = runs.frames(found)
+    steps = listed["steps"]
     newest = runs.frame(found, steps[-1]) if steps else {}
     count = max(2, frame_bytes // max(1, len(json.dumps(newest))))
     places = {round(number * (len(steps) - 1) / (count - 1)) for number in range(count)} if steps else set()
@@ -85,7 +86,7 @@ def collect(run: Run, frame_bytes: int, nearest_bytes: int = 0) -> dict[str, Any
         "info": runs.list_runs()[0] | describe_run(runs, found),
         "lines": lines,
         "frames": [runs.frame(found, steps[place]) for place in sorted(places)],
-        "points": runs.frames(found)["data"],
+        "points": listed["data"],
         "nearest": {steps[-1]: _nearest(runs, found, newest, nearest_bytes)} if steps and nearest_bytes else {},
     }
 

@@ -2,7 +2,7 @@
 
 import { makeCharts } from "./charts.js";
 import { makeClasses } from "./classes.js";
-import { choice, panel } from "./elements.js";
+import { choice, loadImage, numbers, panel } from "./elements.js";
 import { makeExplorer } from "./explorer.js";
 import { makeLesson } from "./lesson.js";
 import { makePoints } from "./points.js";
@@ -81,7 +81,6 @@ function start() {
         try {
             if (round++ % 3 === 0 || !all.length) all = await source.runs();
             await Promise.all(shownIds().map(refreshRun));
-            document.body.classList.remove("lost");
             if (document.body.dataset.lost) page.say("");
             delete document.body.dataset.lost;
         } catch (error) {
@@ -128,11 +127,8 @@ function start() {
         if (!cache.has(key)) {
             cache.set(key, source.frame(id, step).then(async (frame) => {
                 if (frame.picture) {
-                    const blob = blobOf(frame.picture);
-                    frame.url = URL.createObjectURL(blob);
-                    const image = new Image();
-                    image.src = frame.url;
-                    await image.decode();
+                    frame.url = URL.createObjectURL(blobOf(frame.picture));
+                    const image = await loadImage(frame.url);
                     [frame.width, frame.height] = [image.naturalWidth, image.naturalHeight];
                 }
                 return frame;
@@ -224,6 +220,5 @@ function start() {
 // The bytes of a data URL. `fetch` would do, but a page without a server may fetch nothing.
 function blobOf(url) {
     const [head, text] = url.split(",");
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    return new Blob([bytes], { type: head.slice(5).split(";")[0] });
+    return new Blob([numbers(text, Uint8Array)], { type: head.slice(5).split(";")[0] });
 }
