@@ -17,7 +17,6 @@ from playwright.sync_api import Browser, sync_playwright
 
 import sparring
 from sparring.generator.config import Config
-from sparring.generator.export.to_html import write_html
 from sparring.generator.generator import Generator
 from sparring.modalities.images import Images
 
@@ -57,7 +56,7 @@ def main() -> None:
         print(f"{options.browser} {browser.version}")
         for name, generator in generators.items():
             path = Path(folder) / f"{name}.html"
-            write_html(generator, path)
+            generator.export(path)
             print(f"{name:12} {measure(browser, path)}", flush=True)
             if options.runs:
                 print(f"{name:12} {compare(browser, path, generator)}", flush=True)

@@ -15,7 +15,7 @@ from sparring.errors import UsageError
 from sparring.files import join_modules
 from sparring.generator.config import Config
 from sparring.generator.export.assemble import assemble
-from sparring.generator.export.to_html import FOLDER, MODULES, build_html, write_html
+from sparring.generator.export.to_html import FOLDER, MODULES, build_html
 from sparring.generator.generator import Generator
 from sparring.modalities import open_dataset
 from sparring.modalities.points import Points
@@ -143,10 +143,8 @@ def test_a_network_of_ones_own() -> None:
         build_html(Generator(module, config))
 
 
-def test_a_page_asks_for_nothing_and_holds_no_markup_of_others(tmp_path: Path) -> None:
-    path = tmp_path / "page.html"
-    write_html(make_generator(CONFIGS["mlp"]), path, name="</script><b>", licence="<i>free</i>")
-    page = path.read_text()
+def test_a_page_asks_for_nothing_and_holds_no_markup_of_others() -> None:
+    page = build_html(make_generator(CONFIGS["mlp"]), name="</script><b>", licence="<i>free</i>")
     assert "<b>" not in page
     assert "<i>" not in page
     assert page.count("</script>") == 3

@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 from untrained import CONFIGS, make_generator
 
-from sparring.generator.export.to_html import write_html
+from sparring.generator.export.to_html import build_html
 from sparring.generator.generator import Generator
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,8 @@ def digits() -> Generator:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory, digits: Generator) -> Path:
     path = tmp_path_factory.mktemp("export") / "digits.html"
-    write_html(digits, path, name="digits", licence="Samples of untrained weights.")
+    page = build_html(digits, name="digits", licence="Samples of untrained weights.")
+    path.write_text(page, encoding="utf-8")
     return path
 
 
@@ -107,7 +108,7 @@ def test_keys_and_a_narrow_window(context: BrowserContext, path: Path) -> None:
 
 
 def test_sounds(context: BrowserContext, tmp_path: Path) -> None:
-    write_html(make_generator(CONFIGS["sounds"]), tmp_path / "sounds.html")
+    (tmp_path / "sounds.html").write_text(build_html(make_generator(CONFIGS["sounds"])), encoding="utf-8")
     page = open_page(context, tmp_path / "sounds.html")
     page.get_by_role("button", name="play").click()
     with page.expect_download() as found:
@@ -117,6 +118,6 @@ def test_sounds(context: BrowserContext, tmp_path: Path) -> None:
 
 
 def test_points(context: BrowserContext, tmp_path: Path) -> None:
-    write_html(make_generator(CONFIGS["fourier"]), tmp_path / "points.html")
+    (tmp_path / "points.html").write_text(build_html(make_generator(CONFIGS["fourier"])), encoding="utf-8")
     page = open_page(context, tmp_path / "points.html")
     assert sum(page.evaluate(GRID)[3::4]) > 0

@@ -18,7 +18,7 @@ import torch
 
 from sparring.data.labels import encode
 from sparring.errors import UsageError
-from sparring.files import join_modules, write_atomically
+from sparring.files import join_modules
 from sparring.generator.directions import principal_directions
 from sparring.generator.export.assemble import assemble
 from sparring.generator.export.header import Request
@@ -40,24 +40,17 @@ def to_html(request: Request) -> tuple[bytes, str]:
     return page.encode(), "a page that draws samples in any browser"
 
 
-def write_html(generator: Generator, path: Path, *, name: str = "samples", licence: str = "") -> None:
-    """Write a page that draws a generator's samples.
+def build_html(generator: Generator, *, name: str = "samples", licence: str = "") -> str:
+    """A page that draws a generator's samples.
 
     Args:
         generator: of one of this project's families that starts from latents.
-        path: an existing file is replaced.
         name: the page's title.
         licence: a sentence under the samples, such as the licence of the training data.
 
     Raises:
         UsageError: if it translates, has a network of its own kind, or has weights that are not finite.
     """
-    page = build_html(generator, name=name, licence=licence)
-    write_atomically(path, lambda beside: beside.write_text(page, encoding="utf-8"))
-
-
-def build_html(generator: Generator, *, name: str = "samples", licence: str = "") -> str:
-    """The page that `write_html` writes."""
     config, modality = generator.config, generator.modality
     if config.source is not None:
         raise UsageError(f"this generator translates {config.source.name}: a page draws samples of noise")
