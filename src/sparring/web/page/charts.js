@@ -26,7 +26,7 @@ function makeChart(chart, page) {
     const section = element(
         "figure", { class: "chart" }, element("figcaption", {}, element("b", {}, chart.title), `: ${chart.sentence}`), values, canvas,
     );
-    let plot = null, drawn = "", isVisible = false, latest = null;
+    let plot = null, kind = "", drawn = "", isVisible = false, latest = null;
 
     const observer = new IntersectionObserver((entries) => {
         isVisible = entries.at(-1).isIntersecting;
@@ -40,21 +40,22 @@ function makeChart(chart, page) {
             if (canvas.clientWidth === 0) return; // it was hidden, and will be seen in a moment
             drawn = key;
             const shown = view.runs.flatMap((run) => names.filter((name) => run.series.columns.has(name)).map((name) => ({ run, name })));
-            if (plot) plot.destroy();
-            plot = null;
-            if (shown.length) plot = drawCurves(shown, view);
+            drawCurves(shown, view);
         }
         place(view);
     }
 
+    const end = (view) => Math.max(...view.runs.map((run) => run.series[view.axis].at(-1) ?? 0), 1);
+
+    // A training adds a line each second: as long as the curves are of the same kind, they only get new numbers.
     function drawCurves(shown, view) {
-        const last = Math.max(...view.runs.map((run) => run.series[view.axis].at(-1) ?? 0), 1);
-        const grid = commonGrid(view, last);
+        const grid = commonGrid(view, end(view));
         const columns = shown.map(({ run, name }) => onGrid(run.series, view.axis, name, grid));
+        const dots = points(columns[0]?.filter((value) => value !== null).length);
         const series = shown.map(({ run, name }) => ({
             label: `${run.name} ${spaced(name)}`,
             stroke: run.color, width: 1.5, dash: DASHES[names.indexOf(name) % DASHES.length], spanGaps: true,
-            points: points(columns[0].filter((value) => value !== null).length),
+            points: dots,
         }));
         const bands = [];
         // A figure's standard error, drawn as its interval of 95 %: only for one run, or nothing could be told apart.
@@ -67,23 +68,28 @@ function makeChart(chart, page) {
             }
             bands.push({ series: [columns.length - 1, columns.length], fill: `${view.runs[0].color}33` });
         }
+        const key = JSON.stringify([series.map((each) => [each.label, each.stroke]), dots, view.axis, canvas.clientWidth, view.theme]);
+        if (plot && key === kind) return plot.setData([grid, ...columns]);
+        kind = key;
+        plot?.destroy();
+        plot = null;
+        if (!shown.length) return;
         const ink = getComputedStyle(document.body).getPropertyValue("--quiet");
         const rule = getComputedStyle(document.body).getPropertyValue("--rule");
         const axis = { stroke: ink, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule, width: 1 }, font: "11px system-ui" };
-        const made = new uPlot({
+        plot = new uPlot({
             width: canvas.clientWidth, height: HEIGHT, bands, legend: { show: false },
             cursor: { show: false }, padding: [8, 18, 0, 0],
             scales: {
-                x: { time: false, range: [0, last] },
+                x: { time: false, range: () => [0, end(latest)] },
                 y: { distr: chart.log ? 3 : 1, range: chart.range ? () => chart.range : undefined },
             },
             axes: [{ ...axis, size: 26 }, { ...axis, size: 52, values: (_, ticks, axisNumber, space, distance) => ticks.map((tick) => (tick === null ? "" : tickText(tick, chart.log ? tick : distance))) }],
             series: [{}, ...series],
-            // The line is placed when the axes are: uPlot draws a moment after it is made.
-            hooks: { drawClear: [(self) => drawBands(self, view)], ready: [() => place(latest)] },
+            // The line is placed when the axes are: uPlot draws a moment after it gets its numbers.
+            hooks: { drawClear: [(self) => drawBands(self, latest)], draw: [() => place(latest)] },
         }, [grid, ...columns], canvas);
-        made.over.append(line);
-        return made;
+        plot.over.append(line);
     }
 
     // Where alarms were active, behind the curves; problems are darker than notices.

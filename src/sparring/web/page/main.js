@@ -14,7 +14,7 @@ import { httpSource, inlineSource } from "./source.js";
 import { openState } from "./state.js";
 
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#888888", "#f0e442"]; // Okabe and Ito's
-const POLL = 1000; // milliseconds
+const POLL = 1500; // milliseconds
 const KEPT = 400; // frames in memory
 const SAID = 8000; // milliseconds for which a message is shown
 const NO_RUNS = "There are no runs here yet. Start one with: sparring train";
@@ -108,14 +108,14 @@ function start() {
         const isDue = !old || log.reset || round % 5 === 0;
         const [info, frames] = await Promise.all([
             isDue || log.is_training !== old.info.is_training ? source.info(id) : old.info,
-            isDue || log.lines.length ? source.frames(id) : old.frames,
+            isDue || log.frames_changed !== old.framesChanged ? source.frames(id) : old.frames,
         ]);
         const isNew = !old || log.reset;
         const run = isNew ? { id, name: info.name, series: openSeries() } : old;
         addLines(run.series, log.lines, info.rates);
         const stand = (each) => JSON.stringify([each.info.is_training, each.info.summary, each.frames.steps.length]);
         const isChanged = isNew || log.lines.length || stand({ info, frames }) !== stand(old);
-        Object.assign(run, { info, after: log.after, frames });
+        Object.assign(run, { info, after: log.after, frames, framesChanged: log.frames_changed });
         if (log.reset) for (const key of [...cache.keys()]) if (key.startsWith(`${id} `)) cache.delete(key);
         loaded.set(id, run);
         if (isChanged) version++;
