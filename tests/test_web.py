@@ -2,8 +2,8 @@
 
 import base64
 import json
+import math
 import os
-import shlex
 import shutil
 import threading
 from io import BytesIO
@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pages import Client, add_frame, make_client, make_line, make_run, write
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import sparring
-from sparring.cli.main import main
-from sparring.generator.directions import principal_directions
-from sparring.modalities.images import Images
+from sparring.generator.export.to_html import build_html
 from sparring.seeding import Stream
 from sparring.training.run_folder import Run
 from sparring.web import explore, server
@@ -96,7 +96,6 @@ def test_runs_appear_and_go(tmp_path: Path) -> None:
         answer = client.get(f"/api/runs/{found}{part}")
         assert answer.status == 404, part
         assert "there is no such run" in answer.json()["error"] or "deleted" in answer.json()["error"]
-    assert client.post(f"/api/runs/{found}/explorer/samples", {"seeds": [[[0, 1]]]}).status == 404
     make_run(first)
     assert ids(client)["first"] == found
 
@@ -171,7 +170,8 @@ def test_half_written_files_are_left_out(content: str, tmp_path: Path) -> None:
     assert client.get(address).json()["classes"] == []
     assert client.get(f"{address}/log").json()["lines"] == []
     assert client.get(f"{address}/frames").json()["steps"] == [0]
-    for part in ("frames/0", "thumbnail", "explorer", "nearest?step=0&index=0"):
+    assert client.get(f"{address}/explorer").status == 404
+    for part in ("frames/0", "thumbnail", "nearest?step=0&index=0"):
         answer = client.get(f"{address}/{part}")
         assert (answer.status, list(answer.json())) in (
             (404, ["error"]),
@@ -181,10 +181,10 @@ def test_half_written_files_are_left_out(content: str, tmp_path: Path) -> None:
 
 def test_what_a_run_is(trained: Path, client: Client) -> None:
     about = client.get(f"/api/runs/{ids(client)['digits']}").json()
-    assert (about["modality"], about["item"], about["limits"]) == ("images", "28×28 px, grey", "4 steps")
+    assert (about["modality"], about["item"]) == ("images", "28×28 px, grey")
     assert about["classes"] == [str(digit) for digit in range(10)]
     assert sum(about["class_shares"]) == pytest.approx(1)
-    assert (about["recipe"]["data"], about["summary"]["status"], about["card"]) == ("digits", "finished", None)
+    assert (about["recipe"]["data"], about["summary"]["status"]) == ("digits", "finished")
     assert about["path"] == str(trained / "digits")
     assert client.get(f"/api/runs/{ids(client)['ring']}").json()["classes"] == []
 
@@ -239,92 +239,37 @@ def test_the_thumbnail_is_the_newest_picture(client: Client, trained: Path) -> N
 # The explorer
 
 
-def ask(client: Client, name: str, **request: Any) -> Any:
-    return client.post(f"/api/runs/{ids(client)[name]}/explorer/samples", request)
-
-
-def test_a_seed_draws_what_the_shown_command_draws(client: Client, trained: Path, tmp_path: Path) -> None:
+def test_the_page_that_draws_samples_is_the_exported_one(client: Client, trained: Path) -> None:
+    answer = client.get(f"/api/runs/{ids(client)['digits']}/explorer")
     generator = sparring.load(trained / "digits")
-    options: list[dict[str, Any]] = [{}, {"label": "3"}, {"truncation": 0.5}, {"label": "7", "truncation": 1.5}]
-    for number, option in enumerate(options):
-        answer = ask(client, "digits", seeds=[[[11, 1]]], directions=[], **option).json()
-        changed = {"labels" if name == "label" else name: value for name, value in option.items()}
-        item = generator.sample(1, 11, **changed)
-        assert (pixels(answer["items"][0]["picture"]) == np.asarray(Images((1, 28, 28)).picture(item))).all()
-        words = shlex.split(answer["command"])[1:]
-        out = tmp_path / f"{number}.npz"
-        with pytest.raises(SystemExit, match=r"^0$"):
-            main([*words[:-1], str(out)])
-        assert (np.load(out)["images"] == item).all()
+    shown = next(run["path"] for run in client.get("/api/runs").json()["runs"] if run["name"] == "digits")
+    assert answer.content.decode() == build_html(generator, name="digits", run=shown)
+    assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+    assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]
 
 
-def test_mixes_and_directions(client: Client, trained: Path) -> None:
-    generator = sparring.load(trained / "ring")
-    one, two = generator.latents(1, 1)[0], generator.latents(1, 2)[0]
-    mixes = [[[1, 1.0]], [[1, 1.0], [2, 0.0]], [[1, 1.0], [2, 3.0]], [[1, 1], [2, 1], [3, 1]]]
-    answer = ask(client, "ring", seeds=mixes, directions=[]).json()
-    found = np.array([item["numbers"] for item in answer["items"]], np.float32)
-    assert np.allclose(found[0], generator.sample(1, 1)[0])
-    assert np.allclose(found[1], found[0], atol=1e-5)
-    assert np.allclose(found[2], generator.interpolate(one, two, 5)[3], atol=1e-5)
-    three = (one + two + generator.latents(1, 3)[0]) / 3**0.5
-    assert np.allclose(found[3], generator.generate(three[None])[0], atol=1e-5)
-    assert answer["command"] == ""
-
-    directions = principal_directions(generator, 2)
-    moved = ask(client, "ring", seeds=[[[1, 1]]], directions=[0.5, -2]).json()
-    wanted = generator.generate((one + 0.5 * directions[0] - 2 * directions[1])[None])[0]
-    assert np.allclose(moved["items"][0]["numbers"], wanted, atol=1e-5)
-    assert moved["command"] == ""
-
-
-def test_what_can_be_chosen(client: Client) -> None:
-    digits, ring = (client.get(f"/api/runs/{ids(client)[name]}/explorer").json() for name in ("digits", "ring"))
-    assert (digits["latent_dim"], digits["prior"], digits["directions"]) == (8, "gaussian", 8)
-    assert (digits["labels"], digits["kind"]) == ([str(each) for each in range(10)], "image")
-    assert (ring["labels"], ring["directions"], ring["kind"]) == ([], 8, "points")
-
-
-def test_sounds_can_be_heard(tmp_path: Path) -> None:
-    sparring.train("vowels", steps=2, width=2, out=tmp_path / "vowels")
-    client = make_client(tmp_path)
-    assert client.get(f"/api/runs/{ids(client)['vowels']}/explorer").json()["kind"] == "sound"
-    (item,) = ask(client, "vowels", seeds=[[[0, 1]]]).json()["items"]
-    assert base64.b64decode(item["sound"].removeprefix("data:audio/wav;base64,"))[:4] == b"RIFF"
-    assert pixels(item["picture"]).ndim == 3
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        {}, {"seeds": []}, {"seeds": [[]]}, {"seeds": [[[0]]]}, {"seeds": [[[0, -1]]]}, {"seeds": [[[0, 0]]]},
-        {"seeds": [[["0", 1]]]}, {"seeds": [[[-1, 1]]]}, {"seeds": [[[2**64, 1]]]}, {"seeds": [[[True, 1]]]},
-        {"seeds": [[[0, 1]]] * 65}, {"seeds": [[[0, 1]] * 17]}, {"seeds": [[[0, 1]]], "directions": [0] * 9},
-        {"seeds": [[[0, 1]]], "directions": ["x"]}, {"seeds": [[[0, 1]]], "label": "eleven"},
-        {"seeds": [[[0, 1]]], "label": 3}, {"seeds": [[[0, 1]]], "truncation": -1},
-        {"seeds": [[[0, 1]]], "truncation": "x"}, {"seeds": [[[0, 1]]], "truncation": 1e-320},
-    ],
-)  # fmt: skip
-def test_requests_that_no_page_sends(request_: dict[str, Any], client: Client) -> None:
-    answer = ask(client, "digits", **request_)
-    assert answer.status == 400 or request_.get("truncation") == 1e-320
-    assert answer.status == 200 or answer.json()["error"]
-
-
-def test_a_translator_has_no_explorer(tmp_path: Path) -> None:
+def test_a_translator_and_a_failed_generator_have_none(tmp_path: Path) -> None:
     sparring.train("digits", source="digits", steps=1, width=2, num_clusters=1, out=tmp_path / "run")
+    sparring.train("ring", steps=1, width=4, out=tmp_path / "failed")
     client = make_client(tmp_path)
-    answer = client.get(f"/api/runs/{ids(client)['run']}/explorer")
-    assert (answer.status, "translates" in answer.json()["error"]) == (404, True)
+    assert client.get(f"/api/runs/{ids(client)['run']}/explorer").status == 404
+    assert "translates" in client.get(f"/api/runs/{ids(client)['run']}/explorer").content.decode()
+    assert client.get(f"/api/runs/{ids(client)['run']}").json()["generator_saved"] is None
+    path = tmp_path / "failed" / "generator" / "model.safetensors"
+    weights = {name: torch.full_like(value, math.nan) for name, value in load_file(path).items()}
+    save_file(weights, path)
+    assert "not finite" in client.get(f"/api/runs/{ids(client)['failed']}/explorer").content.decode()
 
 
-def test_a_generator_that_was_saved_anew_is_loaded_anew(tmp_path: Path) -> None:
+def test_a_generator_that_was_saved_anew_is_known_by_its_time(tmp_path: Path) -> None:
     sparring.train("ring", steps=1, width=4, out=tmp_path / "run")
     client = make_client(tmp_path)
-    before = ask(client, "run", seeds=[[[0, 1]]]).json()["items"][0]["numbers"]
+    address = f"/api/runs/{ids(client)['run']}"
+    before = client.get(address).json()["generator_saved"], client.get(f"{address}/explorer").content
     sparring.resume(tmp_path / "run", steps=3)
-    after = ask(client, "run", seeds=[[[0, 1]]]).json()["items"][0]["numbers"]
-    assert before != after == sparring.load(tmp_path / "run").sample(1, 0)[0].tolist()
+    after = client.get(address).json()["generator_saved"], client.get(f"{address}/explorer").content
+    assert before[0] != after[0]
+    assert before[1] != after[1]
 
 
 # Nearest items
@@ -374,7 +319,7 @@ def test_when_more_than_a_few_wait_the_next_is_refused(monkeypatch: pytest.Monke
 
     address = f"/api/runs/{ids(client)['ring']}/explorer"
     monkeypatch.setattr(threading.BoundedSemaphore, "acquire", take)
-    monkeypatch.setattr(explore.Explorer, "describe", lambda *_: leaves.wait(60) and {})
+    monkeypatch.setattr(explore.Explorer, "build_page", lambda *_: leaves.wait(60) and "")
     threads = [threading.Thread(target=client.get, args=[address]) for _ in range(server.BUSY)]
     for thread in threads:
         thread.start()

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 from untrained import CONFIGS, make_generator
 
+from sparring.game.sources import spherical
 from sparring.generator.export.to_html import build_html
 from sparring.generator.generator import Generator
 
@@ -73,16 +75,52 @@ def test_a_seed_draws_the_samples_of_the_command(context: BrowserContext, path: 
 
 
 def test_between_two_seeds_and_along_directions(context: BrowserContext, path: Path, digits: Generator) -> None:
-    page = open_page(context, path, "seed=7&label=3&other=8")
-    wait_for_drawing(page, lambda: page.get_by_label("towards the other seed").fill("0.5"))
+    page = open_page(context, path, "seed=7&label=3")
+    plane = page.get_by_role("application")
+    plane.focus()
+    for _ in range(5):  # halfway to the next seed
+        wait_for_drawing(page, lambda: page.keyboard.press("ArrowRight"))
     start, end = digits.latents(1, 7)[0], digits.latents(1, 8)[0]
     assert np.abs(tiles(page)[0] - digits.interpolate(start, end, 3, "3")[1]).max() <= 1
-    expect(page.locator("body")).to_contain_text("no command draws this")
+    expect(page.locator("body")).to_contain_text("There is no command for these samples")
     between = tiles(page)
     wait_for_drawing(page, lambda: page.get_by_label("direction 1").fill("3"))
     assert (tiles(page) != between).any()
     wait_for_drawing(page, lambda: page.get_by_role("button", name="back to zero").click())
     assert np.abs(tiles(page) - digits.sample(64, seed=7, labels="3")).max() <= 1
+
+
+def test_the_plane_of_seeds_and_a_walk_between_kept_places(
+    context: BrowserContext, path: Path, digits: Generator
+) -> None:
+    page = open_page(context, path, "seed=1007&label=3")
+    plane = page.get_by_role("application")
+    box = plane.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    wait_for_drawing(page, lambda: page.mouse.move(x - 20, y - 25))  # to the right and down, as a map is dragged
+    page.mouse.up()
+    right, down = (
+        float(each) for each in page.evaluate("new URLSearchParams(location.hash.slice(1)).get('place')").split(",")
+    )
+    assert 0 < right < 1
+    assert -1 < down < 0
+    corners = [[digits.latents(1, seed)[0] for seed in row] for row in ((7, 8), (1007, 1008))]
+    ends = [spherical(one, other, torch.tensor([right]))[0] for one, other in corners]
+    wanted = digits.generate(spherical(ends[0], ends[1], torch.tensor([1 + down])), [3])
+    assert np.abs(tiles(page)[0] - wanted[0].astype(int)).max() <= 1
+
+    page.get_by_role("button", name="keep").click()
+    wait_for_drawing(page, lambda: plane.press("Enter"))  # to the nearest seed
+    expect(page.get_by_label("seed", exact=True)).to_have_value("1007")
+    page.get_by_role("button", name="keep").click()
+    page.get_by_role("button", name="walk").click()
+    expect(page.locator("body")).to_contain_text("There is no command for these samples")  # it is on its way
+    expect(page.locator("code")).to_have_text("sparring sample RUN -n 64 --seed 1007 --label 3")  # and back
+    wait_for_drawing(page, lambda: page.get_by_role("button", name="place 1").click())
+    assert np.abs(tiles(page)[0] - wanted[0].astype(int)).max() <= 1
 
 
 def test_the_picture_is_saved(context: BrowserContext, path: Path, digits: Generator) -> None:

@@ -342,7 +342,7 @@ def test_slider_keyboard_and_address(context: BrowserContext, address: str) -> N
     expect(panel(again, "Where it stands").locator("h3")).to_have_text("digits")
     expect(again.locator("html")).to_have_attribute("data-theme", "dark")
     expect(again.locator("#scrubber select")).to_have_value("seconds")
-    again.evaluate("location.hash = 'axis=weeks&order=odd&theme=plaid&at=x&lesson=99&seeds=x,y&runs=none'")
+    again.evaluate("location.hash = 'axis=weeks&order=odd&theme=plaid&at=x&lesson=99&explorer=x&runs=none'")
     expect(again.locator("output")).to_contain_text("step ")  # what the address does not mean is left out
 
 
@@ -368,7 +368,7 @@ def test_a_small_screen(context: BrowserContext, address: str, name: str) -> Non
 def test_every_control_has_a_name(context: BrowserContext, address: str) -> None:
     """For people who hear the page."""
     page = open_run(context, address, "digits")
-    expect(panel(page, "Explore the latents").locator("input").first).to_be_attached()
+    expect(panel(page, "Explore the latents").locator("iframe")).to_have_attribute("title", re.compile("samples"))
     script = """() => [...document.querySelectorAll("button, input, select")].filter(each =>
         !(each.getAttribute("aria-label") || each.textContent.trim() || each.title || each.labels?.length)).length"""
     assert page.evaluate(script) == 0
@@ -389,28 +389,30 @@ def test_the_film_is_saved(context: BrowserContext, address: str, runs: Path, na
 # The latents
 
 
-def test_the_explorer_shows_what_the_command_draws(
-    context: BrowserContext, address: str, runs: Path, tmp_path: Path
-) -> None:
+def test_the_explorer_is_the_exported_page(context: BrowserContext, address: str, runs: Path) -> None:
     page = open_run(context, address, "digits")
     explorer = panel(page, "Explore the latents")
-    expect(explorer.locator("code")).to_contain_text("--seed 0")
-    before = explorer.locator(".sample img").get_attribute("src")
-    explorer.get_by_label("class").select_option("3")
-    expect(explorer.locator("code")).to_contain_text("--label 3")
-    command = explorer.locator("code").inner_text().split()[1:]
-    subprocess.run([sys.executable, "-m", "sparring", *command], cwd=tmp_path, check=True, capture_output=True)
-    drawn = explorer.locator(".sample img").get_attribute("src")
-    assert drawn is not None
-    assert drawn != before
-    shown = BytesIO(base64.b64decode(drawn.partition(",")[2]))
-    with Image.open(shown) as one, Image.open(tmp_path / "sample.png") as other:
-        assert one.convert("L").tobytes() == other.convert("L").tobytes()
-    explorer.get_by_label("direction 1").fill("2")
-    expect(explorer.locator(".command-line")).to_contain_text("There is no command for this sample")
-    assert "sliders=2" in page.url
+    explorer.scroll_into_view_if_needed()
+    frame = explorer.frame_locator("iframe")
+    command = frame.locator("code")
+    expect(command).to_contain_text("--seed 0")
+    frame.get_by_label("class").select_option(label="3")
+    expect(command).to_contain_text("--label 3")
+    generator = sparring.load(runs / "digits")
+    expect(frame.locator("body")).to_have_attribute("data-drawn", re.compile(r"\d+"))
+    data = frame.locator(".grid canvas").evaluate("each => each.toDataURL().split(',')[1]")
+    with Image.open(BytesIO(base64.b64decode(data))) as drawn:
+        found = np.asarray(drawn.convert("L"))[:28, :28].astype(int)
+    assert np.abs(found - generator.sample(1, labels="3")[0]).max() <= 1
+    frame.get_by_label("direction 1").fill("2")
+    expect(frame.locator("body")).to_contain_text("There is no command for these samples")
+    page.wait_for_function("() => new URLSearchParams(location.hash.slice(1)).get('explorer')?.includes('sliders=2')")
+    again = context.new_page()
+    again.goto(page.url)  # a link opens the same view
+    expect(panel(again, "Explore the latents").frame_locator("iframe").get_by_label("direction 1")).to_have_value("2")
+    again.close()
     page.locator("#runs b").get_by_text("ring", exact=True).click()  # which has no such class
-    expect(explorer.locator(".sample canvas")).to_be_visible()
+    expect(frame.locator(".grid canvas")).to_be_visible()
     expect(page.locator("#message")).to_be_empty()
 
 

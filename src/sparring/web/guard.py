@@ -151,7 +151,8 @@ def _with_policy(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]
     """Headers with those that all answers have."""
     names = {name.lower() for name, _ in headers}
     policy = [] if b"content-security-policy" in names else [(b"content-security-policy", NO_PAGE.encode())]
-    return [*headers, *((name.encode(), value.encode()) for name, value in ALWAYS.items()), *policy]
+    always = ((name.encode(), value.encode()) for name, value in ALWAYS.items())
+    return [*headers, *(pair for pair in always if pair[0] not in names), *policy]
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[str, str]]) -> None:

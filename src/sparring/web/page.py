@@ -71,7 +71,7 @@ def policy_of(data: dict[str, Any] | None = None) -> str:
     pictures = "data: blob: 'self'" if data is None else "data: blob:"
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src {pictures}; "
-        f"media-src data: blob:; connect-src {own}; base-uri 'none'; form-action 'none'"
+        f"media-src data: blob:; connect-src {own}; frame-src {own}; base-uri 'none'; form-action 'none'"
     )
 
 

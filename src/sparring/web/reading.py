@@ -193,6 +193,14 @@ class Runs:
         except NotFoundError:
             return {}
 
+    def changed(self, run: FoundRun, name: str) -> int:
+        """When a file changed, in nanoseconds; 0 if there is none."""
+        try:
+            with open_file(run, name) as descriptor:
+                return os.fstat(descriptor).st_mtime_ns
+        except NotFoundError:
+            return 0
+
     def has_file(self, run: FoundRun, name: str) -> bool:
         """Whether a run has a file, in its own folder."""
         try:

@@ -7,12 +7,11 @@ server has begun to answer.
 import threading
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from sparring.errors import SparringError
@@ -20,7 +19,14 @@ from sparring.web.found import FoundRun, NotFoundError
 from sparring.web.guard import Guard
 from sparring.web.reading import Runs
 
-MAX_BODY = 2**16
+T = TypeVar("T")
+
+IN_FRAME = {
+    "x-frame-options": "SAMEORIGIN",
+    "content-security-policy": "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval'; "
+    "frame-ancestors 'self'; base-uri 'none'; form-action 'none'",
+}
+"""Headers of what the page shows in a frame."""
 BUSY = 4  # requests to the generators that may wait or run
 
 
@@ -80,16 +86,11 @@ def make_app(runs: Runs, token: str, host: str, port: int) -> Guard:
 
     def explorer(request: Request) -> Response:
         run = _run_of(request)
-        return JSONResponse(generators.ask(lambda explorer: explorer.describe(run)))
-
-    async def samples(request: Request) -> Response:
-        body = await _read_body(request)
-
-        def answer() -> Response:
-            run = _run_of(request)
-            return JSONResponse(generators.ask(lambda explorer: explorer.samples(run, _parse_body(body))))
-
-        return await run_in_threadpool(answer)
+        try:
+            page = generators.ask(lambda explorer: explorer.build_page(run))
+        except (SparringError, NotFoundError) as error:
+            return PlainTextResponse(f"No samples can be drawn here: {error}.", 404, headers=IN_FRAME)
+        return HTMLResponse(page, headers=IN_FRAME)
 
     def _run_of(request: Request) -> FoundRun:
         return runs.get(request.path_params["run"])
@@ -104,17 +105,15 @@ def make_app(runs: Runs, token: str, host: str, port: int) -> Guard:
         ("/api/runs/{run}/thumbnail", thumbnail, "GET"),
         ("/api/runs/{run}/nearest", nearest, "GET"),
         ("/api/runs/{run}/explorer", explorer, "GET"),
-        ("/api/runs/{run}/explorer/samples", samples, "POST"),
     ]
     app = Starlette(
         routes=[Route(path, endpoint, methods=[method]) for path, endpoint, method in routes],
         exception_handlers={
             NotFoundError: lambda request, error: _error(404, str(error)),
-            SparringError: lambda request, error: _error(400 if request.method == "POST" else 404, str(error)),
+            SparringError: lambda request, error: _error(404, str(error)),
             RefusedError: lambda request, error: _error(getattr(error, "status", 400), str(error)),
             404: lambda request, error: _error(404, "there is no such page"),
             405: lambda request, error: _error(405, "this address takes no such request"),
-            ClientDisconnect: lambda request, error: _error(400, "the request ended early"),
             OSError: lambda request, error: _error(404, "a file of this run cannot be read now"),
         },
     )
@@ -135,7 +134,7 @@ class Generators:
         self._turn = threading.Lock()
         self._explorer: Any = None
 
-    def ask(self, question: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    def ask(self, question: Callable[[Any], T]) -> T:
         """The answer of the `Explorer`; a RefusedError if too many are waiting."""
         if not self._waiting.acquire(blocking=False):
             raise RefusedError(429, "the server is still busy with earlier requests: try again in a moment")
@@ -165,29 +164,6 @@ def load() -> None:
     """Import what the page and the first look at a run need, and build the page."""
     _build_page()
     import sparring.web.explore  # noqa: F401
-
-
-async def _read_body(request: Request) -> bytes:
-    """The body of a request; a RefusedError if it is too long."""
-    too_long = RefusedError(413, f"a request has at most {MAX_BODY:,} bytes")
-    length = request.headers.get("content-length", "0")
-    if not length.isascii() or not length.isdigit() or int(length[:10]) > MAX_BODY:
-        raise too_long
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            raise too_long
-    return body
-
-
-def _parse_body(body: bytes) -> dict[str, Any]:
-    from sparring.web.reading import parse_object
-
-    value = parse_object(body)
-    if not value:
-        raise RefusedError(400, "the request must be a JSON object")
-    return value
 
 
 def _count(text: str, name: str) -> int:

@@ -8,6 +8,7 @@ samples as in Python, up to one level of grey.
 import base64
 import json
 import re
+import shlex
 import zlib
 from html import escape
 from pathlib import Path
@@ -29,7 +30,10 @@ from sparring.seeding import Stream
 
 FOLDER = Path(__file__).parent / "page"
 SHARED = Path(__file__).parents[2] / "web" / "page"  # what the live page's modules are made of
-MODULES = SHARED / "elements.js", *(FOLDER / f"{name}.js" for name in ("random", "engine", "sampler", "sound", "main"))
+MODULES = (
+    SHARED / "elements.js",
+    *(FOLDER / f"{name}.js" for name in ("random", "engine", "sampler", "sound", "plane", "main")),
+)
 NUM_DIRECTIONS = 6
 NUM_SHOWN, NUM_LARGE, LARGE_PIXELS = 64, 16, 64 * 64
 
@@ -40,13 +44,14 @@ def to_html(request: Request) -> tuple[bytes, str]:
     return page.encode(), "a page that draws samples in any browser"
 
 
-def build_html(generator: Generator, *, name: str = "samples", licence: str = "") -> str:
+def build_html(generator: Generator, *, name: str = "samples", licence: str = "", run: str = "RUN") -> str:
     """A page that draws a generator's samples.
 
     Args:
         generator: of one of this project's families that starts from latents.
         name: the page's title.
         licence: a sentence under the samples, such as the licence of the training data.
+        run: the generator in the command that draws the same.
 
     Raises:
         UsageError: if it translates, has a network of its own kind, or has weights that are not finite.
@@ -68,6 +73,7 @@ def build_html(generator: Generator, *, name: str = "samples", licence: str = ""
         | facts
         | {
             "name": name,
+            "run": shlex.quote(run),
             "words": f"Made here, in this page, by a generator of {modality.name}: {modality.describe()}.",
             "licence": licence,
             "style": (FOLDER / "page.css").read_text(encoding="utf-8"),

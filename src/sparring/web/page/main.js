@@ -48,7 +48,7 @@ function start() {
         ["Samples", "What the generator makes of the same latents throughout the training.", makeSamples],
         ["The game in the plane", "Blue points are real, orange points are generated. The colour behind them is the discriminator's probability that a point there is real: blue is more than one half, orange less.", makePoints],
         ["The nine steps", "One iteration of this training, one step at a time.", makeLesson],
-        ["Explore the latents", "Each numbered crossing is a seed, and gives one sample. Drag the plane to move between seeds: there, their latents are mixed.", makeExplorer],
+        ["Explore the latents", "Samples of the generator as the training saved it last. They are drawn here, in this page.", makeExplorer],
         ["Classes", "The share of each class among 500 samples. A sample counts for the class of the training items nearest to it. The dashed line is the share of the class in the data.", makeClasses],
         ["Curves", "Drag in a chart to move the slider. A shaded background marks the times with an alarm.", makeCharts],
         ["Recipe", "Every setting of the training.", makeRecipes],

@@ -15,15 +15,13 @@ export function inlineSource(data) {
         frame: async (id, step) => find(id).frames.find((frame) => frame.step === step),
         thumbnail: (id) => find(id).frames.at(-1)?.picture ?? null,
         nearest: async (id, step, index) => find(id).nearest?.[step]?.[index] ?? null,
-        explorer: async () => null,
-        explore: async () => null,
     };
 }
 
 // A server on this computer. An answer that is no success becomes an Error with the server's sentence.
 export function httpSource() {
-    async function ask(path, options = {}) {
-        const answer = await fetch(`api/runs${path}`, options);
+    async function ask(path) {
+        const answer = await fetch(`api/runs${path}`);
         const body = await answer.json().catch(() => ({}));
         if (!answer.ok) throw Object.assign(new Error(body.error ?? `the server answered ${answer.status}`), { status: answer.status });
         return body;
@@ -38,10 +36,6 @@ export function httpSource() {
         frame: (id, step) => ask(`${at(id)}/frames/${step}`),
         thumbnail: (id) => `api/runs${at(id)}/thumbnail`,
         nearest: (id, step, index) => ask(`${at(id)}/nearest?step=${step}&index=${index}`),
-        explorer: (id) => ask(`${at(id)}/explorer`),
-        explore: (id, request) =>
-            ask(`${at(id)}/explorer/samples`, {
-                method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request),
-            }),
+        explorer: (id) => `api/runs${at(id)}/explorer`,
     };
 }

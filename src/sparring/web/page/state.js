@@ -3,7 +3,7 @@
 // Every field with its first value. `at` is a position on the time axis, or null for the newest.
 export const FIRST = {
     runs: [], axis: "step", at: null, order: "drawn", theme: "auto", layers: "map,data,samples,arrows",
-    lesson: 1, seeds: "0,0", label: "", truncation: "", sliders: "", kept: "",
+    lesson: 1, explorer: "",
 };
 
 const CHOICES = { axis: ["step", "seconds"], order: ["drawn", "worst", "best", "class"], theme: ["auto", "light", "dark"] };

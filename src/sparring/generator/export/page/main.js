@@ -1,11 +1,14 @@
 // The page: a grid of samples, one of them large, and what decides them.
 
 import { choice, command, element, numbers, save } from "./elements.js";
+import { makePlane, mix } from "./plane.js";
 import { makeVoice, wavFile } from "./sound.js";
 import { between, level, openSampler } from "./sampler.js";
 
 const FRAME_MS = 12; // of work, before the browser may draw
 const SIDE = 320; // pixels of a canvas with points
+const KEPT = 8; // seeds whose latents are kept in memory
+const STEPS_OF_WALK = 24; // from one kept place to the next
 
 async function main() {
     const read = (id) => document.getElementById(id).textContent;
@@ -23,21 +26,32 @@ async function main() {
     const { engine } = sampler, isPoints = about.shownAs === "points";
 
     // What is drawn. All of it stands in the address, so a link opens the same view.
-    const FIRST = { seed: "0", label: "", truncation: "", other: "1", position: "0", chosen: "0", sliders: "" };
+    const FIRST = { seed: "0", label: "", truncation: "", place: "0,0", chosen: "0", sliders: "", kept: "" };
     const state = { ...FIRST };
     for (const [name, text] of new URLSearchParams(location.hash.slice(1))) if (name in FIRST) state[name] = text;
-    const amounts = () => state.sliders.split(",").map((text) => Number(text) || 0);
+    const toNumbers = (text) => text.split(",").map((each) => Number(each) || 0);
+    const amounts = () => toNumbers(state.sliders), placeOf = (text) => [0, 1].map((axis) => toNumbers(text)[axis] ?? 0);
+    const memory = new Map();
+    let walking = null; // instead of the latents of the place: those between two kept ones
 
-    function inputs() {
-        const truncation = Number(state.truncation) || null, position = Number(state.position);
-        const label = about.labels.some(([, number]) => String(number) === state.label) ? Number(state.label) : null;
-        let latents = sampler.latents(state.seed, about.count, truncation);
-        if (position) {
-            const others = sampler.latents(state.other, about.count, truncation);
-            latents = latents.map((latent, number) => between(latent, others[number], position));
-        }
-        return { latents: latents.map((latent) => sampler.push(latent, amounts())), labels: sampler.labels(state.seed, about.count, label) };
+    function latentsOf(seed, truncation) {
+        const key = `${seed} ${truncation}`;
+        if (!memory.has(key)) memory.set(key, sampler.latents(seed, about.count, truncation));
+        if (memory.size > KEPT) memory.delete(memory.keys().next().value);
+        return memory.get(key);
     }
+    // The latent of a sample at a place, as a function of the sample's number: only those that are drawn are mixed.
+    function latentAt(seed, place, moves) {
+        const truncation = Number(state.truncation) || null;
+        return (number) => sampler.push(mix(seed, place, (each) => latentsOf(each, truncation)[number], between), moves);
+    }
+    // A function of samples' numbers that makes these samples, and the labels of all.
+    function maker() {
+        const label = about.labels.some(([, number]) => String(number) === state.label) ? Number(state.label) : null;
+        const labels = sampler.labels(state.seed, about.count, label), latent = walking ?? latentAt(state.seed, placeOf(state.place), amounts());
+        return { labels, make: (numbers) => engine.run(numbers.map(latent), numbers.map((number) => labels[number])) };
+    }
+    const chosenOne = () => Math.min(about.count - 1, Number(state.chosen) || 0);
 
     // Drawing: the chosen sample at once, the others as time allows; what is no longer wanted is given up.
     const columns = Math.min(about.count, Math.ceil(Math.sqrt((about.count * height) / width))), rows = Math.ceil(about.count / columns);
@@ -52,8 +66,7 @@ async function main() {
 
     // The chosen sample as a wave.
     function speak() {
-        const { latents, labels } = inputs(), chosen = Math.min(about.count - 1, Number(state.chosen) || 0);
-        return voice(engine.run([latents[chosen]], [labels[chosen]])[0]);
+        return voice(maker().make([chosenOne()])[0]);
     }
     function play() {
         const wave = speak();
@@ -90,13 +103,14 @@ async function main() {
     }
 
     async function update() {
-        const mine = ++turn, { latents, labels } = inputs(), chosen = Math.min(about.count - 1, Number(state.chosen) || 0);
+        const mine = ++turn, { make, labels } = maker(), chosen = chosenOne();
         if (isPoints) {
             const context = grid.getContext("2d", drawing);
             context.clearRect(0, 0, gridWidth, gridHeight);
             context.fillStyle = getComputedStyle(document.body).getPropertyValue("--accent");
-        } else large.getContext("2d").putImageData(picture(engine.run([latents[chosen]], [labels[chosen]])[0]), 0, 0);
+        } else large.getContext("2d").putImageData(picture(make([chosen])[0]), 0, 0);
         if (mine === 1) performance.mark("first picture");
+        plane.draw();
         say(chosen, labels[chosen]);
         let since = performance.now();
         for (let number = 0; number < about.count; number += engine.together) {
@@ -105,8 +119,8 @@ async function main() {
                 since = performance.now();
             }
             if (mine !== turn) return;
-            const end = number + engine.together;
-            engine.run(latents.slice(number, end), labels.slice(number, end)).forEach((sample, place) => draw(sample, number + place));
+            const group = Array.from({ length: Math.min(engine.together, about.count - number) }, (_, place) => number + place);
+            make(group).forEach((sample, place) => draw(sample, group[place]));
         }
         document.body.dataset.drawn = mine;
     }
@@ -116,49 +130,76 @@ async function main() {
         caption.textContent = isPoints ? "" : `sample ${chosen + 1} of ${about.count}${name ? `, ${name}` : ""}`;
         const chosenLabel = about.labels.find(([, number]) => String(number) === state.label)?.[0];
         const options = [`-n ${about.count}`, `--seed ${state.seed}`, chosenLabel ? `--label ${/^\w+$/.test(chosenLabel) ? chosenLabel : JSON.stringify(chosenLabel)}` : "", state.truncation ? `--truncation ${state.truncation}` : ""];
-        const isPlain = !Number(state.position) && amounts().every((amount) => !amount);
-        line.replaceChildren(...(isPlain ? ["the same in a terminal: ", command(`sparring sample RUN ${options.filter(Boolean).join(" ")}`)] : ["between seeds, or moved: no command draws this"]));
+        const isPlain = !walking && placeOf(state.place).every((each) => !each) && amounts().every((amount) => !amount);
+        line.replaceChildren(...(isPlain ? ["the same in a terminal: ", command(`sparring sample ${about.run} ${options.filter(Boolean).join(" ")}`)] : ["There is no command for these samples: they lie between seeds, or a slider is not at zero."]));
     }
 
     // Controls
     function set(changes) {
         Object.assign(state, changes);
-        const changed = Object.entries(state).filter(([name, text]) => text !== FIRST[name]);
+        walking = null;
+        const address = String(new URLSearchParams(Object.entries(state).filter(([name, text]) => text !== FIRST[name])));
         try {
-            history.replaceState(null, "", `#${new URLSearchParams(changed)}`);
+            history.replaceState(null, "", `#${address}`);
         } catch {
-            // A page inside another one has no address of its own.
+            // A page inside another one may have no address of its own.
         }
+        tell({ address });
         requestAnimationFrame(update);
     }
+    // A page that shows this one in a frame is told what it shows, and how high it is.
+    const tell = (news) => parent !== globalThis && parent.postMessage({ sparring: news }, "*");
+    new ResizeObserver(() => tell({ height: document.documentElement.offsetHeight })).observe(document.body);
     // A whole number from 0 to 2⁶⁴ − 1, as text: larger ones than 2⁵³ are no exact numbers of JavaScript.
     const seedOf = (text) => (/^\d+$/.test(text) && BigInt(text) < 2n ** 64n ? String(BigInt(text)) : "0");
-    const seedInput = (name, words) => {
-        const input = element("input", { type: "number", min: 0, step: 1, value: state[name], oninput: () => set({ [name]: seedOf(input.value) }) });
-        return [element("label", {}, `${words} `, input), input];
-    };
     state.seed = seedOf(state.seed);
-    state.other = seedOf(state.other);
-    const [seedLabel, seed] = seedInput("seed", "seed"), [otherLabel] = seedInput("other", "towards seed");
-    const another = () => {
-        seed.value = String(crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000);
-        set({ seed: seed.value });
+    const goTo = (number) => {
+        seed.value = number;
+        set({ seed: number, place: "0,0" });
     };
-    const slider = (name, value, limits, change) => {
-        const input = element("input", { type: "range", ...limits, value, "aria-label": name, oninput: () => change(Number(input.value)) });
-        return input;
-    };
-    const towards = slider("towards the other seed", state.position, { min: 0, max: 1, step: 0.01 }, (position) => set({ position: String(position) }));
+    const seed = element("input", { type: "number", min: 0, step: 1, value: state.seed, oninput: () => set({ seed: seedOf(seed.value), place: "0,0" }) });
+    const another = () => goTo(String(crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000));
+    const plane = makePlane({ get: () => ({ seed: state.seed, place: placeOf(state.place) }), set: (place) => set({ place: place.join(",") }), settle: goTo });
     const setAmount = (number, amount) => {
         const now = Array.from({ length: about.numDirections }, (_, place) => amounts()[place] ?? 0);
         now[number] = amount;
         set({ sliders: now.some(Boolean) ? now.join(",") : "" });
     };
-    const sliders = Array.from({ length: about.numDirections }, (_, number) => slider(`direction ${number + 1}`, amounts()[number] ?? 0, { min: -4, max: 4, step: 0.1 }, (amount) => setAmount(number, amount)));
+    const sliders = Array.from({ length: about.numDirections }, (_, number) => {
+        const slider = element("input", { type: "range", min: -4, max: 4, step: 0.1, value: amounts()[number] ?? 0, "aria-label": `direction ${number + 1}`, oninput: () => setAmount(number, Number(slider.value)) });
+        return slider;
+    });
     const back = () => {
-        for (const each of [...sliders, towards]) each.value = 0;
-        set({ sliders: "", position: "0" });
+        for (const each of sliders) each.value = 0;
+        set({ sliders: "", place: "0,0" });
     };
+
+    // Kept places, each with its sliders; a walk goes from one to the next and round again, until something is changed.
+    const places = element("span", {});
+    const stops = () => state.kept.split("|").filter(Boolean).map((text) => text.split(";"));
+    function showKept() {
+        places.replaceChildren(...stops().map(([number, place, moves], index) => element("button", { type: "button", onclick: () => {
+            goTo(number);
+            set({ place, sliders: moves });
+            sliders.forEach((slider, axis) => { slider.value = amounts()[axis] ?? 0; });
+        } }, `place ${index + 1}`)), ...(stops().length > 1 ? [element("button", { type: "button", onclick: walk }, "walk")] : []),
+        ...(stops().length ? [element("button", { type: "button", onclick: () => keep("") }, "forget")] : []));
+    }
+    function keep(kept) {
+        set({ kept });
+        showKept();
+    }
+    async function walk() {
+        const ends = stops().map(([number, place, moves]) => latentAt(number, placeOf(place), toNumbers(moves)));
+        for (let step = 0; step <= STEPS_OF_WALK * ends.length; step++) {
+            const from = Math.floor(step / STEPS_OF_WALK), [one, other] = [ends[from % ends.length], ends[(from + 1) % ends.length]];
+            if (step && !walking) return; // something was changed
+            walking = (number) => between(one(number), other(number), (step % STEPS_OF_WALK) / STEPS_OF_WALK);
+            await Promise.all([update(), new Promise(requestAnimationFrame)]);
+        }
+        walking = null;
+        update();
+    }
     const savePng = async () => {
         await update();
         grid.toBlob((blob) => save(blob, `${about.name}-seed-${state.seed}.png`), "image/png");
@@ -171,22 +212,23 @@ async function main() {
     };
     document.body.append(
         element("div", { class: "tools" },
-            seedLabel, element("button", { type: "button", onclick: another }, "another seed"),
+            element("label", {}, "seed ", seed), element("button", { type: "button", onclick: another }, "another seed"),
             about.labels.length ? pick("class", about.labels.map(([name, number]) => [` ${number}`, name]), "label") : null,
             about.prior === "gaussian" ? pick("truncation", ["2", "1", "0.7", "0.5", "0.3"].map((each) => [` ${each}`, each]), "truncation") : null,
-            otherLabel, towards,
             element("button", { type: "button", onclick: savePng }, "save as PNG"),
         ),
         element("main", {},
             element("div", { class: "grid" }, grid),
-            isPoints ? null : element("div", {}, large, caption, ...(voice ? [
+            element("div", {}, ...(isPoints ? [] : [large, caption]), ...(voice ? [
                 element("button", { type: "button", onclick: play }, "play"), " ",
                 element("button", { type: "button", onclick: () => save(wavFile(speak(), about.wave.rate), `${about.name}-seed-${state.seed}.wav`) }, "save as WAV"),
-            ] : [])),
-            element("div", { class: "sliders" },
+            ] : []), element("div", { class: "sliders" },
                 element("p", { class: "quiet" }, "Along the first layer's principal directions, in standard deviations of the latents:"),
                 ...sliders.map((each, number) => element("label", {}, `${number + 1} `, each)),
-                element("button", { type: "button", onclick: back }, "back to zero")),
+                element("button", { type: "button", onclick: back }, "back to zero"))),
+            element("div", { class: "plane" }, plane.pad,
+                element("p", { class: "quiet" }, "Each crossing is a seed. Drag to move between seeds; double-click goes to the nearest."),
+                element("button", { type: "button", title: "keep this place, with its sliders", onclick: () => keep([...state.kept.split("|").filter(Boolean), [state.seed, state.place, state.sliders].join(";")].join("|")) }, "keep"), " ", places),
         ),
         line,
         element("p", { class: "quiet" }, about.licence),
@@ -214,6 +256,7 @@ async function main() {
         },
         level,
     };
+    showKept();
     await update();
 }
 
