@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -37,6 +38,12 @@ class Hub:
     leaked: list[str] = field(default_factory=list)  # tokens that the storage saw
     failing: Counter[str] = field(default_factory=Counter)  # how often requests that match fail with 500
     cut: int = 0  # bytes of the next large file after which the connection breaks; 0 if it does not
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """What tells a process that this is the hub, who it is there, and where its cache is."""
+        return {
+            "HF_ENDPOINT": self.address, "HF_HOME": str(home), "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1",
+        }  # fmt: skip
 
     def put(self, repository: str, changes: dict[str, bytes | None]) -> str:
         """Commit changes, None for a deletion, and return the commit."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hub_stub import PART, TOKEN, Hub, serve_hub
+from hub_stub import PART, Hub, serve_hub
 from PIL import Image
 from untrained import CONFIGS, make_generator
 from warm import MAIN, Process
@@ -53,10 +53,7 @@ class Caller:
 
     def __init__(self, hub: Hub, home: Path) -> None:
         self.home = home
-        self.environment = os.environ | {
-            "HF_ENDPOINT": hub.address, "HF_HOME": str(home / "hub"), "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1",
-            "COLUMNS": "200",
-        }  # fmt: skip
+        self.environment = os.environ | {"COLUMNS": "200"} | hub.environment(home / "hub")
 
     def __call__(self, *arguments: object, code: str = MAIN, **others: str) -> tuple[int | None, str, str]:
         process = Process(*map(str, arguments), cwd=self.home, env=self.environment | others, code=code)
