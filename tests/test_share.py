@@ -344,6 +344,35 @@ def test_a_card_goes_beside_what_was_downloaded(hub: Hub, call: Caller) -> None:
     assert call("hf://me/ring", code=own) == (0, "1\n", "")
 
 
+def test_a_full_disk_keeps_no_half_of_a_download(run: Run, hub: Hub, call: Caller) -> None:
+    hub.put("me/mine", {name: (run.generator / name).read_bytes() for name in hub_of.FILES})
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (6000, resource.RLIM_INFINITY));" + MAIN
+    code, _, errors = call("sample", "hf://me/mine", "--out", "a.npz", code=limited)
+    assert code == 2, errors
+    assert "cannot keep me/mine" in errors
+    assert "File too large" in errors
+    assert not [*call.home.rglob("*.incomplete"), *call.home.rglob("*.safetensors"), *call.home.glob("*.npz")]
+    assert call("sample", "hf://me/mine", "--out", "a.npz")[0] == 0
+
+
+def test_a_network_of_ones_own_needs_its_plugin(hub: Hub, call: Caller) -> None:
+    (call.home / "mine.py").write_text(
+        "import dataclasses, sparring\n"
+        "sparring.NETWORKS['mine'] = dataclasses.replace(sparring.NETWORKS['mlp'], name='mine')"
+    )
+    options = "--plugin", "mine.py"
+    train = "train", "ring", "--network", "mine", "--steps", "2", "--width", "4", "--out", "run"
+    assert call(*train, *options)[0] == 0
+    code, _, errors = call("share", "run", "me/mine", *options)
+    assert (code, errors) == (0, "")
+    assert "The network is its author's own." in hub.read("me/mine", "README.md").decode()
+    code, _, errors = call("sample", "hf://me/mine", "--out", "a.npz")
+    assert code == 2
+    assert "unknown network 'mine'" in errors
+    assert not any("/storage/" in each for each in hub.asked if each.startswith("GET"))  # no weights for nothing
+    assert call("sample", "hf://me/mine", "--out", "a.npz", *options)[0] == 0
+
+
 def test_the_extra_is_named_where_it_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,8 +20,7 @@ from sparring.generator import hub
 from sparring.generator.export.to_html import build_html
 from sparring.generator.generator import Generator, load
 from sparring.modalities import SOURCES
-from sparring.modalities.output import explain_errors
-from sparring.networks import NETWORKS
+from sparring.networks import BUILT_IN
 from sparring.training.run_folder import Run, find_run, licence_of
 from sparring.types import Estimate
 from sparring.web.page import FOLDER
@@ -104,9 +103,11 @@ def write_shared(path: Path, folder: Path, address: str | None = None, licence: 
     if card is not None:
         card = replace(card, data=_without_folders(card.data))
     shared = _Shared(folder.name, address or folder.name, generator, find_run(path), card, licence)
-    with explain_errors(folder):
+    try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(folder, shared.fill)
+    except OSError as error:
+        raise UsageError(f"cannot write {folder}: {error.strerror or error}: make room, or share elsewhere") from error
 
 
 def _check_replaceable(folder: Path) -> None:
@@ -185,7 +186,7 @@ class _Shared:
             source=config.source,
             task=config.modality.tasks[config.source is not None],
             classes=list(config.known_labels)[:MAX_CLASSES],
-            is_own=config.network not in NETWORKS,
+            is_own=config.network not in BUILT_IN,
             has_page=has_page,
             about_samples=about_samples,
             licence=self.licence or "not stated",
