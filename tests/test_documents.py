@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hub_stub import Hub, serve_hub
 from PIL import Image, ImageDraw
 from torch import nn
 from warm import Process
@@ -153,10 +155,17 @@ def folder(prepared: Path, tmp_path: Path) -> Path:
     return shutil.copytree(prepared, tmp_path / "me")
 
 
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with serve_hub() as found:
+        yield found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if sessions(page)])
-def test_commands_print_what_the_page_says(page: str, folder: Path) -> None:
+def test_commands_print_what_the_page_says(page: str, folder: Path, hub: Hub) -> None:
     latest = "runs/recordings-2"  # which RUN stands for
+    environment = os.environ | {"COLUMNS": "100"} | hub.environment(folder / "hub")
     trees = (block.splitlines()[1:] for block in blocks(page, "") if block.startswith("runs/digits-1/"))
     said, left = {line.split()[0] for tree in trees for line in tree}, set[str]()  # what a run leaves
     for number, (command, expected) in enumerate(sessions(page)):
@@ -171,7 +180,7 @@ def test_commands_print_what_the_page_says(page: str, folder: Path) -> None:
         code = {"sparring": "from sparring.cli.main import main; main()"}.get(
             words[0], "from torch.distributed.run import main; main()"
         )
-        process = Process(*words[1:], cwd=folder, env=os.environ | {"COLUMNS": "100"}, code=code)
+        process = Process(*words[1:], cwd=folder, env=environment, code=code)
         while is_stopped and not list((folder / "runs/digits-2").glob("samples/*")):
             time.sleep(0.1)
             assert process.poll() is None

@@ -142,7 +142,7 @@ class ResumeCommand:
 class SampleCommand:
     """Draw samples from a trained generator."""
 
-    path: RunFolder  # The run's folder, a generator's, or that of a checkpoint.
+    path: RunFolder  # The run's folder, a generator's, or that of a checkpoint; or hf://OWNER/NAME.
     out: Annotated[Path, arg(metavar="PATH")]
     """A .png, .jpg or .webp for one picture, a .npz for arrays, a .wav for sounds in a row, or a folder of files."""
     walk: Annotated[str | None, option("SEED,SEED,...")] = None
@@ -270,13 +270,14 @@ class EvaluateCommand:
     def run(self, arguments: list[str]) -> int:
         """Measure the generator, and print the card."""
         from sparring.cli.terminal import show_card, show_precision
+        from sparring.generator.hub import find_folder
         from sparring.training.evaluate import evaluate, evaluate_dictionary
 
         if self.dictionary is not None:
             show_precision(evaluate_dictionary(self.path, self.dictionary))
             return 0
         show_card(evaluate(self.path, self.num, self.seed, data=self.data, fid=self.fid))
-        print(f"saved as {self.path / 'card.json'}")
+        print(f"saved as {find_folder(self.path) / 'card.json'}")
         return 0
 
 

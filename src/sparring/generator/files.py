@@ -7,6 +7,7 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 from sparring.errors import UsageError
 from sparring.files import parse_json, read_json, write_atomically, write_json
 from sparring.generator.config import Config
+from sparring.generator.hub import find_folder
 
 HEADER = "sparring"
 """The one entry of an exported file's metadata: several would be written in any order, and so in other bytes."""
@@ -39,11 +41,11 @@ def pack_weights(module: nn.Module, dtype: torch.dtype | None = None, header: Ma
     return to_bytes(weights, {HEADER: json.dumps(header, ensure_ascii=False)} if header else None)
 
 
-def read(path: Path, module: nn.Module | None) -> tuple[nn.Module, Config]:
+def read(path: str | PathLike[str], module: nn.Module | None) -> tuple[nn.Module, Config]:
     """The network and its description from a run, a checkpoint, a generator's folder, or one file.
 
     Args:
-        path: where it is.
+        path: where it is, or an address of the hub.
         module: a network of the caller's own; a copy of it gets the weights.
 
     Raises:
@@ -52,7 +54,7 @@ def read(path: Path, module: nn.Module | None) -> tuple[nn.Module, Config]:
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
-    folder = path.expanduser()
+    folder = find_folder(path, module)
     weights, prefix = folder, ""
     if folder.is_file():
         try:

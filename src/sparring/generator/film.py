@@ -1,4 +1,4 @@
-"""Films: a walk through the latents as a .gif, .webp or .mp4."""
+"""Films as .gif, .webp or .mp4: a walk through the latents. That of a training is in `sparring.web.film`."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -95,13 +95,17 @@ def film_walk(
     if not re.fullmatch(r"\d+(,\d+)+", seeds):
         raise UsageError(f"--walk takes two seeds or more, such as 3,7,12, not {seeds!r}")
     stops = [int(each) for each in seeds.split(",")]
-    seconds = SECONDS_A_SEED * len(stops) if seconds is None else seconds
-    if not 0 < seconds <= MOST_SECONDS:
-        raise UsageError(f"--seconds must be greater than 0 and at most {MOST_SECONDS:g}, not {seconds:g}")
     check_film(path)
-    num_frames = max(len(stops), round(seconds * FRAMES_PER_SECOND))
+    num_frames = max(len(stops), count_frames(SECONDS_A_SEED * len(stops) if seconds is None else seconds))
     write_film(map(generator.modality.picture, walk(generator, stops, num_frames, n, label, truncation)), path)
     return num_frames
+
+
+def count_frames(seconds: float) -> int:
+    """How many frames so many seconds have, at least one; a UsageError if no film is as long."""
+    if not 0 < seconds <= MOST_SECONDS:
+        raise UsageError(f"--seconds must be greater than 0 and at most {MOST_SECONDS:g}, not {seconds:g}")
+    return max(1, round(seconds * FRAMES_PER_SECOND))
 
 
 def check_film(path: Path) -> str:
@@ -127,7 +131,7 @@ def write_film(pictures: "Iterable[Image]", path: Path) -> None:
         UsageError: if it cannot be written there.
     """
     ending = check_film(path)
-    enlarged = map(_enlarge, pictures)
+    enlarged = map(enlarge, pictures)
     first = next(enlarged)
 
     def save(beside: Path) -> None:
@@ -154,6 +158,7 @@ def _write_mp4(first: "Image", rest: "Iterable[Image]", path: Path) -> None:
         film.close()
 
 
-def _enlarge(picture: "Image") -> "Image":
+def enlarge(picture: "Image") -> "Image":
+    """A picture by a whole factor larger, so that one side has at least 256 pixels."""
     factor = -(-LEAST_PIXELS // max(picture.size))
     return picture.resize((picture.width * factor, picture.height * factor), resample=0) if factor > 1 else picture

@@ -329,10 +329,10 @@ def _check_count(n: int, seed: int) -> None:
 
 
 def load(path: str | PathLike[str], *, module: nn.Module | None = None) -> Generator:
-    """Load the generator of a run, or of a folder that `Generator.save` wrote.
+    """Load the generator of a run, of a folder that `Generator.save` wrote, or of the Hugging Face hub.
 
     Args:
-        path: a run, its folder, the generator's own, that of a checkpoint in a run, or a .safetensors of `export`.
+        path: a run, its folder, a generator's, a checkpoint's, a .safetensors of `export`, or hf://owner/name@revision.
         module: a network of the caller's own that `train` got as its generator; a copy of it gets the weights.
 
     Raises:
@@ -347,4 +347,4 @@ def load(path: str | PathLike[str], *, module: nn.Module | None = None) -> Gener
         >>> load(folder).sample(3, seed=0).shape
         (3, 2)
     """
-    return Generator(*read(Path(path), module))
+    return Generator(*read(path, module))

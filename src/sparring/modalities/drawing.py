@@ -1,7 +1,7 @@
 """The part of a modality that people see: pictures of items, and drawings of a game while it is played."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import Module
 
+from sparring.errors import UsageError
 from sparring.game.game import Game, Report
 from sparring.game.sources import Source
 from sparring.modalities import output
@@ -100,6 +101,15 @@ class Drawing(ABC):
             seed: of the samples that it draws.
         """
         return None
+
+    def picture_game(self, frame: Mapping[str, Any], data: Mapping[str, Any]) -> "Image":
+        """The picture of a frame that has what a `GameView` drew instead of a picture; a UsageError if it has neither.
+
+        Args:
+            frame: a file of a run's frames: under `GameView.name`, what `GameView.draw` gave.
+            data: what `GameView.data` gave; it may be empty.
+        """
+        raise UsageError(f"the frame of step {frame.get('step')} has no picture")
 
     def show(self, items: np.ndarray, names: Sequence[str] = ()) -> Html:
         """Items for notebooks and reports, in HTML that needs no other file: here as one picture.

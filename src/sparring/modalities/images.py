@@ -51,6 +51,7 @@ class Images(Modality):
     item_shape: tuple[int, ...]  # (1, 3 or 4 channels, height, width)
     name: Literal["images"] = "images"
 
+    tasks = "unconditional-image-generation", "image-to-image"
     summary = "grey, RGB or RGBA, of any height and width"
     array_name = tensor_name = "images"
     layouts = "images [n, height, width] or [n, height, width, 1, 3 or 4]"

@@ -120,6 +120,7 @@ class Modality(Drawing):
     to_translate: ClassVar[tuple[str, str]] = "FOLDER", "grid.png"  # what `sparring translate` takes, and makes of it
     sample_file: ClassVar[str] = "grid.png"  # what people would have `sparring sample` write first
     num_shown: ClassVar[int] = 20  # items that notebooks and reports `show`
+    tasks: ClassVar[tuple[str, str]] = "other", "other"  # what the hub calls making items of noise, and translating
     shown_as: ClassVar[str] = "image"  # how the live page shows an item: as an image, a sound, or points of a plane
 
     @classmethod

@@ -2,7 +2,8 @@
 
 import base64
 import math
-from typing import Any, final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from sparring.modalities.drawing import GameView, Scene
 from sparring.seeding import Stream
 from sparring.types import Labels, Logits, Samples
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 EXTENT = 2.2  # of drawings, in both directions from the origin, in units of the data's scale
 CELLS = 48  # of a map in each direction
 GRID, GRID_EXTENT = 25, 2.0  # lines of the latents' grid in each direction, and how far they reach
@@ -24,6 +28,8 @@ NUM_REAL = 500  # real points that are shown
 NUM_IN_LESSON = 64  # real and generated points in a lesson
 NUM_FOR_DENSITY = 4096  # samples from which the generator's density is estimated
 MAX_LABELS = 8  # with labels, a map is the average over so many of them
+REAL, FAKE = (0, 114, 178), (213, 94, 0)  # blue and vermillion: told apart by everybody
+PIXELS = 420  # of a picture of the plane
 BLUR = 1.0  # the standard deviation, in cells, by which both densities are smoothed for the optimum
 
 
@@ -215,6 +221,32 @@ def smooth(masses: Tensor) -> Tensor:
     distances = torch.arange(CELLS, dtype=torch.float64)
     kernel = torch.exp(-0.5 * ((distances[:, None] - distances) / BLUR).square()) / (BLUR * math.sqrt(2 * math.pi))
     return kernel @ masses @ kernel
+
+
+def draw_plane(drawn: Mapping[str, Any], data: Mapping[str, Any]) -> "Image":
+    """The plane as the live page draws it at first: real points in blue and samples in vermillion on the map.
+
+    Args:
+        drawn: what `Plane.draw` gave.
+        data: what `Plane.data` gave; without it, no real points are shown.
+    """
+    from PIL import Image, ImageDraw
+
+    leaning = 2 * _unpack(drawn["map"], CELLS) - 1  # from -1, generated, over 0 to 1, real
+    strength = 0.75 * np.abs(leaning) / max(0.01, np.abs(leaning).max())  # small differences count
+    ends = np.where(leaning[..., None] > 0, REAL, FAKE)
+    colours = np.rint(255 + (ends - 255) * strength[..., None]).astype(np.uint8)
+    picture = Image.fromarray(colours[::-1].copy()).resize((PIXELS, PIXELS), Image.Resampling.BILINEAR)
+    draw = ImageDraw.Draw(picture, "RGBA")
+    for places, colour, opacity in ((data.get("real"), REAL, 180), (drawn["samples"], FAKE, 230)):
+        for x, y in [] if places is None else PIXELS * _unpack(places, 2):
+            draw.rectangle((x - 1.5, PIXELS - y - 1.5, x + 1.5, PIXELS - y + 1.5), (*colour, opacity))
+    return picture
+
+
+def _unpack(text: str, columns: int) -> np.ndarray:
+    """Numbers from 0 to 1 that `_pack` made whole."""
+    return np.frombuffer(base64.b64decode(text), "<u2").reshape(-1, columns) / 65535
 
 
 def _pack(values: Tensor, kind: str, largest: int | None = None) -> str:

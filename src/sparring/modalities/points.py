@@ -1,5 +1,6 @@
 """Points of two or more dimensions, in any units."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -15,7 +16,7 @@ from sparring.metrics.extractors import Extractor, coordinates
 from sparring.metrics.neighbors import neighbor_distance
 from sparring.modalities.drawing import GameView
 from sparring.modalities.modality import Dataset, Modality, NamedSource
-from sparring.modalities.plane import EXTENT, Plane
+from sparring.modalities.plane import EXTENT, Plane, draw_plane
 from sparring.modalities.preset import Preset
 from sparring.types import Z_95, Features, Samples
 
@@ -103,6 +104,10 @@ class Points(Modality):
     def draw_game(self, data: Source, seed: int) -> GameView | None:
         """Maps and arrows in the plane, for points of two dimensions."""
         return Plane(data, self.scale, seed) if self.item_shape == (2,) else None
+
+    def picture_game(self, frame: Mapping[str, Any], data: Mapping[str, Any]) -> "Image":
+        """The plane as the live page draws it at first."""
+        return draw_plane(frame[Plane.name], data)
 
 
 def _open(name: str, mixture: Mixture) -> Dataset:

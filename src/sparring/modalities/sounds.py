@@ -74,6 +74,7 @@ class Sounds(Modality):
     shown_as = "sound"
     has_sample_rate = True
     trains_classifier = True
+    tasks = "other", "audio-to-audio"
     sample_file = "sounds.wav"
     num_shown = 8
     measured = ("duration", "pitch", "loudness")

@@ -58,6 +58,7 @@ class Words(Modality):
     layouts = "words, as two arrays `words` and `vectors` in one .npz"
     batch_normalization = False
     num_shown = NUM_CRITERION
+    tasks = "other", "translation"
     to_translate = "text.txt", "text.tsv"
 
     @classmethod

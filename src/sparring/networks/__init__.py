@@ -15,4 +15,7 @@ NETWORKS: dict[str, Network] = {
 }
 """Every family of networks by its name."""
 
-__all__ = ["NETWORKS", "NORMALIZATIONS", "ConditionalGenerator", "Discriminator", "Network"]
+BUILT_IN = frozenset(NETWORKS)
+"""The names of those that everybody has; plugins add others."""
+
+__all__ = ["BUILT_IN", "NETWORKS", "NORMALIZATIONS", "ConditionalGenerator", "Discriminator", "Network"]

@@ -14,13 +14,14 @@ from sparring.errors import DataError, SparringWarning, UsageError
 from sparring.evaluation.card import Card, measure
 from sparring.files import read_json, write_json
 from sparring.generator.generator import Generator, load
+from sparring.generator.hub import find_folder
 from sparring.metrics import Estimate
 from sparring.modalities import look_at, prepare
 from sparring.modalities.modality import Dataset, Survey
 from sparring.training.progress import Terminal
 from sparring.training.recipe import make_request
 from sparring.training.resolve import open_data
-from sparring.training.run_folder import Run
+from sparring.training.run_folder import Run, find_run
 from sparring.training.torch_defaults import torch_defaults
 from sparring.types import OnProgress
 
@@ -39,7 +40,8 @@ def evaluate(
     """Measure a generator, and write the card into its folder; that of a run also goes into the run's summary.
 
     Args:
-        path: a run, its folder, `best/` or a checkpoint in it, which get their own cards, or a generator's folder.
+        path: a run, its folder, `best/` or a checkpoint in it, which get their own cards, or a generator's folder
+            or address.
         n: samples to generate, and the most to take from the data; more than the number of features.
         seed: random seed; the same seed gives the same card, byte for byte.
         module: a generator of your own, as `load` takes it.
@@ -59,11 +61,10 @@ def evaluate(
         >>> list(card.extractors), sorted(card.figures)[:3]
         (['coordinates'], ['coverage', 'density', 'divergence'])
     """
-    folder = Path(path).expanduser()
+    folder = find_folder(path, module)
     with torch_defaults(), Terminal(stderr=True, quiet=not progress) as show:
         generator = load(folder, module=module)
-        homes = (each for each in (folder, *folder.resolve().parents[:2]) if (each / "recipe.json").exists())
-        run = Run(home) if (home := next(homes, None)) else None
+        run = find_run(folder)
         with suppress(UsageError):  # no card, or a damaged one
             if (before := read_json(folder / "card.json", Card).num_generated) > n:
                 message = f"the card of {before:,} samples in {folder} gives way to one of {n:,}, which is less exact"

@@ -34,6 +34,7 @@ from sparring.distributed.collectives import world_size
 from sparring.errors import RunFolderError, UsageError
 from sparring.evaluation.health import Alarm
 from sparring.files import is_locked, parse_json, read_json, write_atomically, write_json
+from sparring.modalities import SOURCES
 from sparring.training.checkpoint import list_checkpoints
 from sparring.training.recipe import Recipe
 from sparring.types import LogLine
@@ -280,6 +281,18 @@ def open_run(path: Path) -> Run:
     if not (path / "recipe.json").exists():
         raise RunFolderError(f"{str(path)!r} holds no run (no recipe.json): give the folder of `sparring train`")
     return Run(path)
+
+
+def find_run(folder: Path) -> Run | None:
+    """The run that a folder is, or is part of: of a run, of its generator or `best/`, or of a checkpoint."""
+    homes = (folder, *folder.resolve().parents[:2])
+    return next((Run(home) for home in homes if (home / "recipe.json").exists()), None)
+
+
+def licence_of(run: Run | None) -> str:
+    """What is known of the licence of a generator: where the data are from, if they are named ones."""
+    name = "" if run is None else read_json(run.path / "recipe.json", dict)["recipe"]["data"]
+    return f"not stated; its data: {name}, {SOURCES[name].source}" if name in SOURCES else "not stated"
 
 
 def delete_if_never_saved(run: Run) -> bool:

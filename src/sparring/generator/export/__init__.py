@@ -15,6 +15,7 @@ from sparring.generator.export.header import Request as Request
 from sparring.generator.export.to_html import to_html
 from sparring.generator.export.to_onnx import to_onnx
 from sparring.generator.export.to_safetensors import to_safetensors
+from sparring.generator.film import FILMS
 from sparring.modalities.output import ending_of, explain_errors
 
 EXPORTS: dict[str, Callable[[Request], tuple[bytes, str]]] = {
@@ -27,7 +28,10 @@ def check_export(path: Path, precision: str) -> str:
     """The ending of a file to write; a UsageError if there is no such format or precision."""
     ending = ending_of(path)
     if ending not in EXPORTS:
-        raise UsageError(f"cannot export {path.name!r}: give --out a file that ends in {' or '.join(EXPORTS)}")
+        raise UsageError(
+            f"cannot export {path.name!r}: give --out a file that ends in {' or '.join(EXPORTS)}, or of a run a film "
+            f"({', '.join(FILMS)})"
+        )
     if precision not in PRECISIONS:
         raise UsageError(f"there is no precision {precision!r}: give {' or '.join(PRECISIONS)}")
     return ending
