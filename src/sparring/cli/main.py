@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from sparring.cli import commands, export, studies, watch
+from sparring.cli import commands, export, serve, studies, watch
 from sparring.errors import ProcessError, SparringError, SparringWarning, UnknownNameError, UsageError
 from sparring.plugins import import_plugin
 
@@ -28,6 +28,7 @@ COMMANDS = {
     "translate": commands.TranslateCommand,
     "project": commands.ProjectCommand,
     "export": export.ExportCommand,
+    "serve": serve.ServeCommand,
     "evaluate": commands.EvaluateCommand,
     "diagnose": commands.DiagnoseCommand,
     "watch": watch.WatchCommand,
@@ -36,7 +37,7 @@ COMMANDS = {
     "bench": studies.BenchCommand,
     "study": studies.StudyCommand,
 }
-SLOW_TO_START = "train", "resume", "sample", "translate", "project", "export", "evaluate"
+SLOW_TO_START = "train", "resume", "sample", "translate", "project", "export", "serve", "evaluate"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -83,7 +83,7 @@ def make_app(runs: Runs, token: str, host: str, port: int) -> Guard:
         return JSONResponse(generators.ask(lambda explorer: explorer.describe(run)))
 
     async def samples(request: Request) -> Response:
-        body = await _read_body(request)
+        body = await read_body(request)
 
         def answer() -> Response:
             run = _run_of(request)
@@ -167,18 +167,18 @@ def load() -> None:
     import sparring.web.explore  # noqa: F401
 
 
-async def _read_body(request: Request) -> bytes:
+async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
     """The body of a request; a RefusedError if it is too long."""
-    too_long = RefusedError(413, f"a request has at most {MAX_BODY:,} bytes")
+    too_long = RefusedError(413, f"a request has at most {most:,} bytes")
     length = request.headers.get("content-length", "0")
-    if not length.isascii() or not length.isdigit() or int(length[:10]) > MAX_BODY:
+    if not length.isascii() or not length.isdigit() or int(length[:10]) > most:
         raise too_long
-    body = b""
+    body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > MAX_BODY:
+        if len(body) > most:
             raise too_long
-    return body
+    return bytes(body)
 
 
 def _parse_body(body: bytes) -> dict[str, Any]:
@@ -197,4 +197,4 @@ def _count(text: str, name: str) -> int:
 
 
 def _error(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status)
+    return JSONResponse({"error": message.encode("utf-8", "replace").decode()}, status)  # not all of JSON's texts are
