@@ -5,8 +5,9 @@
 
 The server runs on one core and the client on another, over connections that stay open. Beside both engines of
 `sparring serve` it measures a naïve endpoint, which calls `generator.sample(1)` for each request. It prints the median
-over the rounds of the pictures a second, and of the median and the 99th percentile of the milliseconds that a request
-took, for one client and for 32.
+over the rounds of the pictures a second, of the median and the 99th percentile of the milliseconds that a request
+took, and of the milliseconds of the core's time that the server spent on a picture, for one client and for 32. Only the
+last number does not depend on what else the machine does.
 """
 
 import argparse
@@ -43,25 +44,30 @@ def main() -> None:
         attack(options.run, options.hostile)
         return
     engines = "onnxruntime", "pytorch", NAIVE
-    results: dict[tuple[str, int], list[tuple[float, float, float]]] = {(e, c): [] for e in engines for c in CLIENTS}
+    results: dict[tuple[str, int], list[tuple[float, ...]]] = {(e, c): [] for e in engines for c in CLIENTS}
     for _ in range(options.rounds):
         for engine in engines:
-            with server(options.run, engine) as port:
+            with server(options.run, engine) as (port, process):
                 for clients in CLIENTS:
                     asyncio.run(load(port, clients, 1.0))
-                    results[engine, clients].append(asyncio.run(load(port, clients, options.seconds)))
+                    spent = -seconds_of(process)
+                    rate, *waits, count = asyncio.run(load(port, clients, options.seconds))
+                    spent += seconds_of(process)
+                    results[engine, clients].append((rate, *waits, 1000 * spent / count))
         print(f"# load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
-    print(f"{'engine':14} clients  pictures/s  median ms  99 % ms")
+    print(f"{'engine':14} clients  pictures/s  median ms  99 % ms  core ms")
     for (engine, clients), rows in results.items():
-        rate, middle, worst = (statistics.median(column) for column in zip(*rows, strict=True))
+        rate, middle, worst, core = (statistics.median(column) for column in zip(*rows, strict=True))
         rates = [row[0] for row in rows]
         spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
-        print(f"{engine:14} {clients:7} {rate:11,.0f} {middle:10.2f} {worst:8.2f}   ({spread} in {len(rows)} rounds)")
+        print(
+            f"{engine:14} {clients:7} {rate:11,.0f} {middle:10.2f} {worst:8.2f} {core:8.2f}   ({spread} in {len(rows)} rounds)"
+        )
 
 
 @contextmanager
-def server(run: Path, engine: str) -> Iterator[int]:
-    """A server on the first core, warm; its port."""
+def server(run: Path, engine: str) -> Iterator[tuple[int, int]]:
+    """A server on the first core; its port, and the number of its process."""
     command = [sys.executable, "-m", "sparring", "serve", str(run), "--engine", engine]
     if engine == NAIVE:
         command = [sys.executable, __file__, "--naive", str(run)]
@@ -69,7 +75,7 @@ def server(run: Path, engine: str) -> Iterator[int]:
     assert process.stdout is not None
     try:
         address = next(line for line in process.stdout if line.startswith("http"))
-        yield int(address.strip().rpartition(":")[2])
+        yield int(address.strip().rpartition(":")[2]), process.pid
     finally:
         process.terminate()
         process.wait()
@@ -79,8 +85,14 @@ def _use_first_core() -> None:
     os.sched_setaffinity(0, {CORES[0]})
 
 
-async def load(port: int, clients: int, seconds: float) -> tuple[float, float, float]:
-    """Pictures a second, and the median and the 99th percentile of the milliseconds of a request."""
+def seconds_of(process: int) -> float:
+    """The time that a process has spent on its core."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+async def load(port: int, clients: int, seconds: float) -> tuple[float, float, float, int]:
+    """Pictures a second, the median and the 99th percentile of the milliseconds of a request, and their number."""
     times: list[float] = []
     end = time.perf_counter() + seconds
 
@@ -101,7 +113,7 @@ async def load(port: int, clients: int, seconds: float) -> tuple[float, float, f
     await asyncio.gather(*map(ask, range(clients)))
     took = time.perf_counter() - begun
     times.sort()
-    return len(times) / took, 1000 * statistics.median(times), 1000 * times[int(0.99 * len(times))]
+    return len(times) / took, 1000 * statistics.median(times), 1000 * times[int(0.99 * len(times))], len(times)
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
@@ -140,12 +152,12 @@ def serve_naively(run: str) -> None:
 
 def attack(run: Path, count: int) -> None:
     """Send random requests, and print how they were answered and how the server's memory grew."""
-    with server(run, "auto") as port:
-        memory = [_memory_of(port)]
+    with server(run, "auto") as (port, process):
+        memory = [memory_of(process)]
         statuses: Counter[int] = Counter()
         for part in range(4):
             statuses += asyncio.run(send_hostile(port, count // 4, seed=part))
-            memory.append(_memory_of(port))
+            memory.append(memory_of(process))
     print(dict(sorted(statuses.items())), "MB after each quarter:", [round(each / 1000) for each in memory])
     sys.exit(any(status >= 500 for status in statuses))
 
@@ -209,11 +221,9 @@ def hostile_request(draw: random.Random, port: int) -> tuple[bytes, bool]:
     return draw.choice([whole] * 30 + [(draw.randbytes(200), False), (head.encode()[:20], False)])
 
 
-def _memory_of(port: int) -> int:
-    """The kilobytes of the process that listens on a port."""
-    found = subprocess.run(["pgrep", "-f", "sparring serve"], capture_output=True, text=True).stdout.split()
-    own = [pid for pid in found if f"PPid:\t{os.getpid()}" in Path(f"/proc/{pid}/status").read_text()]
-    text = Path(f"/proc/{own[0]}/status").read_text()
+def memory_of(process: int) -> int:
+    """The kilobytes of memory that a process holds."""
+    text = Path(f"/proc/{process}/status").read_text()
     return int(text.partition("VmRSS:")[2].split()[0])
 
 

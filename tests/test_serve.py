@@ -14,6 +14,8 @@ import shutil
 import signal
 import socket
 import string
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -685,6 +687,21 @@ def test_a_new_generator_is_taken_up_without_a_lost_request(served: tuple[Proces
         thread.join()
     assert found[-3:] == [1, 1, 1]
     assert process.poll() is None
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_the_unit_of_the_page_is_right(tmp_path: Path) -> None:
+    """And its command is one that the parser takes."""
+    text = (Path(__file__).parent.parent / "docs/serving.md").read_text(encoding="utf-8")
+    (unit,) = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    (command,) = re.findall(r"^ExecStart=\S+ (.*)$", unit, re.MULTILINE)
+    (tmp_path / "sparring.service").write_text(unit.replace("/opt/sparring/bin/sparring", sys.executable))
+    printed = subprocess.run(
+        ["systemd-analyze", "verify", tmp_path / "sparring.service"], capture_output=True, text=True, timeout=60
+    )
+    assert "sparring.service" not in printed.stdout + printed.stderr
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([*command.split(), "--help"])
 
 
 @pytest.mark.parametrize(

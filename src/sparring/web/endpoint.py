@@ -68,7 +68,7 @@ def make_endpoint(service: Service, token: str | None, host: str, port: int) -> 
         with service.taking(), service.translating():
             return await _translate(service, request)
 
-    def list_models(request: Request) -> Response:
+    async def list_models(request: Request) -> Response:
         return _json({"models": [_describe(model) for model in service.models.values()]})
 
     def page(request: Request) -> Response:
@@ -78,15 +78,15 @@ def make_endpoint(service: Service, token: str | None, host: str, port: int) -> 
             return HTMLResponse(PAGE.format(title="sparring", body=f"<ul>{''.join(links)}</ul>"))
         return _show(_find(service, name))
 
-    def health(request: Request) -> Response:
+    async def health(request: Request) -> Response:
         if service.is_draining:
             return _json({"status": "draining"}, 503)
         return _json({"status": "ok"})
 
-    def metrics(request: Request) -> Response:
+    async def metrics(request: Request) -> Response:
         return Response(service.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    def openapi(request: Request) -> Response:
+    async def openapi(request: Request) -> Response:
         return _json(describe_service(list(service.models), FORMATS, with_token=token is not None))
 
     routes: list[tuple[str, Callable[..., Any], str]] = [

@@ -43,7 +43,7 @@ def serve(
     Raises:
         UsageError: if packages are missing, the port is taken, or a model cannot be loaded.
     """
-    check_installed()
+    check_installed("sparring serve")
     import uvicorn
     from PIL import Image
 
@@ -69,6 +69,7 @@ def serve(
         def handle_exit(self, sig: int, frame: Any) -> None:
             self.force_exit = service.is_draining
             service.is_draining = True
+            loop = asyncio.get_running_loop()  # that of this thread: signals reach it between two steps
             loop.call_soon_threadsafe(lambda: tasks.append(loop.create_task(self.end())))
 
         async def end(self) -> None:
@@ -89,10 +90,8 @@ def serve(
     say(address if token is None else f"{address}/?token={token}" if TOKEN not in os.environ else address)
     before = signal.getsignal(signal.SIGTERM)
     try:
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            loop = runner.get_loop()
-            models.follow()
-            runner.run(server.serve(sockets=[listener]))
+        models.follow()
+        server.run(sockets=[listener])
     except KeyboardInterrupt:
         pass
     finally:
