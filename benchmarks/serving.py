@@ -59,10 +59,8 @@ def main() -> None:
     for (engine, clients), rows in results.items():
         rate, middle, worst, core = (statistics.median(column) for column in zip(*rows, strict=True))
         rates = [row[0] for row in rows]
-        spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
-        print(
-            f"{engine:14} {clients:7} {rate:11,.0f} {middle:10.2f} {worst:8.2f} {core:8.2f}   ({spread} in {len(rows)} rounds)"
-        )
+        columns = f"{rate:11,.0f} {middle:10.2f} {worst:8.2f} {core:8.2f}"
+        print(f"{engine:14} {clients:7} {columns}   ({min(rates):,.0f} to {max(rates):,.0f} in {len(rows)} rounds)")
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from sparring.seeding import Stream
 from sparring.types import Labels, Latents, Logits, OnProgress, Samples
 
 SIZES = 16, 32, 64, 100
-"""Batches have these sizes on a CPU, the largest one elsewhere: from 16 on a CPU's bits do not depend on the size."""
+"""Batches have these sizes on a CPU (or a network's own `sizes`), where bits do not depend on them; else the largest."""
 
 Label = str | int | float | Mapping[str, Any] | np.generic
 """What a caller calls a label: the name of a class, or its number if classes have no names; or attributes by name."""
@@ -216,7 +216,8 @@ class Generator:
         device, batches = next(network.parameters()).device, []
         for part in zip(*(torch.split(each, SIZES[-1]) for each in (values, labels) if each is not None), strict=True):
             count = len(part[0])
-            size = next(each for each in SIZES if each >= count) if device.type == "cpu" else SIZES[-1]
+            sizes = getattr(network, "sizes", SIZES) if device.type == "cpu" else SIZES[-1:]
+            size = next(each for each in sizes if each >= count)
             padded = [torch.cat([each, each[:1].expand(size - count, *each.shape[1:])]).to(device) for each in part]
             batches.append(modality.decode(network(*padded)[:count] * modality.scale))
         return np.concatenate(batches)

@@ -105,8 +105,12 @@ class Batcher:
                 raise FullError
             self.num_jobs, self.num_samples, self._numbers = self.num_jobs + 1, samples, numbers
             self._jobs.append(job)
-            self._changed.notify()
+        loop.call_soon(self._wake)  # after the requests that arrived together with this one
         return await job.future
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
 
     def _take(self) -> list[tuple[Job, int, int]]:
         """The next batch: parts of jobs, each with its first and last sample; what is left of long ones goes back."""
