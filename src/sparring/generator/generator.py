@@ -27,7 +27,7 @@ from sparring.seeding import Stream
 from sparring.types import Labels, Latents, Logits, OnProgress, Samples
 
 SIZES = 16, 32, 64, 100
-"""Batches have these sizes on a CPU (or a network's own `sizes`), where bits do not depend on them; else the largest."""
+"""Of batches on a CPU, or a network's own `sizes`: bits do not depend on which. Elsewhere all have the largest."""
 
 Label = str | int | float | Mapping[str, Any] | np.generic
 """What a caller calls a label: the name of a class, or its number if classes have no names; or attributes by name."""
