@@ -285,6 +285,18 @@ def test_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(ask())
 
 
+def test_a_full_queue_is_429(small: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MAX_SAMPLES", 1000)
+    body = b'{"n": 900, "format": "npz"}'
+
+    async def ask_twice() -> list[Answer]:
+        return await asyncio.gather(*(small.exchange("POST", "/sample", body, small.headers) for _ in range(2)))
+
+    first, second = asyncio.run(ask_twice())
+    assert (first.status, second.status, second.headers["retry-after"]) == (200, 429, "1")
+    assert small.send("POST", "/sample", body).status == 200
+
+
 def test_a_failure_is_told_to_those_whom_it_concerns() -> None:
     batcher = Batcher()
 
