@@ -38,6 +38,7 @@ SHORT = {
     "--processes 4": "--processes 2",
     "per-node=4": "per-node=2",
     "sparring watch": "sparring watch --help",  # which runs until it is ended
+    "sparring serve": "sparring serve --help",
     "bench modes --quick": "list",
     "bench modes": "list",
     "--steps 2000": "--steps 20",

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from untrained import CONFIGS, make_generator
 
 import sparring
 from sparring import UnknownNameError, UsageError
 from sparring.game.sources import spherical
 from sparring.generator.config import Config
-from sparring.generator.generator import Generator
+from sparring.generator.generator import SIZES, Generator
 from sparring.modalities.images import Images
 from sparring.modalities.points import Points
 from sparring.seeding import Stream
@@ -39,6 +40,24 @@ def test_ten_are_the_first_ten_of_a_hundred(generator: Generator) -> None:
     for count in (1, 10, 100, 101):
         assert np.array_equal(generator.sample(count, seed=5), many[:count])
     assert not np.array_equal(generator.sample(10, seed=6), many[:10])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_bits_are_the_same_in_batches_of_every_size(name: str) -> None:
+    """Of numbers before rounding; a sample keeps its place up to a multiple of sixteen, as it does in `sample`."""
+    generator = make_generator(CONFIGS[name])
+    latents, labels = generator.latents(SIZES[-1]), generator.random_labels(SIZES[-1])
+
+    def run(start: int, size: int) -> torch.Tensor:
+        made: torch.Tensor = generator.module(
+            *(each[start : start + size] for each in (latents, labels) if each is not None)
+        )
+        return made
+
+    whole = run(0, SIZES[-1])
+    for size in SIZES[:-1]:
+        for start in range(0, SIZES[-1] - size, 16):
+            assert torch.equal(run(start, size), whole[start : start + size])
 
 
 def test_classes() -> None:

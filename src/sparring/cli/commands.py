@@ -159,8 +159,6 @@ class SampleCommand:
 
     def run(self, arguments: list[str]) -> int:
         """Draw samples, and write them."""
-        import numpy as np
-
         from sparring.generator.generator import load
 
         generator = load(self.path)
@@ -175,10 +173,7 @@ class SampleCommand:
         generator.modality.check_path(self.out)
         samples = generator.sample(self.num, self.seed, labels=self.label, truncation=self.truncation)
         config, labels = generator.config, generator.random_labels(self.num, self.seed, self.label)
-        named: np.ndarray | None = None
-        if labels is not None and not config.classes_are_clusters:
-            named = np.array(config.class_names)[labels] if config.class_names else labels.numpy()
-        generator.modality.write(samples, self.out, named, config.label_names(labels))
+        generator.modality.write(samples, self.out, config.label_array(labels), config.label_names(labels))
         print(f"{self.num} samples in {self.out}")
         return 0
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from sparring.cli import commands, export, share, studies, watch
+from sparring.cli import commands, export, serve, share, studies, watch
 from sparring.errors import ProcessError, SparringError, SparringWarning, UnknownNameError, UsageError
 from sparring.plugins import import_plugin
 
@@ -29,6 +29,7 @@ COMMANDS = {
     "project": commands.ProjectCommand,
     "export": export.ExportCommand,
     "share": share.ShareCommand,
+    "serve": serve.ServeCommand,
     "evaluate": commands.EvaluateCommand,
     "diagnose": commands.DiagnoseCommand,
     "watch": watch.WatchCommand,
@@ -37,7 +38,7 @@ COMMANDS = {
     "bench": studies.BenchCommand,
     "study": studies.StudyCommand,
 }
-SLOW_TO_START = "train", "resume", "sample", "translate", "project", "export", "share", "evaluate"
+SLOW_TO_START = "train", "resume", "sample", "translate", "project", "export", "share", "serve", "evaluate"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -159,6 +160,13 @@ class Config:
         if labels is None or self.classes_are_clusters:
             return []
         return names_of(labels, self.class_names, self.attributes)
+
+    def label_array(self, labels: Labels | None) -> np.ndarray | None:
+        """Labels as files hold them, by name if they have one; None without labels, and for clusters."""
+        if labels is None or self.classes_are_clusters:
+            return None
+        numbers: np.ndarray = labels.numpy()
+        return np.array(self.class_names)[numbers] if self.class_names else numbers
 
     def build(self) -> nn.Module:
         """A network of this kind with new weights."""

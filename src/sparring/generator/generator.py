@@ -26,8 +26,8 @@ from sparring.modalities.modality import Dataset, Modality
 from sparring.seeding import Stream
 from sparring.types import Labels, Latents, Logits, OnProgress, Samples
 
-BATCH = 100
-"""All batches have this size, so a sample does not depend on how many others are drawn."""
+SIZES = 16, 32, 64, 100
+"""Of batches on a CPU, or a network's own `sizes`: bits do not depend on which. Elsewhere all have the largest."""
 
 Label = str | int | float | Mapping[str, Any] | np.generic
 """What a caller calls a label: the name of a class, or its number if classes have no names; or attributes by name."""
@@ -212,14 +212,14 @@ class Generator:
 
     @torch.inference_mode()
     def _run(self, network: nn.Module, values: Tensor, labels: Labels | None, modality: Modality) -> np.ndarray:
-        """What a network makes of latents or items, in batches of one size, as items of a modality."""
-        device = next(network.parameters()).device
-        batches = []
-        for start in range(0, len(values), BATCH):
-            inputs = [part[start : start + BATCH].to(device) for part in (values, labels) if part is not None]
-            missing = BATCH - len(inputs[0])
-            padded = [torch.cat([part, part[:1].expand(missing, *part.shape[1:])]) for part in inputs]
-            batches.append(modality.decode(network(*padded)[: BATCH - missing] * modality.scale))
+        """What a network makes of latents or items, in batches of `SIZES`, as items of a modality."""
+        device, batches = next(network.parameters()).device, []
+        for part in zip(*(torch.split(each, SIZES[-1]) for each in (values, labels) if each is not None), strict=True):
+            count = len(part[0])
+            sizes = getattr(network, "sizes", SIZES) if device.type == "cpu" else SIZES[-1:]
+            size = next(each for each in sizes if each >= count)
+            padded = [torch.cat([each, each[:1].expand(size - count, *each.shape[1:])]).to(device) for each in part]
+            batches.append(modality.decode(network(*padded)[:count] * modality.scale))
         return np.concatenate(batches)
 
     def is_finite(self) -> bool:

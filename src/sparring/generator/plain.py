@@ -20,6 +20,7 @@ class Plain(nn.Module):
         network: of a generator; it is used and not copied.
         config: its description.
         back: for a translator that goes both ways, whether it translates back.
+        decodes: whether it takes and gives items; otherwise it takes and gives what the network does.
 
     Example:
         >>> from sparring.modalities.images import Images
@@ -31,28 +32,29 @@ class Plain(nn.Module):
 
     classes: Tensor
 
-    def __init__(self, network: nn.Module, config: Config, *, back: bool = False) -> None:
+    def __init__(self, network: nn.Module, config: Config, *, back: bool = False, decodes: bool = True) -> None:
         super().__init__()
         self.network = one_way(network, back=back)
-        self.config = config
+        self.config, self.decodes = config, decodes
         given, made = config.source, config.modality
         self.given, self.made = (made, given) if back and given is not None else (given, made)
         self.register_buffer("classes", torch.arange(len(config.class_shares)), persistent=False)
         self.eval()
         with torch.no_grad():  # a spectrogram's constants are computed now, and not in each graph
-            self.made.decode_tensor(torch.zeros(2, *self.made.item_shape))
-            if self.given is not None:
+            if decodes:
+                self.made.decode_tensor(torch.zeros(2, *self.made.item_shape))
+            if decodes and self.given is not None:
                 self.given.encode_tensor(self.example(2)[0])
 
     def forward(self, values: Tensor, labels: Tensor | None = None) -> Tensor:
         """Items of latents [n, latent_dim] and labels, int64 [n] or float32 [n, d]; or of items to translate."""
-        if self.given is not None:
+        if self.given is not None and self.decodes:
             samples = self.network(self.given.encode_tensor(values) / self.given.scale)
         elif labels is None:
             samples = self.network(values)
         else:
             samples = self.network(values, self._check(labels) if len(self.config.class_shares) else labels)
-        return self.made.decode_tensor(samples * self.made.scale)
+        return self.made.decode_tensor(samples * self.made.scale) if self.decodes else samples
 
     def _check(self, labels: Tensor) -> Tensor:
         return self.classes.index_select(0, torch.where(labels < 0, len(self.classes), labels))
@@ -69,7 +71,8 @@ class Plain(nn.Module):
         random = torch.Generator().manual_seed(0)
         values = torch.randn(n, *self.config.input_shape, generator=random)
         if self.given is not None:
-            return [self.given.decode_tensor(values.clamp(-1, 1) * self.given.scale)]
+            values = values.clamp(-1, 1)
+            return [self.given.decode_tensor(values * self.given.scale) if self.decodes else values]
         if self.config.class_shares:
             return [values, torch.arange(n) % len(self.config.class_shares)]
         size = self.config.label_size

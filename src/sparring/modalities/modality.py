@@ -3,6 +3,7 @@
 A modality is one file here and one entry in `MODALITIES`. All other code asks the modality, and never branches on it.
 """
 
+import io
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -257,11 +258,25 @@ class Modality(Drawing):
         """
         output.write_output(
             path,
-            draw=lambda: self.picture(items),
-            arrays={self.array_name: items, **self.constants} | ({} if labels is None else {"labels": labels}),
-            writers={ending: partial(write, items) for ending, write in self.file_writers.items()},
+            **self._forms(items, labels),
             write_files=lambda folder: self.write_files(items, folder, output.file_names(len(items), names)),
         )
+
+    def to_bytes(self, items: np.ndarray, ending: str, labels: np.ndarray | None = None) -> bytes:
+        """The bytes of the file that `write` writes, or of the same arrays as .json."""
+        if ending == ".json":
+            return output.to_json(self._forms(items, labels)["arrays"])
+        target = io.BytesIO()
+        output.writer_of(ending, **self._forms(items, labels))(target)
+        return target.getvalue()
+
+    def _forms(self, items: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
+        """The items as a picture, as arrays by name, and as what files of this kind hold."""
+        return {
+            "draw": lambda: self.picture(items),
+            "arrays": {self.array_name: items, **self.constants} | ({} if labels is None else {"labels": labels}),
+            "writers": {ending: partial(write, items) for ending, write in self.file_writers.items()},
+        }
 
     def check_path(self, path: Path) -> None:
         """Raise a UsageError if `write` knows no file with the path's ending."""

@@ -2,9 +2,10 @@
 
 import base64
 import io
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ def write_output(
     *,
     draw: "Callable[[], Image]",
     arrays: Mapping[str, Any],
-    writers: Mapping[str, Callable[[Path], None]],
+    writers: Mapping[str, Callable[[Path | io.BytesIO], None]],
     write_files: Callable[[Path], None],
 ) -> None:
     """Write one of several forms of the same items, chosen by the ending of a path.
@@ -66,17 +67,26 @@ def write_output(
     """
     ending = check_ending(path, writers)
     with explain_errors(path):
-        if ending in PICTURES:
-            image = draw()
-            write_atomically(path, lambda beside: image.save(beside, PICTURES[ending], quality=95))
-        elif ending == ".npz":
-            write_atomically(path, lambda beside: save_arrays(beside, arrays))
-        elif ending:
-            write_atomically(path, writers[ending])
+        if ending:
+            write_atomically(path, writer_of(ending, draw=draw, arrays=arrays, writers=writers))
         else:
             if path.is_dir() and any(path.iterdir()):
                 raise UsageError(f"the folder {path} is not empty: give another --out")
             write_files(path)
+
+
+def writer_of(
+    ending: str,
+    *,
+    draw: "Callable[[], Image]",
+    arrays: Mapping[str, Any],
+    writers: Mapping[str, Callable[[Path | io.BytesIO], None]],
+) -> Callable[[Path | io.BytesIO], None]:
+    """What writes a file with an ending, or its bytes into memory; for the arguments see `write_output`."""
+    if ending in PICTURES:
+        image = draw()
+        return lambda target: image.save(target, PICTURES[ending], quality=95)
+    return (lambda target: save_arrays(target, arrays)) if ending == ".npz" else writers[ending]
 
 
 @contextmanager
@@ -88,10 +98,24 @@ def explain_errors(path: Path) -> Iterator[None]:
         raise UsageError(f"cannot write {path}: {error.strerror or error}: give another --out") from error
 
 
-def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+def save_arrays(target: Path | io.BytesIO, arrays: Mapping[str, Any]) -> None:
     """Write arrays into a compressed .npz file, whatever the ending of its name: numpy alone would add one to .NPZ."""
-    with path.open("wb") as file:
+    with nullcontext(target) if isinstance(target, io.BytesIO) else target.open("wb") as file:
         np.savez_compressed(file, **arrays)
+
+
+def to_json(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays by their names as JSON; a UsageError for numbers that JSON does not know.
+
+    Example:
+        >>> to_json({"points": np.zeros((1, 2)), "labels": np.array(["red"])})
+        b'{"points":[[0.0,0.0]],"labels":["red"]}'
+    """
+    try:
+        lists = {name: array.tolist() for name, array in arrays.items()}
+        return json.dumps(lists, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError as error:
+        raise UsageError("some numbers are not finite: ask for another format") from error
 
 
 def ending_of(path: Path) -> str:

@@ -11,7 +11,7 @@ import ipaddress
 import json
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
@@ -31,7 +31,6 @@ ALWAYS = {
 }
 NO_PAGE = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 """The policy of all answers that are no page."""
-ASK = "open the address that sparring printed, with its token"
 # What an address with a token is exchanged on if another site's page holds the link to it: a browser that follows a
 # redirect from there keeps the strict cookie back, but not on a page of our own.
 FORWARD = b'<!doctype html><meta http-equiv="refresh" content="0; url=/"><title>sparring</title>'
@@ -40,15 +39,20 @@ FORWARD = b'<!doctype html><meta http-equiv="refresh" content="0; url=/"><title>
 class Guard:
     """Lets through to an app only the requests of those who know the token.
 
+    Programs send the token in a header, `Authorization: Bearer TOKEN`. No page has it, so that nothing else is asked of
+    those who do.
+
     Args:
         app: an ASGI application.
-        token: the secret in the address.
+        token: the secret in the address; None if programs of this machine need none.
         host: the address that the server listens on.
         port: its port.
+        open_paths: what everyone may ask for.
     """
 
-    def __init__(self, app: App, token: str, host: str, port: int) -> None:
-        self.app, self.token, self.port = app, token, port
+    def __init__(self, app: App, token: str | None, host: str, port: int, open_paths: Collection[str] = ()) -> None:
+        self.app, self.token, self.port, self.open_paths = app, token, port, open_paths
+        self.ask = f"use the address that sparring printed{', with its token' if token is not None else ''}"
         self.codes: set[str] = set()
         self.cookie = f"sparring-{port}"  # cookies know hosts and no ports
         self.is_open = host in ("0.0.0.0", "::")  # whether any address of this machine leads here
@@ -73,7 +77,7 @@ class Guard:
         query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=20) if _is_short(scope) else {}
         if problem := self._problem(scope, headers, query):
             return await _answer(send, 403, json.dumps({"error": problem}).encode(), [("content-type", JSON)])
-        if scope["path"] == "/" and "token" in query and scope["method"] in ("GET", "HEAD"):
+        if self.token is not None and scope["path"] == "/" and "token" in query and scope["method"] in ("GET", "HEAD"):
             return await self._exchange(headers, send)
 
         async def send_safely(message: Message) -> None:
@@ -86,21 +90,29 @@ class Guard:
     def _problem(self, scope: MutableMapping[str, Any], headers: dict[str, list[str]], query: Any) -> str:
         """Why a request is refused; empty if it is not."""
         hosts, origins, sites = (headers.get(name, []) for name in ("host", "origin", "sec-fetch-site"))
+        bearers = [each[7:] for each in headers.get("authorization", []) if each[:7].lower() == "bearer "]
+        if scope["path"] in self.open_paths or any(map(self._is_token, bearers)):
+            return ""
         if len(hosts) != 1 or not self._is_own(hosts[0]):
-            return "this server does not answer under that name: " + ASK
+            return "this server does not answer under that name: " + self.ask
         if any(origin.lower() != f"http://{hosts[0].lower()}" for origin in origins):
             return "requests of other sites' pages are refused"
         from_elsewhere = any(site not in ("same-origin", "none") for site in sites)
         if from_elsewhere and (scope["path"] != "/" or scope["method"] not in ("GET", "HEAD")):
             return "requests of other sites' pages are refused"
+        if self.token is None:
+            return ""
         tokens = query.get("token", [])
         if scope["path"] == "/" and scope["method"] == "GET" and not self.codes.isdisjoint(tokens):
             self.codes.difference_update(tokens)
             return ""
         given = [*tokens, *self._cookies(headers.get("cookie", []))]
-        if not any(hmac.compare_digest(each.encode(), self.token.encode()) for each in given):
-            return "this server needs its token: " + ASK
+        if not any(map(self._is_token, given)):
+            return "this server needs its token: " + self.ask
         return ""
+
+    def _is_token(self, given: str) -> bool:
+        return self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
 
     def _is_own(self, host: str) -> bool:
         """Whether a Host header names this server."""

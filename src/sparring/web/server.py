@@ -173,4 +173,4 @@ def _count(text: str, name: str) -> int:
 
 
 def _error(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status)
+    return JSONResponse({"error": message.encode("utf-8", "replace").decode()}, status)  # not all of JSON's texts are

@@ -21,14 +21,14 @@ NUM_PORTS = 20  # that are tried if the user gave none
 GRACE_SECONDS = 3.0  # the server beside a training stays so long after its end, so that open pages get the last lines
 
 
-def check_installed() -> None:
+def check_installed(what: str = "the live page") -> None:
     """A UsageError if the packages of the extra `web` are missing."""
     try:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            f"the live page needs starlette and uvicorn ({error}): pip install 'sparring[web]', "
+            f"{what} needs starlette and uvicorn ({error}): pip install 'sparring[web]', "
             f"which is {how_to_install('web')}"
         ) from error
 

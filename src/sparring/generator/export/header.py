@@ -22,6 +22,7 @@ class Request:
     precision: str = "float32"  # of `PRECISIONS`
     licence: str = "not stated"  # of the weights
     back: bool = False  # whether a translator that goes both ways translates back
+    decodes: bool = True  # whether an .onnx takes and gives items, and not what the network does
 
     def header(self) -> dict[str, Any]:
         """The version, the licence, the names of the classes, and the whole description."""

@@ -35,7 +35,7 @@ def to_onnx(request: Request) -> tuple[bytes, str]:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise UsageError(f"a .onnx takes what is not installed ({error}): {how_to_install('export')}") from error
-    plain = Plain(request.module, request.config, back=request.back)
+    plain = Plain(request.module, request.config, back=request.back, decodes=request.decodes)
     model = _trace(plain)
     _strip(model.graph)
     _rename(model.graph, plain)
