@@ -1,10 +1,13 @@
-"""Items made worse, to see which figures notice it: here sounds."""
+"""Items made worse, to see which figures notice it: images and sounds."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
 
 from sparring.data.sounds import prepare
 from sparring.seeding import Stream
@@ -18,6 +21,90 @@ class Corruption:
     strengths: tuple[float, ...]  # the mildest first
     unit: str  # what a strength is
     spoil: Callable[[np.ndarray, float, Stream], np.ndarray]  # items as a modality's `decode` gives them
+
+
+def add_specks(images: np.ndarray, share: float, stream: Stream) -> np.ndarray:
+    """Images of which so many pixels are black or white, opaque if there is transparency.
+
+    Args:
+        images: uint8 [n, height, width] or [n, height, width, 1, 3 or 4 channels], as in all functions of images here.
+        share: of the pixels, half of them black.
+        stream: of the places.
+
+    Example:
+        >>> grey = np.full((1, 100, 100), 128, np.uint8)
+        >>> specked = add_specks(grey, 0.5, Stream(0, "specks"))
+        >>> [round(float((specked == level).mean()), 1) for level in (0, 128, 255)]
+        [0.2, 0.5, 0.2]
+    """
+    chance, specked = stream.uniform(*images.shape[:3]).numpy(), images.copy()
+    specked[chance < share] = 255
+    specked[chance < share / 2] = (0, 0, 0, 255) if images.shape[3:] == (4,) else 0
+    return specked
+
+
+def add_grain(images: np.ndarray, share: float, stream: Stream) -> np.ndarray:
+    """Images with white noise in their colours, whose standard deviation is a share of the range."""
+    noisy, colours = images.copy(), images[..., : _num_colours(images)]
+    noise = 255 * share * stream.normal(*colours.shape).numpy()
+    noisy[..., : _num_colours(images)] = (colours + noise).round().clip(0, 255)
+    return noisy
+
+
+def blur(images: np.ndarray, factor: float) -> np.ndarray:
+    """Images made smaller by a factor, and as large as before again."""
+    pixels = _channels_first(images)
+    small = [max(1, round(side / factor)) for side in pixels.shape[2:]]
+    reduced = interpolate(pixels, small, mode="bilinear", antialias=True)
+    return _like(interpolate(reduced, pixels.shape[2:], mode="bilinear"), images)
+
+
+def compress(images: np.ndarray, quality: float) -> np.ndarray:
+    """Images whose colours were a JPEG file of some quality, from 1 to 95."""
+    from PIL import Image
+
+    compressed, count = images.copy(), _num_colours(images)
+    for image in compressed if images.ndim == 3 else compressed[..., 0] if count == 1 else compressed[..., :count]:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=round(quality))
+        image[:] = np.asarray(Image.open(file))
+    return compressed
+
+
+def swap_quarters(images: np.ndarray, count: float) -> np.ndarray:
+    """Images with so many of their quarters, from 1 to 3, from other images: each takes them from its neighbours."""
+    swapped, (middle, center) = images.copy(), (side // 2 for side in images.shape[1:3])
+    quarters = (
+        (slice(middle), slice(center)),
+        (slice(middle), slice(center, None)),
+        (slice(middle, None), slice(center)),
+    )
+    for number, (rows, columns) in enumerate(quarters[: round(count)], start=1):
+        swapped[:, rows, columns] = np.roll(images, number, axis=0)[:, rows, columns]
+    return swapped
+
+
+def exchange_colours(images: np.ndarray, share: float, stream: Stream) -> np.ndarray:
+    """Coloured images; of a share of them, red is blue, green is red, and blue is green."""
+    chosen, exchanged = stream.uniform(len(images)).numpy() < share, images.copy()
+    exchanged[chosen, ..., :3] = images[chosen][..., [1, 2, 0]]
+    return exchanged
+
+
+def _num_colours(images: np.ndarray) -> int:
+    """Channels without transparency; of images without channels, more than their columns."""
+    shape: tuple[int, ...] = images.shape
+    return min(shape[3], 3) if images.ndim == 4 else shape[2]
+
+
+def _channels_first(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)).float()
+
+
+def _like(pixels: Tensor, images: np.ndarray) -> np.ndarray:
+    rounded = pixels.round().clamp(0, 255).to(torch.uint8).numpy()
+    found: np.ndarray = rounded[:, 0] if images.ndim == 3 else rounded.transpose(0, 2, 3, 1)
+    return found
 
 
 def add_noise(waves: np.ndarray, share: float, stream: Stream) -> np.ndarray:

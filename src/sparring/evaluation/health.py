@@ -83,6 +83,12 @@ def _memorization(lines: Sequence[Line]) -> dict[str, float]:
     return _numbers(lines[-1], "memorization", "precision")
 
 
+def _artefacts(lines: Sequence[Line]) -> dict[str, float]:
+    """How far the samples' fine detail or specks are from the data's: 1 where all have more, or all have less."""
+    numbers = _numbers(lines[-1], "detail_distance", "speck_distance", "precision")
+    return {"unlike": max(numbers["detail_distance"], numbers["speck_distance"])} | numbers if numbers else {}
+
+
 def _swapped(lines: Sequence[Line]) -> dict[str, float]:
     return _numbers(lines[-1], "swapped", "precision")
 
@@ -175,6 +181,9 @@ RULES = {
         Rule("memorization", "problem", "the samples are closer to training items than held-out items are",
             "train on more data, or for fewer steps; a smaller --width",
             _memorization, threshold=0.7),
+        Rule("artefacts", "problem", "the samples have noise, specks or blur that the data do not have",
+            "train longer, or lower --set learning_rate; --penalty r1r2 --objective relativistic",
+            _artefacts, threshold=0.9),
         Rule("swapped_classes", "problem", "most items of a class are translated into items of another one",
             "more weight on what binds them to what went in (--set restraints=cycle:20,identity:10), or another --seed",
             _swapped, threshold=0.5),
