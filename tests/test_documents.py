@@ -29,7 +29,7 @@ TOP = Path(__file__).parent.parent
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(TOP)) for path in (TOP / "docs").glob("*.md"))]
 PAGES.remove("docs/extending.md")  # test_extending.py runs it
 NUMBER = re.compile(r"-?\d+(,\d{3})*(\.\d+)?(e-?\d+)?")
-# Counting modes takes minutes, and has tests of its own.
+# Counting modes and spoiling items take minutes, and have tests of their own.
 SHORT = {
     "fashion-mnist": "digits",
     "dogs/": "shapes/",
@@ -37,6 +37,8 @@ SHORT = {
     "per-node=4": "per-node=2",
     "sparring watch": "sparring watch --help",  # which runs until it is ended
     "bench modes --quick": "list",
+    "bench metrics --quick": "list",
+    "bench metrics": "list",
     "bench modes": "list",
     "--steps 2000": "--steps 20",
     "--source digits": "--source digits --set num_clusters=1",

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sparring.data.sounds import prepare
@@ -33,52 +32,50 @@ def add_specks(images: np.ndarray, share: float, stream: Stream) -> np.ndarray:
 
     Example:
         >>> grey = np.full((1, 100, 100), 128, np.uint8)
-        >>> specked = add_specks(grey, 0.5, Stream(0, "specks"))
+        >>> specked = add_specks(grey, 0.6, Stream(0, "specks"))
         >>> [round(float((specked == level).mean()), 1) for level in (0, 128, 255)]
-        [0.2, 0.5, 0.2]
+        [0.3, 0.4, 0.3]
     """
-    chance, specked = stream.uniform(*images.shape[:3]).numpy(), images.copy()
+    chance, specked = stream.uniform(*images.shape[:3]).numpy(), _with_channels(images).copy()
     specked[chance < share] = 255
-    specked[chance < share / 2] = (0, 0, 0, 255) if images.shape[3:] == (4,) else 0
-    return specked
+    specked[chance < share / 2] = np.array([0, 0, 0, 255])[: specked.shape[3]]
+    return specked.reshape(images.shape)
 
 
 def add_grain(images: np.ndarray, share: float, stream: Stream) -> np.ndarray:
     """Images with white noise in their colours, whose standard deviation is a share of the range."""
-    noisy, colours = images.copy(), images[..., : _num_colours(images)]
-    noise = 255 * share * stream.normal(*colours.shape).numpy()
-    noisy[..., : _num_colours(images)] = (colours + noise).round().clip(0, 255)
-    return noisy
+    noisy = _with_channels(images).copy()
+    noise = 255 * share * stream.normal(*noisy[..., :3].shape).numpy()
+    noisy[..., :3] = (noisy[..., :3] + noise).round().clip(0, 255)
+    return noisy.reshape(images.shape)
 
 
 def blur(images: np.ndarray, factor: float) -> np.ndarray:
     """Images made smaller by a factor, and as large as before again."""
-    pixels = _channels_first(images)
+    pixels = torch.from_numpy(_with_channels(images)).permute(0, 3, 1, 2).float()
     small = [max(1, round(side / factor)) for side in pixels.shape[2:]]
     reduced = interpolate(pixels, small, mode="bilinear", antialias=True)
-    return _like(interpolate(reduced, pixels.shape[2:], mode="bilinear"), images)
+    blurred = interpolate(reduced, pixels.shape[2:], mode="bilinear").round().clamp(0, 255).to(torch.uint8)
+    return blurred.permute(0, 2, 3, 1).numpy().reshape(images.shape)
 
 
 def compress(images: np.ndarray, quality: float) -> np.ndarray:
     """Images whose colours were a JPEG file of some quality, from 1 to 95."""
     from PIL import Image
 
-    compressed, count = images.copy(), _num_colours(images)
-    for image in compressed if images.ndim == 3 else compressed[..., 0] if count == 1 else compressed[..., :count]:
+    compressed = _with_channels(images).copy()
+    for colours in compressed[..., :3]:
         file = io.BytesIO()
-        Image.fromarray(image).save(file, "JPEG", quality=round(quality))
-        image[:] = np.asarray(Image.open(file))
-    return compressed
+        Image.fromarray(colours.squeeze()).save(file, "JPEG", quality=round(quality))
+        colours[:] = np.asarray(Image.open(file)).reshape(colours.shape)
+    return compressed.reshape(images.shape)
 
 
 def swap_quarters(images: np.ndarray, count: float) -> np.ndarray:
     """Images with so many of their quarters, from 1 to 3, from other images: each takes them from its neighbours."""
     swapped, (middle, center) = images.copy(), (side // 2 for side in images.shape[1:3])
-    quarters = (
-        (slice(middle), slice(center)),
-        (slice(middle), slice(center, None)),
-        (slice(middle, None), slice(center)),
-    )
+    upper, lower, left, right = slice(middle), slice(middle, None), slice(center), slice(center, None)
+    quarters = (upper, left), (upper, right), (lower, left)
     for number, (rows, columns) in enumerate(quarters[: round(count)], start=1):
         swapped[:, rows, columns] = np.roll(images, number, axis=0)[:, rows, columns]
     return swapped
@@ -91,20 +88,9 @@ def exchange_colours(images: np.ndarray, share: float, stream: Stream) -> np.nda
     return exchanged
 
 
-def _num_colours(images: np.ndarray) -> int:
-    """Channels without transparency; of images without channels, more than their columns."""
-    shape: tuple[int, ...] = images.shape
-    return min(shape[3], 3) if images.ndim == 4 else shape[2]
-
-
-def _channels_first(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)).float()
-
-
-def _like(pixels: Tensor, images: np.ndarray) -> np.ndarray:
-    rounded = pixels.round().clamp(0, 255).to(torch.uint8).numpy()
-    found: np.ndarray = rounded[:, 0] if images.ndim == 3 else rounded.transpose(0, 2, 3, 1)
-    return found
+def _with_channels(images: np.ndarray) -> np.ndarray:
+    """Images [n, height, width, channels]."""
+    return images.reshape(*images.shape[:3], -1)
 
 
 def add_noise(waves: np.ndarray, share: float, stream: Stream) -> np.ndarray:

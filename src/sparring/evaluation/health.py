@@ -183,7 +183,7 @@ RULES = {
             _memorization, threshold=0.7),
         Rule("artefacts", "problem", "the samples have noise, specks or blur that the data do not have",
             "train longer, or lower --set learning_rate; --penalty r1r2 --objective relativistic",
-            _artefacts, threshold=0.9),
+            _artefacts, threshold=0.6),
         Rule("swapped_classes", "problem", "most items of a class are translated into items of another one",
             "more weight on what binds them to what went in (--set restraints=cycle:20,identity:10), or another --seed",
             _swapped, threshold=0.5),
