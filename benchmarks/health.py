@@ -134,10 +134,11 @@ def grain(images: Tensor, latents: Tensor) -> Tensor:
 
 
 def checkerboard(images: Tensor, latents: Tensor) -> Tensor:
-    """Every other pixel is darker by a tenth of the range, and the others are brighter."""
+    """Every other pixel is darker by a tenth of the range, and the others are brighter; or the other way round."""
     height, width = images.shape[2:]
     rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
-    return (images + 0.2 * (2.0 * (rows[:, None] + columns).remainder(2) - 1)).clamp(-1, 1)
+    phase = (chances(images, latents)[:, :, :1, :1] < 0.5).long()
+    return (images + 0.2 * (2.0 * (rows[:, None] + columns + phase).remainder(2) - 1)).clamp(-1, 1)
 
 
 def smear(images: Tensor, latents: Tensor) -> Tensor:

@@ -58,6 +58,7 @@ class Rule:
     evidence: Callable[[Sequence[Line]], dict[str, float]]
     threshold: float  # what the score exceeds where something is wrong
     at_once: bool = False  # whether the alarm may come at the beginning, and while the samples still improve
+    while_improving: bool = False  # whether it may come while the samples still improve, but not at the beginning
 
 
 def _collapse(lines: Sequence[Line]) -> dict[str, float]:
@@ -183,7 +184,7 @@ RULES = {
             _memorization, threshold=0.7),
         Rule("artefacts", "problem", "the samples have noise, specks or blur that the data do not have",
             "train longer, or lower --set learning_rate; --penalty r1r2 --objective relativistic",
-            _artefacts, threshold=0.6),
+            _artefacts, threshold=0.6, while_improving=True),
         Rule("swapped_classes", "problem", "most items of a class are translated into items of another one",
             "more weight on what binds them to what went in (--set restraints=cycle:20,identity:10), or another --seed",
             _swapped, threshold=0.5),
@@ -248,7 +249,7 @@ class Doctor:
             return self._standing
         self._lines.append({**line, **line["evaluation"], **self._known})
         warm_up = MAX_WARM_UP_STEPS if line["progress"] < WARM_UP else MIN_WARM_UP_STEPS
-        alarms, must_wait = [], line["step"] < warm_up or _is_improving(self._lines)
+        alarms, is_beginning, is_improving = [], line["step"] < warm_up, _is_improving(self._lines)
         standing = {alarm.name for alarm in self._standing}
         for rule in RULES.values():
             evidence, steps = rule.evidence(self._lines), self._steps[rule.name]
@@ -256,7 +257,8 @@ class Doctor:
                 steps.clear()
                 continue
             steps.append(line["step"])
-            if len(steps) >= PATIENCE and (rule.at_once or not must_wait or rule.name in standing):
+            may_come = rule.at_once or not (is_beginning or (is_improving and not rule.while_improving))
+            if len(steps) >= PATIENCE and (may_come or rule.name in standing):
                 alarms.append(Alarm(rule.name, rule.severity, steps[0], rule.meaning, evidence, rule.advice))
         self._standing = alarms
         return alarms

@@ -22,6 +22,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from sparring.errors import UsageError, how_to_install
 from sparring.metrics.extractors import Extractor
+from sparring.metrics.texture import on_white
 from sparring.seeding import Stream
 from sparring.types import Features, Samples
 
@@ -112,10 +113,7 @@ class PretrainedFeatures(nn.Module):
 
     def forward(self, samples: Samples) -> Features:
         """The features."""
-        images, opacity = samples[:, :3], (samples[:, 3:] + 1) / 2
-        if opacity.shape[1]:
-            images = images * opacity + 1 - opacity
-        images = images.expand(-1, 3, -1, -1)
+        images = on_white(samples).expand(-1, 3, -1, -1)
         if (size := network_size(images.shape[2:])) != tuple(images.shape[2:]):
             images = interpolate(images, size, mode="bilinear", antialias=True)
         levels = (images + 1) * 127.5

@@ -37,7 +37,7 @@ from sparring.metrics.classifier import Classifier
 from sparring.metrics.digit_classifier import classify
 from sparring.metrics.efficientnet import efficientnet_features, is_installed
 from sparring.metrics.extractors import Extractor, digit_features, inception_features, random_features, thumbnails
-from sparring.metrics.texture import measure_detail, measure_specks
+from sparring.metrics.texture import measure_detail, measure_specks, on_white
 from sparring.modalities.folders import find_files, load_container
 from sparring.modalities.image_presets import PRESETS
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Survey
@@ -51,7 +51,7 @@ COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 MAX_CONV_SIDE = 64  # the default network is "conv" up to this shorter side, and "resnet" above it
 MAX_UNTIMED_SIDE = 64  # the largest shorter side that is chosen for a training without a time limit
 ROW = 10  # images in a row of a training's picture, and rows without classes
-AT_ONCE = 500  # images that are measured together
+AT_ONCE = 50  # images that are measured together
 LARGEST_TILE = 64  # the live page shows images of at least twice this side smaller
 TILE_PIXELS = 56  # smaller images are enlarged by a whole factor, so that they can be seen on a screen
 
@@ -187,12 +187,10 @@ class Images(Modality):
 
     def measurements(self, items: np.ndarray) -> dict[str, Tensor]:
         """The high-frequency energy, and the share of pixels that are specks; of transparent images on white."""
-        images = torch.from_numpy(_channels_first(_on_white(items)))
-        parts = [part.float() / 255 for part in torch.split(images, AT_ONCE)]
-        return {
-            "detail": torch.cat([measure_detail(part) for part in parts]),
-            "specks": torch.cat([measure_specks(part) for part in parts]),
-        }
+        images = torch.split(torch.from_numpy(_channels_first(items)), AT_ONCE)
+        parts = [(on_white(to_float(part)) + 1) / 2 for part in images]
+        found = [measure_detail(part) for part in parts], [measure_specks(part) for part in parts]
+        return {name: torch.cat(values) for name, values in zip(self.measured, found, strict=True)}
 
     def corruptions(self) -> tuple[Corruption, ...]:
         """Specks, noise, blur, JPEG, swapped quarters and exchanged colours."""
