@@ -46,7 +46,7 @@ def read(lines: list[dict[str, Any]]) -> list[Alarm]:
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("collapse", {"diversity": 0.02, "distance": 9.0, "missing": 0.9}),
+        ("collapse", {"diversity": 0.02, "distance": 9.0, "missing": 0.9, "detail_distance": 1.0}),
         ("partial_collapse", {"missing": 0.9, "distance": 9.0}),
         ("swapped_classes", {"swapped": 0.8, "distance": 9.0}),
         ("memorization", {"memorization": 1.0}),
@@ -84,6 +84,14 @@ def test_samples_that_still_become_better_raise_none() -> None:
     """At first all samples are alike and lack most of the data; that is no sickness while it passes."""
     lines = [line(step, distance=9.0 * 0.8**step, diversity=0.05, missing=0.9, coverage=0.0) for step in range(10)]
     assert read(lines) == []
+
+
+def test_artefacts_are_told_while_samples_become_better_but_not_at_the_beginning() -> None:
+    """A generator that leaves specks may improve for hours."""
+    doctor = Doctor()
+    for step in range(100, 1000, 100):
+        alarms = doctor.see(line(step, distance=9.0 * 0.8 ** (step / 100), speck_distance=0.9))
+        assert [alarm.name for alarm in alarms] == ([] if step < 300 else ["artefacts"])
 
 
 def test_slow_progress_is_progress() -> None:

@@ -89,13 +89,18 @@ class Card:
 
     @property
     def lines(self) -> list[list[str]]:
-        """The name of each figure, and its values in the columns, in words."""
-        named = [(name, row) for name, row in self.figures.items()]
-        named += [(f"{name}, {row.extractor}", row) for name, row in self.neutral.items()]
-        return [
-            [name.replace("_", " "), *(str(getattr(row, column) or "–") for column in self.columns)]
-            for name, row in named
-        ]
+        """The name of each figure, and its values in the columns, in words; then those by the neutral extractor."""
+        own, others = (
+            [
+                [name.replace("_", " "), *(str(getattr(row, column) or "–") for column in self.columns)]
+                for name, row in rows.items()
+            ]
+            for rows in (self.figures, self.neutral)
+        )
+        headings = {
+            row.extractor: [f"by {row.extractor}", *("" for _ in self.columns)] for row in self.neutral.values()
+        }
+        return [*own, *headings.values(), *others]
 
     def _repr_html_(self) -> str:
         """The figures as a table, for notebooks."""

@@ -86,6 +86,8 @@ def _memorization(lines: Sequence[Line]) -> dict[str, float]:
 
 def _artefacts(lines: Sequence[Line]) -> dict[str, float]:
     """How far the samples' fine detail or specks are from the data's: 1 where all have more, or all have less."""
+    if lines[-1].get("diversity", 0.0) < 0.3:
+        return {}  # samples that are alike have an alarm of their own
     numbers = _numbers(lines[-1], "detail_distance", "speck_distance", "precision")
     return {"unlike": max(numbers["detail_distance"], numbers["speck_distance"])} | numbers if numbers else {}
 
