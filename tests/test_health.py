@@ -94,6 +94,11 @@ def test_artefacts_are_told_while_samples_become_better_but_not_at_the_beginning
         assert [alarm.name for alarm in alarms] == ([] if step < 300 else ["artefacts"])
 
 
+def test_artefacts_that_pass_are_no_sickness() -> None:
+    """At first all samples are noise; a score that falls by a fifth in the second half of the steps is on its way."""
+    assert read([line(step, detail_distance=30 / step**0.6) for step in range(300, 700, 50)]) == []
+
+
 def test_slow_progress_is_progress() -> None:
     """By a hundredth from one evaluation to the next in the end, and by a fifth since half of the steps."""
     assert read([line(100 * step, distance=20 * step**-0.3, diversity=0.2) for step in range(1, 40)]) == []

@@ -85,11 +85,17 @@ def _memorization(lines: Sequence[Line]) -> dict[str, float]:
 
 
 def _artefacts(lines: Sequence[Line]) -> dict[str, float]:
-    """How far the samples' fine detail or specks are from the data's: 1 where all have more, or all have less."""
-    if lines[-1].get("diversity", 0.0) < 0.3:
+    """How far the samples' fine detail or specks are from the data's: 1 where all have more, or all have less.
+
+    Nothing where it has become less by a fifth since half of the steps: at first all samples are noise; that passes.
+    """
+    if lines[-1].get("diversity", 0.0) < 0.3 or "detail_distance" not in lines[-1]:
         return {}  # samples that are alike have an alarm of their own
+    measured = [line for line in lines if "detail_distance" in line]
+    before = next(line for line in reversed(measured) if line["step"] <= lines[-1]["step"] / 2 or line is measured[0])
+    then, now = (max(line["detail_distance"], line["speck_distance"]) for line in (before, lines[-1]))
     numbers = _numbers(lines[-1], "detail_distance", "speck_distance", "precision")
-    return {"unlike": max(numbers["detail_distance"], numbers["speck_distance"])} | numbers if numbers else {}
+    return {} if now < 0.8 * then else {"unlike": now} | numbers
 
 
 def _swapped(lines: Sequence[Line]) -> dict[str, float]:
