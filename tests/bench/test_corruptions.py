@@ -60,9 +60,11 @@ def estimates(*values: float) -> tuple[Estimate, ...]:
     return tuple(Estimate(value, value - 0.1, value + 0.1) for value in values)
 
 
-def result(figure: str, *values: float, power: tuple[float, ...] = (0.05, 0.5, 1.0), extractor: str = "") -> Result:
-    strengths = (0.0, 1.0, 2.0)
-    return Result("ring", extractor or "coordinates", "noise", "unit", strengths, figure, estimates(*values), power)
+def result(
+    figure: str, *values: float, power: tuple[float, ...] = (0.05, 0.5, 1.0), extractor: str = "", num_items: int = 1000
+) -> Result:
+    what = "ring", extractor or "coordinates", "noise", "unit", (0.0, 1.0, 2.0), figure
+    return Result(*what, estimates(*values), power, num_items)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,8 @@ def test_the_command_fails_if_an_order_is_wrong(
     code, text = run(result("recall", 0.9, 0.5, 0.1))
     assert code == 1
     assert "no figure notices the mildest noise of ring" in text
+    assert run(result("recall", 0.9, 0.5, 0.1, num_items=300))[0] == 0
+    assert run(result("recall", 0.9, 0.5, 0.1, power=(0.05, 0.5, 0.5), num_items=300))[0] == 1
 
 
 def test_eyes_see_specks_that_random_convolutions_overlook() -> None:
