@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from sparring import RECIPES, open_dataset
 from sparring.data import Items
@@ -91,6 +92,60 @@ def copies(choose: Callable[[Items], Tensor]) -> Callable[[Training], None]:
     return sabotage
 
 
+class Spoiled(nn.Module):
+    """A generator whose images are made worse; what it learns cannot undo that."""
+
+    def __init__(self, generator: nn.Module, spoil: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.generator, self.spoil = generator, spoil
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images [batch, ...] in [−1, 1]."""
+        images = self.generator(latents) if labels is None else self.generator(latents, labels)
+        return self.spoil(images, latents)
+
+
+def spoiled(spoil: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Training], None]:
+    """Make all that the generator gives worse."""
+
+    def sabotage(training: Training) -> None:
+        training.game.generator = Spoiled(training.game.generator, spoil)
+        training.average = Average(training.game.generator, training.recipe.average_decay)
+
+    return sabotage
+
+
+def chances(images: Tensor, latents: Tensor) -> Tensor:
+    """A number from 0 to 1 for each pixel [batch, 1, height, width], by the latents."""
+    height, width = images.shape[2:]
+    places = torch.arange(1, height * width + 1, device=images.device)
+    return ((latents.sum(1)[:, None] * places).sin() * 43758.5453).remainder(1).view(-1, 1, height, width)
+
+
+def specks(images: Tensor, latents: Tensor) -> Tensor:
+    """A hundredth of the pixels are black, and a hundredth white."""
+    chance = chances(images, latents)
+    return images.where(chance > 0.01, -1.0).where(chance < 0.99, 1.0)
+
+
+def grain(images: Tensor, latents: Tensor) -> Tensor:
+    """Even noise, by at most a quarter of the range up or down."""
+    return (images + chances(images, latents) - 0.5).clamp(-1, 1)
+
+
+def checkerboard(images: Tensor, latents: Tensor) -> Tensor:
+    """Every other pixel is darker by a tenth of the range, and the others are brighter; or the other way round."""
+    height, width = images.shape[2:]
+    rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
+    phase = (chances(images, latents)[:, :, :1, :1] < 0.5).long()
+    return (images + 0.2 * (2.0 * (rows[:, None] + columns + phase).remainder(2) - 1)).clamp(-1, 1)
+
+
+def smear(images: Tensor, latents: Tensor) -> Tensor:
+    """Each pixel is the mean of the 5×5 around it."""
+    return avg_pool2d(images, 5, 1, 2, count_include_pad=False)
+
+
 def no_updates(player: str) -> Callable[[Training], None]:
     """Keep a player as it was initialised."""
 
@@ -128,6 +183,10 @@ SABOTAGES = (
     Case("one-image", right=alarms("collapse"), sabotage=copies(lambda items: items.items[:1])),
     Case("one-class", right=alarms("partial_collapse"), sabotage=copies(of_one_class)),
     Case("copies", right=alarms("memorization"), sabotage=copies(lambda items: items.items)),
+    Case("specks", right=alarms("artefacts"), sabotage=spoiled(specks)),
+    Case("grain", right=alarms("artefacts"), sabotage=spoiled(grain)),
+    Case("checkerboard", right=alarms("artefacts"), sabotage=spoiled(checkerboard)),
+    Case("smear", right=alarms("artefacts"), sabotage=spoiled(smear)),
     Case("fifty-images", right=alarms("overfitting", "memorization"), limit=50),
     Case("rate-times-100", right=alarms("divergence"), settings={"learning_rate": 0.4}),
     Case(

@@ -31,7 +31,7 @@ TOP = Path(__file__).parent.parent
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(TOP)) for path in (TOP / "docs").glob("*.md"))]
 PAGES.remove("docs/extending.md")  # test_extending.py runs it
 NUMBER = re.compile(r"-?\d+(,\d{3})*(\.\d+)?(e-?\d+)?")
-# Counting modes takes minutes, and has tests of its own.
+# Counting modes and spoiling items take minutes, and have tests of their own.
 SHORT = {
     "fashion-mnist": "digits",
     "dogs/": "shapes/",
@@ -40,6 +40,8 @@ SHORT = {
     "sparring watch": "sparring watch --help",  # which runs until it is ended
     "sparring serve": "sparring serve --help",
     "bench modes --quick": "list",
+    "bench metrics --quick": "list",
+    "bench metrics": "list",
     "bench modes": "list",
     "--steps 2000": "--steps 20",
     "--source digits": "--source digits --set num_clusters=1",

@@ -14,10 +14,11 @@ from sparring import UsageError, evaluate
 from sparring.cli.terminal import show_card
 from sparring.evaluation.card import Row, check_figure
 from sparring.evaluation.figures import FIGURES
+from sparring.files import read_json
 from sparring.metrics import Estimate, Extractor
 from sparring.modalities import open_dataset
 
-MET_BY_DIGITS, MET_BY_RING = ("", "heldout", "labels", "classifier"), ("", "heldout", "mixture")
+MET_BY_DIGITS, MET_BY_RING = ("", "heldout", "labels", "classifier", "detail", "specks"), ("", "heldout", "mixture")
 
 
 @pytest.mark.usefixtures("short_divergence")
@@ -52,6 +53,32 @@ def test_a_card_of_three_steps_is_bad_and_its_floor_good(tmp_path: Path) -> None
     assert figures["memorization"].floor.low < 0.0 < figures["memorization"].floor.high
     assert figures["memorization"].extractor == "random convolutions"
     assert run.summary().metrics["recall"] == figures["recall"].generated.value
+    for name in ("frechet_distance", "kernel_distance", "divergence"):
+        assert card.neutral[name].generated.low > card.neutral[name].floor.high, name
+
+
+@pytest.mark.usefixtures("short_divergence")
+def test_a_card_shows_both_extractors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A coloured card has every figure of features twice; one of points, with the neutral extractor alone, has not."""
+    run = sparring.train("stacked-digits", steps=1, width=8, evaluation_share=0.0, out=tmp_path / "run")
+    card = evaluate(run.path, n=100)
+    assert list(card.extractors) == ["EfficientNet-Lite0", "random convolutions"]
+    assert {row.extractor for row in card.neutral.values()} == {"random convolutions"}
+    assert set(card.neutral) == {name for name, each in FIGURES.items() if each.in_card and not each.needs}
+    assert {card.figures[name].extractor for name in card.neutral} == {"EfficientNet-Lite0"}
+    assert card.figures["kernel_distance"].generated != card.neutral["kernel_distance"].generated
+    show_card(card)
+    shown = capsys.readouterr().out
+    own, neutral = shown.split("by random convolutions")
+    assert own.count("kernel distance") == neutral.count("kernel distance") == 1
+    assert "fid" not in shown.lower()
+    assert read_json(run.path / "card.json", type(card)) == card
+    written = json.loads((run.path / "card.json").read_text())
+    del written["neutral"]  # a card of before
+    (run.path / "card.json").write_text(json.dumps(written))
+    assert read_json(run.path / "card.json", type(card)).neutral == {}
+    points = sparring.train("ring", steps=1, width=8, out=tmp_path / "points")
+    assert evaluate(points.path, n=100).neutral == {}
 
 
 @pytest.mark.slow
@@ -184,6 +211,8 @@ def test_each_kind_of_data_has_extractors_that_fit() -> None:
     assert digits.extractor().name == "digit classifier"
     assert large.extractor().name == digits.modality.neutral_extractor().name == "random convolutions"
     assert open_dataset("grid").extractor().name == "coordinates"
+    assert [each.name for each in stacked.extractors()] == ["EfficientNet-Lite0", "random convolutions"]
+    assert [each.name for each in digits.extractors()][:2] == ["digit classifier", "random convolutions"]
 
 
 def test_what_cannot_be_evaluated(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ HEALTHY: dict[str, float] = {
     "diversity": 1.0,
     "missing": 0.0,
     "memorization": 0.0,
+    "detail_distance": 0.1,
+    "speck_distance": 0.05,
     "separation": 0.9,
     "overfitting": 0.1,
     "overfitting_error": 0.05,
@@ -44,10 +46,12 @@ def read(lines: list[dict[str, Any]]) -> list[Alarm]:
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("collapse", {"diversity": 0.02, "distance": 9.0, "missing": 0.9}),
+        ("collapse", {"diversity": 0.02, "distance": 9.0, "missing": 0.9, "detail_distance": 1.0}),
         ("partial_collapse", {"missing": 0.9, "distance": 9.0}),
         ("swapped_classes", {"swapped": 0.8, "distance": 9.0}),
         ("memorization", {"memorization": 1.0}),
+        ("artefacts", {"detail_distance": 1.0}),
+        ("artefacts", {"speck_distance": 1.0}),
         ("overfitting", {"overfitting": 1.2}),
         ("strong_discriminator", {"real_probability": 0.999, "fake_probability": 0.001, "coverage": 0.1}),
         ("weak_discriminator", {"separation": 0.1, "coverage": 0.0, "distance": 9.0}),
@@ -80,6 +84,19 @@ def test_samples_that_still_become_better_raise_none() -> None:
     """At first all samples are alike and lack most of the data; that is no sickness while it passes."""
     lines = [line(step, distance=9.0 * 0.8**step, diversity=0.05, missing=0.9, coverage=0.0) for step in range(10)]
     assert read(lines) == []
+
+
+def test_artefacts_are_told_while_samples_become_better_but_not_at_the_beginning() -> None:
+    """A generator that leaves specks may improve for hours."""
+    doctor = Doctor()
+    for step in range(100, 1000, 100):
+        alarms = doctor.see(line(step, distance=9.0 * 0.8 ** (step / 100), speck_distance=0.9))
+        assert [alarm.name for alarm in alarms] == ([] if step < 300 else ["artefacts"])
+
+
+def test_artefacts_that_pass_are_no_sickness() -> None:
+    """At first all samples are noise; a score that falls by a fifth in the second half of the steps is on its way."""
+    assert read([line(step, detail_distance=30 / step**0.6) for step in range(300, 700, 50)]) == []
 
 
 def test_slow_progress_is_progress() -> None:

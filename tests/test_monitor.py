@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.data import Items, to_float
-from sparring.errors import SparringWarning
+from sparring.data.corruptions import add_specks, blur
+from sparring.errors import SparringWarning, UsageError
 from sparring.evaluation.figures import FIGURES
 from sparring.evaluation.health import CLEAR_COPIES, RULES
 from sparring.evaluation.monitor import Monitor, can_monitor
@@ -28,6 +29,7 @@ from sparring.training.recipe import make_request
 from sparring.training.recorder import Recorder
 from sparring.training.resolve import resolve
 from sparring.training.run_folder import COUNTERS, NUMBERS, create_run
+from sparring.types import LogLine
 
 GROWTHS = {"generator_growth", "discriminator_growth", "seconds"}
 
@@ -108,6 +110,52 @@ def test_one_class_and_one_image_are_found(digits: Dataset) -> None:
     one = measure_items(digits.train.items[:1])
     assert one["diversity"] == pytest.approx(0.0, abs=1e-4)
     assert one["missing"] == pytest.approx(0.9, abs=0.05)
+
+
+def test_specks_and_blur_are_found(digits: Dataset) -> None:
+    """Two sets of 500 of one distribution lie .45 apart with a probability below 2 exp(−2 · 250 · .45²) = 1e-43."""
+    assert isinstance(digits.heldout, Items)
+    good = measure_items(digits.heldout.items)
+    assert max(good["detail_distance"], good["speck_distance"]) < 0.45
+    images = digits.heldout.items[:, 0].numpy()
+    specked = measure_items(torch.from_numpy(add_specks(images, 0.02, Stream(0, "specks")))[:, None])
+    assert specked["speck_distance"] > RULES["artefacts"].threshold
+    blurred = measure_items(torch.from_numpy(blur(images, 3))[:, None])
+    assert blurred["detail_distance"] > RULES["artefacts"].threshold
+
+
+def test_a_resumed_run_is_measured_as_before() -> None:
+    """By what its log names; by what an older sparring used where it names nothing; or not at all if that is gone."""
+    training = begin("stacked-digits")
+    meter = Meter(training)
+    assert meter.monitor is not None
+    assert meter.monitor.extractor.name == "EfficientNet-Lite0"
+    old: LogLine = {"step": 1, "seconds": 1.0, "progress": 0.1, "evaluation": {"seconds": 0.1}}
+    old |= dict.fromkeys(NUMBERS, 0.5)
+    for names, line in (
+        (["random convolutions"], old),
+        (["random convolutions"], old | {"measured_by": "random convolutions"}),
+        (["EfficientNet-Lite0"], old | {"measured_by": "EfficientNet-Lite0"}),
+    ):
+        monitor = Meter(training, [line]).monitor
+        assert monitor is not None
+        assert [monitor.extractor.name] == names
+    with pytest.raises(UsageError, match="another network, which has measured this run, is missing: pip install"):
+        Meter(training, [old | {"measured_by": "another network"}])
+    digits = Meter(begin(), [old]).monitor
+    assert digits is not None
+    assert digits.extractor.name == "digit classifier"
+
+
+def test_the_log_says_what_measured(tmp_path: Path) -> None:
+    training, run = begin("stacked-digits", evaluation_steps=1), create_run(tmp_path, "stacked")
+    meter = Meter(training)
+    report = play_step(training)
+    meter.stepped(training, report)
+    assert training.line is not None
+    assert training.line["measured_by"] == "EfficientNet-Lite0"
+    run.append(training.line)
+    assert run.log()[0]["measured_by"] == "EfficientNet-Lite0"
 
 
 class ByMean(nn.Module):

@@ -26,6 +26,7 @@ from PIL import Image
 from warm import Process
 
 import sparring
+from sparring import UsageError
 from sparring.evaluation.figures import FIGURES
 from sparring.study.comparison import compare, holm, mean_over_seeds
 from sparring.study.engines import Cluster, Local
@@ -434,6 +435,19 @@ def test_a_report_of_two_data_sets_and_a_figure_to_maximise(tmp_path: Path) -> N
     assert "no winner" in grid
     assert len(made.plots) == 4
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in made.plots)
+
+
+def test_figures_by_two_extractors_are_not_compared(tmp_path: Path) -> None:
+    """As if a package with another extractor had been installed between two trials."""
+    study = Study(written(tmp_path, WIDTHS.format(seeds=2, grid="width = [8, 16]")))
+    study.run(Scripted(lambda settings, seed: 1.0 + seed))
+    files = sorted(study.folder.glob("trials/*/result.json"))
+    for file, extractor in zip(files, ("one", "one", "one", "another"), strict=True):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"extractor": extractor}))
+    with pytest.raises(UsageError, match="measured by another and by one, whose figures cannot be compared: give"):
+        report(study)
+    files[3].write_text(json.dumps(json.loads(files[3].read_text()) | {"extractor": "one"}))
+    assert report(study).text
 
 
 def test_verdicts() -> None:

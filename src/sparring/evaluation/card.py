@@ -6,7 +6,7 @@ figures that change with the number of samples; and the floor, the held-out samp
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from itertools import product
 from typing import cast
@@ -33,6 +33,9 @@ from sparring.seeding import Stream
 from sparring.types import OnProgress
 
 MIN_SAMPLES = 50
+COMPARING = tuple(name for name, each in FIGURES.items() if each.in_card and not each.needs)
+"""Figures that compare features of generated and real samples, and need no more."""
+MEASURED = "duration", "pitch", "loudness", "detail", "specks"  # what `measurements` of a modality may give
 CLASS_FIGURES = "class_agreement", "precision", "coverage"
 """Of each class: whether its samples look like it, lie where they should, and cover it."""
 
@@ -69,6 +72,8 @@ class Card:
     extractors: dict[str, str]  # what made the features, with hashes that change with any weight
     figures: dict[str, Row]  # by their names in `FIGURES`
     classes: dict[str, dict[str, Row]]  # figures of each label's samples alone; no classes of fewer than 50 samples
+    # Those that compare features, by the neutral extractor, where `figures` are by another: no claim rests on one.
+    neutral: dict[str, Row] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """The figures of the generated samples."""
@@ -84,11 +89,18 @@ class Card:
 
     @property
     def lines(self) -> list[list[str]]:
-        """The name of each figure, and its values in the columns, in words."""
-        return [
-            [name.replace("_", " "), *(str(getattr(row, column) or "–") for column in self.columns)]
-            for name, row in self.figures.items()
-        ]
+        """The name of each figure, and its values in the columns, in words; then those by the neutral extractor."""
+        own, others = (
+            [
+                [name.replace("_", " "), *(str(getattr(row, column) or "–") for column in self.columns)]
+                for name, row in rows.items()
+            ]
+            for rows in (self.figures, self.neutral)
+        )
+        headings = {
+            row.extractor: [f"by {row.extractor}", *("" for _ in self.columns)] for row in self.neutral.values()
+        }
+        return [*own, *headings.values(), *others]
 
     def _repr_html_(self) -> str:
         """The figures as a table, for notebooks."""
@@ -164,10 +176,14 @@ def measure(
         f"{num_heldout:,} generated": (matched, heldout),
         "held-out": (heldout | looked_at, unseen),
     }
-    columns = []
+    columns, by_neutral = [], []
+    has_two = only is None and extractors["features"].hash != extractors["neutral"].hash
     for place, (what, pair) in enumerate(pairs.items(), start=3):
         on_progress(f"measuring {what} samples", place / 6)
         columns.append(estimate(Comparison(dataset, train, *pair, seed), FIGURES if only is None else [only]))
+    for view in (generated, matched, heldout) if has_two else ():
+        real, fake = ({"features": each["neutral"]} for each in (train, view))
+        by_neutral.append(estimate(Comparison(dataset, real, fake, {}, seed), COMPARING))
     classes = {}
     has_classes = only is None and all("labels" in view for view in views.values())
     for label in sorted(set(train["labels"].tolist())) if has_classes else ():
@@ -186,6 +202,7 @@ def measure(
         extractors={each.name: each.hash for each in extractors.values()},
         figures=_rows(extractors, columns[0], columns[-2], columns[-1]),
         classes=classes,
+        neutral=_rows(extractors, by_neutral[0], by_neutral[-2], by_neutral[-1], neutral=True) if has_two else {},
     )
 
 
@@ -219,7 +236,7 @@ def check_figure(name: str, n: int, conditional: bool, dataset: Dataset) -> None
         raise UsageError(f"{name} needs a trained classifier, and {dataset.name} comes with none")
     if needs == "mixture" and find_mixture(dataset) is None:
         raise UsageError(f"{name} needs a mixture of Gaussians, and {dataset.name} is none")
-    if needs in ("duration", "pitch", "loudness") and needs not in dataset.modality.measured:
+    if needs in MEASURED and needs not in dataset.modality.measured:
         raise UsageError(f"{name} needs items with a {needs}, and {dataset.name} holds {dataset.modality.name}")
     num_features = dataset.extractor()(torch.zeros(1, *dataset.modality.item_shape)).shape[1]
     num_real, num_heldout = (min(n, each.num_items or n) for each in (dataset.train, dataset.heldout))
@@ -256,9 +273,16 @@ def _estimate_class(dataset: Dataset, real: SampleView, fake: SampleView, label:
     return estimate(Comparison(dataset, real, fake, {}, seed=0), CLASS_FIGURES)
 
 
-def _rows(extractors: Mapping[str, Extractor], *columns: Mapping[str, Estimate]) -> dict[str, Row]:
+def _rows(
+    extractors: Mapping[str, Extractor], *columns: Mapping[str, Estimate], neutral: bool = False
+) -> dict[str, Row]:
     generated, matched, floor = columns
     return {
-        name: Row(extractors[FIGURES[name].extractor].name, value, matched.get(name), floor.get(name))
+        name: Row(
+            extractors["neutral" if neutral else FIGURES[name].extractor].name,
+            value,
+            matched.get(name),
+            floor.get(name),
+        )
         for name, value in generated.items()
     }

@@ -28,6 +28,11 @@ NUM_CELLS, MAX_CELLS = 20, 50
 """Parts of the data that may be missing: the classes, or so many cells where there are none, or more than MAX_CELLS."""
 LEAST_SHARE = 0.2  # a part is missing where samples hold less than this of its due
 
+Need = Literal[
+    "", "labels", "classes", "classifier", "mixture", "heldout", "paper", "logits",
+    "duration", "pitch", "loudness", "detail", "specks",
+]  # fmt: skip
+
 SampleView = dict[str, Tensor]
 """A set of samples as the figures see it, a row for each sample in every tensor that is there:
 
@@ -39,7 +44,8 @@ SampleView = dict[str, Tensor]
 - `vectors`: the same of attributes, [n, d], of which no figure is a function;
 - `classes`: what class each sample looks like, to a classifier or by the nearest training sample, [n];
 - `logits`: the discriminator's, while it is being trained, [n];
-- `duration`, `pitch`, `loudness`: a number for each sample, where the modality has such `measurements`, [n].
+- `duration`, `pitch`, `loudness`, `detail`, `specks`: a number for each sample, where the modality has such
+  `measurements`, [n].
 """
 
 
@@ -52,7 +58,7 @@ class Comparison:
     fake: SampleView  # generated samples, or held-out ones in their place
     heldout: SampleView  # held-out samples
     seed: int  # of resampling
-    num_resamples: int = 100  # of the figures of mixtures, at least 2
+    num_resamples: int = 100  # of figures with a bootstrap, at least 2
 
     @property
     def features(self) -> tuple[Features, Features]:
@@ -100,9 +106,7 @@ class Figure:
     summary: str  # one line on what it is
     better: Literal["lower", "higher", ""]  # which way is better; empty where neither is
     measure: Callable[[Comparison], Estimate | float] | None
-    needs: Literal[
-        "", "labels", "classes", "classifier", "mixture", "heldout", "paper", "logits", "duration", "pitch", "loudness"
-    ] = ""  # see `Comparison.has`
+    needs: Need = ""  # see `Comparison.has`
     in_card: bool = False  # whether it is on the metric card
     in_monitor: bool = False  # whether the monitor measures it during a training
     extractor: Literal["features", "neutral", "paper"] = "features"  # whose features it compares, as in `SampleView`
@@ -141,6 +145,13 @@ def find_mixture(dataset: Dataset) -> Mixture | None:
 def _divergence(pair: Comparison) -> Estimate:
     bound = metrics.divergence(*pair.features, steps=DIVERGENCE_STEPS, seed=pair.seed)
     return Estimate(bound.js, bound.low, bound.high)
+
+
+def _between(name: str) -> Callable[[Comparison], Estimate]:
+    """The distance between the distributions of a measurement of single samples."""
+    return lambda pair: metrics.ks_distance(
+        pair.real[name], pair.fake[name], num_resamples=pair.num_resamples, seed=pair.seed
+    )
 
 
 def _spread(features: Features) -> float:
@@ -218,9 +229,13 @@ FIGURES: dict[str, Figure] = {
         Figure("distance_error", "standard error of the distance", "",
             lambda pair: pair.distance[1], in_monitor=True),
         Figure("frechet_distance", "squared distance between two Gaussians fitted to the features", "lower",
-            lambda pair: metrics.frechet_distance(*pair.features, seed=pair.seed), in_card=True, has_scale=True),
+            lambda pair: metrics.frechet_distance(
+                *pair.features, num_resamples=pair.num_resamples, seed=pair.seed
+            ), in_card=True, has_scale=True),
         Figure("kernel_distance", "squared distance between mean features of a cubic kernel", "lower",
-            lambda pair: metrics.kernel_distance(*pair.features, seed=pair.seed), in_card=True),
+            lambda pair: metrics.kernel_distance(
+                *pair.features, num_resamples=pair.num_resamples, seed=pair.seed
+            ), in_card=True),
         Figure("precision", "share of the samples that lie among the data", "higher",
             lambda pair: pair.precision_recall[0], in_card=True, in_monitor=True, is_share=True),
         Figure("recall", "share of the data that lies among the samples", "higher",
@@ -240,11 +255,14 @@ FIGURES: dict[str, Figure] = {
             lambda pair: metrics.memorization(pair.real["neutral"], pair.heldout["neutral"], pair.fake["neutral"]),
             "heldout", in_card=True, in_monitor=True, extractor="neutral"),
         Figure("class_entropy", "entropy of the classes that the samples look like, in nats", "higher",
-            lambda pair: metrics.class_entropy(pair.fake["classes"], _num_classes(pair.dataset), seed=pair.seed),
+            lambda pair: metrics.class_entropy(
+                pair.fake["classes"], _num_classes(pair.dataset), num_resamples=pair.num_resamples, seed=pair.seed
+            ),
             "classifier", in_card=True),
         Figure("class_distance", "share of the samples that are in the wrong class", "lower",
             lambda pair: metrics.class_distance(
-                pair.real["classes"], pair.fake["classes"], _num_classes(pair.dataset), seed=pair.seed
+                pair.real["classes"], pair.fake["classes"], _num_classes(pair.dataset),
+                num_resamples=pair.num_resamples, seed=pair.seed,
             ),
             "classifier", in_card=True, is_share=True),
         Figure("class_agreement", "share of the samples that look like the class that was asked for", "higher",
@@ -261,14 +279,20 @@ FIGURES: dict[str, Figure] = {
         Figure("reverse_kl", "KL divergence of the samples' modes from equal shares, in nats", "lower",
             lambda pair: _mode_count(pair, "reverse_kl"), "mixture", in_card=True, in_monitor=True),
         Figure("duration_distance", "between the distributions of the samples' and the data's durations", "lower",
-            lambda pair: metrics.ks_distance(pair.real["duration"], pair.fake["duration"], seed=pair.seed),
+            _between("duration"),
             "duration", in_card=True, is_share=True),
         Figure("pitch_distance", "between the distributions of the samples' and the data's pitches", "lower",
-            lambda pair: metrics.ks_distance(pair.real["pitch"], pair.fake["pitch"], seed=pair.seed),
+            _between("pitch"),
             "pitch", in_card=True, is_share=True),
         Figure("loudness_distance", "between the distributions of the samples' and the data's loudness", "lower",
-            lambda pair: metrics.ks_distance(pair.real["loudness"], pair.fake["loudness"], seed=pair.seed),
+            _between("loudness"),
             "loudness", in_card=True, is_share=True),
+        Figure("detail_distance", "between the distributions of the samples' and the data's high-frequency energy",
+            "lower", _between("detail"),
+            "detail", in_card=True, in_monitor=True, is_share=True),
+        Figure("speck_distance", "between the distributions of the samples' and the data's shares of specks", "lower",
+            _between("specks"),
+            "specks", in_card=True, in_monitor=True, is_share=True),
         Figure("fid", "the Fréchet distance of papers, by Inception's features", "lower",
             lambda pair: metrics.frechet_distance(
                 pair.real["paper"], pair.fake["paper"], num_resamples=NUM_FID_RESAMPLES, seed=pair.seed

@@ -58,6 +58,7 @@ class Rule:
     evidence: Callable[[Sequence[Line]], dict[str, float]]
     threshold: float  # what the score exceeds where something is wrong
     at_once: bool = False  # whether the alarm may come at the beginning, and while the samples still improve
+    while_improving: bool = False  # whether it may come while the samples still improve, but not at the beginning
 
 
 def _collapse(lines: Sequence[Line]) -> dict[str, float]:
@@ -81,6 +82,20 @@ def _memorization(lines: Sequence[Line]) -> dict[str, float]:
     ):
         return {}
     return _numbers(lines[-1], "memorization", "precision")
+
+
+def _artefacts(lines: Sequence[Line]) -> dict[str, float]:
+    """How far the samples' fine detail or specks are from the data's: 1 where all have more, or all have less.
+
+    Nothing where it has become less by a fifth since half of the steps: at first all samples are noise; that passes.
+    """
+    if lines[-1].get("diversity", 0.0) < 0.3 or "detail_distance" not in lines[-1]:
+        return {}  # samples that are alike have an alarm of their own
+    measured = [line for line in lines if "detail_distance" in line]
+    before = next(line for line in reversed(measured) if line["step"] <= lines[-1]["step"] / 2 or line is measured[0])
+    then, now = (max(line["detail_distance"], line["speck_distance"]) for line in (before, lines[-1]))
+    numbers = _numbers(lines[-1], "detail_distance", "speck_distance", "precision")
+    return {} if now < 0.8 * then else {"unlike": now} | numbers
 
 
 def _swapped(lines: Sequence[Line]) -> dict[str, float]:
@@ -175,6 +190,9 @@ RULES = {
         Rule("memorization", "problem", "the samples are closer to training items than held-out items are",
             "train on more data, or for fewer steps; a smaller --width",
             _memorization, threshold=0.7),
+        Rule("artefacts", "problem", "the samples have noise, specks or blur that the data do not have",
+            "train longer, or lower --set learning_rate; --penalty r1r2 --objective relativistic",
+            _artefacts, threshold=0.6, while_improving=True),
         Rule("swapped_classes", "problem", "most items of a class are translated into items of another one",
             "more weight on what binds them to what went in (--set restraints=cycle:20,identity:10), or another --seed",
             _swapped, threshold=0.5),
@@ -239,7 +257,7 @@ class Doctor:
             return self._standing
         self._lines.append({**line, **line["evaluation"], **self._known})
         warm_up = MAX_WARM_UP_STEPS if line["progress"] < WARM_UP else MIN_WARM_UP_STEPS
-        alarms, must_wait = [], line["step"] < warm_up or _is_improving(self._lines)
+        alarms, is_beginning, is_improving = [], line["step"] < warm_up, _is_improving(self._lines)
         standing = {alarm.name for alarm in self._standing}
         for rule in RULES.values():
             evidence, steps = rule.evidence(self._lines), self._steps[rule.name]
@@ -247,7 +265,8 @@ class Doctor:
                 steps.clear()
                 continue
             steps.append(line["step"])
-            if len(steps) >= PATIENCE and (rule.at_once or not must_wait or rule.name in standing):
+            may_come = rule.at_once or not (is_beginning or (is_improving and not rule.while_improving))
+            if len(steps) >= PATIENCE and (may_come or rule.name in standing):
                 alarms.append(Alarm(rule.name, rule.severity, steps[0], rule.meaning, evidence, rule.advice))
         self._standing = alarms
         return alarms

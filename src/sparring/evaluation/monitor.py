@@ -59,6 +59,7 @@ class Monitor:
     the weights counts from now.
 
     Attributes:
+        extractor: of the features that are compared.
         class_shares: the share of each class among the samples of the latest measurement, by their nearest training
             samples; empty where that is unknown.
     """
@@ -69,9 +70,13 @@ class Monitor:
         self.class_shares: list[float] = []
         self._cost, self._spent, self._count = FIRST_SECONDS, 0.0, 0
         self._first_norms = _norms(game)
-        self._extractor, self._thumbnails = dataset.extractor(), dataset.modality.thumbnails()
+        self.extractor, self._thumbnails = dataset.extractor(), dataset.modality.thumbnails()
         self._real, self._heldout = self._view("train"), self._view("heldout")
-        self._real["features"] = self._extractor(self._real["samples"])
+        self._real["features"] = self.extractor(self._real["samples"])
+        needs = {figure.needs for figure in FIGURES.values() if figure.in_monitor}
+        self._is_measured = not needs.isdisjoint(dataset.modality.measured)
+        if self._is_measured:
+            self._real |= dataset.modality.measurements(dataset.modality.decode(self._real["samples"]))
 
     def is_due(self, step: int, seconds: float, progress: float, *, has_line: bool = True) -> bool:
         """Whether to evaluate now; the second half of a training saves time for the evaluation at its end.
@@ -114,8 +119,11 @@ class Monitor:
         if (real["features"] == real["features"][0]).all() or not generator.is_finite():
             return None
         latents, labels = generator.inputs(NUM_SAMPLES, seed, self.dataset)
-        fake: SampleView = {"samples": self.dataset.modality.encode(generator.generate(latents, labels))}
-        fake["features"] = self._extractor(fake["samples"])
+        items = generator.generate(latents, labels)
+        fake: SampleView = {"samples": self.dataset.modality.encode(items)}
+        if self._is_measured:
+            fake |= self.dataset.modality.measurements(items)
+        fake["features"] = self.extractor(fake["samples"])
         if not fake["features"].isfinite().all():
             return None
         told = source_labels(self.dataset, NUM_SAMPLES, seed)

@@ -2,8 +2,9 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, final
 
@@ -13,6 +14,15 @@ from torch import Tensor
 
 from sparring.data.arrays import as_images
 from sparring.data.containers import Container, File, Reading
+from sparring.data.corruptions import (
+    Corruption,
+    add_grain,
+    add_specks,
+    blur,
+    compress,
+    exchange_colours,
+    swap_quarters,
+)
 from sparring.data.digits import Stacked, load_digits
 from sparring.data.idx import holds_idx, load_idx, load_named
 from sparring.data.images import IMAGES, fit, middle_of, read_image
@@ -20,12 +30,14 @@ from sparring.data.items import Items, to_float, to_uint8
 from sparring.data.pack import remember
 from sparring.data.packed import Packed
 from sparring.data.survey import MUCH, ImageFindings, find_out
-from sparring.errors import SparringWarning, UsageError
+from sparring.errors import SparringWarning, UsageError, how_to_install
 from sparring.game.augment import differentiable, warp
 from sparring.game.sources import Source
 from sparring.metrics.classifier import Classifier
 from sparring.metrics.digit_classifier import classify
+from sparring.metrics.efficientnet import efficientnet_features, is_installed
 from sparring.metrics.extractors import Extractor, digit_features, inception_features, random_features, thumbnails
+from sparring.metrics.texture import measure_detail, measure_specks, on_white
 from sparring.modalities.folders import find_files, load_container
 from sparring.modalities.image_presets import PRESETS
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Survey
@@ -39,6 +51,7 @@ COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 MAX_CONV_SIDE = 64  # the default network is "conv" up to this shorter side, and "resnet" above it
 MAX_UNTIMED_SIDE = 64  # the largest shorter side that is chosen for a training without a time limit
 ROW = 10  # images in a row of a training's picture, and rows without classes
+AT_ONCE = 50  # images that are measured together
 LARGEST_TILE = 64  # the live page shows images of at least twice this side smaller
 TILE_PIXELS = 56  # smaller images are enlarged by a whole factor, so that they can be seen on a screen
 
@@ -56,6 +69,7 @@ class Images(Modality):
     array_name = tensor_name = "images"
     layouts = "images [n, height, width] or [n, height, width, 1, 3 or 4]"
     kind = IMAGES
+    measured = ("detail", "specks")
     augmentation = staticmethod(differentiable)
     warp = staticmethod(warp)
 
@@ -156,6 +170,42 @@ class Images(Modality):
         """Random convolutions."""
         return random_features(self.item_shape)
 
+    def extractors(self) -> Iterator[Extractor]:
+        """A network that knows pictures, and random convolutions; those first for grey images, or where it is missing.
+
+        Example:
+            >>> [[each.name for each in Images((channels, 64, 64)).extractors()] for channels in (1, 3)]
+            [['random convolutions', 'EfficientNet-Lite0'], ['EfficientNet-Lite0', 'random convolutions']]
+        """
+        has_colours = self.item_shape[0] > 1
+        if has_colours and is_installed():
+            yield efficientnet_features()
+        elif has_colours:
+            note_what_is_missing()
+        yield self.neutral_extractor()
+        if not has_colours and is_installed():
+            yield efficientnet_features()
+
+    def measurements(self, items: np.ndarray) -> dict[str, Tensor]:
+        """The high-frequency energy, and the share of pixels that are specks; of transparent images on white."""
+        images = torch.split(torch.from_numpy(_channels_first(items)), AT_ONCE)
+        parts = [(on_white(to_float(part)) + 1) / 2 for part in images]
+        found = [measure_detail(part) for part in parts], [measure_specks(part) for part in parts]
+        return {name: torch.cat(values) for name, values in zip(self.measured, found, strict=True)}
+
+    def corruptions(self) -> tuple[Corruption, ...]:
+        """Specks, noise, blur, JPEG, swapped quarters and exchanged colours."""
+        found = [
+            Corruption("specks", (0.002, 0.01, 0.05), "of the pixels", add_specks),
+            Corruption("noise", (0.02, 0.05, 0.15), "of the range", add_grain),
+            Corruption("blur", (1.25, 2, 4), "times smaller, and large again", lambda images, by, _: blur(images, by)),
+            Corruption("jpeg", (75, 40, 10), "is the quality", lambda images, by, _: compress(images, by)),
+            Corruption("parts", (1, 2, 3), "quarters of others", lambda images, by, _: swap_quarters(images, by)),
+        ]
+        if self.item_shape[0] > 1:
+            found.append(Corruption("colours", (0.25, 0.5, 1), "of the images", exchange_colours))
+        return tuple(found)
+
     def thumbnails(self) -> Extractor:
         """At most 14×14 pixels."""
         return thumbnails(self.item_shape)
@@ -211,6 +261,16 @@ class Images(Modality):
         folder.mkdir(parents=True, exist_ok=True)
         for image, name in zip(items, names, strict=True):
             Image.fromarray(image).save(folder / f"{name}.png")
+
+
+@cache
+def note_what_is_missing() -> None:
+    """Say once that a better extractor could be installed."""
+    message = (
+        "coloured images are measured by random convolutions, which overlook specks, noise and blur: "
+        f"{how_to_install('pictures')} adds a network that sees them"
+    )
+    warnings.warn(SparringWarning(message), stacklevel=2)
 
 
 def _on_white(items: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ A modality is one file here and one entry in `MODALITIES`. All other code asks t
 
 import io
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import or_
@@ -23,7 +23,7 @@ from sparring.data.corruptions import Corruption
 from sparring.data.files import list_files
 from sparring.data.labels import Attribute
 from sparring.data.packed import Packed
-from sparring.errors import DataError, UsageError
+from sparring.errors import DataError, UsageError, how_to_install
 from sparring.game.sources import Source
 from sparring.metrics.classifier import Classifier
 from sparring.metrics.distances import kernel_distance
@@ -63,6 +63,7 @@ class Dataset:
     classifier: Classifier | None = None
     survey: Survey | None = None  # of the user's own files
     source: "Dataset | None" = None  # of the domain whose items the generator is fed; None for latents
+    measured_by: str = ""  # the name of the extractor that measures items; empty for the best one
 
     @property
     def has_labels(self) -> bool:
@@ -75,10 +76,23 @@ class Dataset:
         fits = self.classifier is not None and self.classifier.item_shape == self.modality.item_shape
         return self.classifier if fits else None
 
+    def extractors(self) -> Iterator[Extractor]:
+        """The feature extractors for measuring, the best one first: the classifier's, and those of the modality."""
+        if self.trained_classifier is not None:
+            yield self.trained_classifier.extractor()
+        yield from self.modality.extractors()
+
     def extractor(self) -> Extractor:
-        """The feature extractor for measuring: the classifier's, or else the modality's neutral one."""
-        classifier = self.trained_classifier
-        return self.modality.neutral_extractor() if classifier is None else classifier.extractor()
+        """The feature extractor that measures: the one of the name `measured_by`, or else the best one.
+
+        Raises:
+            UsageError: if there is none of this name.
+        """
+        found = list(self.extractors()) if self.measured_by else [next(self.extractors())]
+        for each in found:
+            if self.measured_by in ("", each.name):
+                return each
+        raise UsageError(f"{self.measured_by}, which has measured this run, is missing: {how_to_install('pictures')}")
 
     def with_sources(self, change: Callable[[Source], Source], modality: "Modality") -> "Dataset":
         """The same data set with both parts changed."""
@@ -215,6 +229,10 @@ class Modality(Drawing):
     @abstractmethod
     def neutral_extractor(self) -> Extractor:
         """A feature extractor without trained weights."""
+
+    def extractors(self) -> Iterator[Extractor]:
+        """All feature extractors that never saw the data, the best one first."""
+        yield self.neutral_extractor()
 
     @abstractmethod
     def thumbnails(self) -> Extractor:

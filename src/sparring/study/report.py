@@ -61,6 +61,12 @@ def report(study: Study) -> StudyReport:
                 values.setdefault(trial.cell.name, {})[trial.seed] = trial.result.value
         if not values:
             continue
+        extractors = {trial.result.extractor for trial in among if trial.result and trial.result.extractor}
+        if len(extractors) > 1:
+            raise UsageError(
+                f"the trials on {data} were measured by {' and by '.join(sorted(extractors))}, whose figures cannot be "
+                f"compared: give {study.file} another name, and run all of it with the same packages installed"
+            )
         lines += [f"## {data}", ""]
         if plan.search:
             lines += _describe_search(study, among)

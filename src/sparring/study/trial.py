@@ -44,6 +44,7 @@ class TrialResult:
     seconds: float  # training time
     total_seconds: float  # with evaluation, over all starts that were not killed
     reason: str = ""  # why it failed
+    extractor: str = ""  # whose features the metric compares; empty if an older sparring measured it
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ def run_trial(folder: Path) -> int:
         figures = evaluate(run.path, task.num_samples, task.seed, only=only, progress=False).figures
         if task.metric not in figures:
             raise UsageError(f"the card has no {task.metric}: it has {', '.join(figures)}")
-        value, seconds = figures[task.metric].generated.value, run.summary().seconds
-        result = TrialResult("finished", value, seconds, time.monotonic() - begun)
+        row, seconds = figures[task.metric], run.summary().seconds
+        total = time.monotonic() - begun
+        result = TrialResult("finished", row.generated.value, seconds, total, extractor=row.extractor)
     except (DataError, RunFolderError) as error:  # the machine's fault: another attempt may succeed
         print(f"sparring: {error}", file=sys.stderr)
         return error.exit_code

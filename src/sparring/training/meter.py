@@ -1,7 +1,7 @@
 """The listener that makes the lines of the log: mean losses, evaluations and alarms."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 
 from sparring.errors import UnknownNameError, UsageError
 from sparring.evaluation.figures import FIGURES
@@ -38,7 +38,8 @@ class Meter(Listener):
         warn_if_few(training.dataset)
         if does_evaluate(recipe, training.dataset):
             share, steps = recipe.evaluation_share, recipe.evaluation_steps
-            self.monitor = Monitor(training.game, training.dataset, share=share, interval_steps=steps)
+            dataset = replace(training.dataset, measured_by=_find_extractor(lines := list(lines), training.dataset))
+            self.monitor = Monitor(training.game, dataset, share=share, interval_steps=steps)
         for line in lines:
             self._read(training, line)
 
@@ -71,6 +72,7 @@ class Meter(Listener):
             line["changed"], self.changes = self.changes, {}
         if self.monitor is not None and evaluate:
             line["evaluation"] = self.monitor.measure(training.generator())
+            line["measured_by"] = self.monitor.extractor.name
             if self.monitor.class_shares:
                 line["class_shares"] = [round(share, 4) for share in self.monitor.class_shares]
         before = {alarm.name for alarm in training.alarms}
@@ -86,6 +88,16 @@ class Meter(Listener):
             training.reached = reason
         if self.monitor is not None and "evaluation" in line:
             self.monitor.note(line["step"], line["seconds"], line["evaluation"])
+
+
+def _find_extractor(lines: Sequence[LogLine], dataset: Dataset) -> str:
+    """The name of the extractor that measured a run so far, since distances by another one are others; empty if new."""
+    line = next((line for line in reversed(lines) if "evaluation" in line), {"measured_by": ""})
+    name = line.get("measured_by")
+    if isinstance(name, str):
+        return name
+    old = dataset.trained_classifier  # an older sparring did not write it
+    return (dataset.modality.neutral_extractor() if old is None else old.extractor()).name
 
 
 def does_evaluate(recipe: Recipe, dataset: Dataset) -> bool:
