@@ -66,7 +66,16 @@ class GameView(ABC):
 
 
 class Drawing(ABC):
-    """How items of a modality are drawn."""
+    """How items of a modality are shown."""
+
+    sample_file: ClassVar[str] = "grid.png"  # what people would have `sparring sample` write first
+    num_shown: ClassVar[int] = 20  # items that notebooks and reports `show`
+    tasks: ClassVar[tuple[str, str]] = "other", "other"  # what the hub calls making items of noise, and translating
+    shown_as: ClassVar[str] = "image"  # how the live page shows an item: as an image, a sound, or points of a plane
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The shape of an item in words, such as "28×28 px, grey"."""
 
     @abstractmethod
     def decode(self, samples: Tensor) -> np.ndarray:
@@ -84,6 +93,11 @@ class Drawing(ABC):
             items: as `decode` gives them.
             columns: items in a row; as many as rows if None.
         """
+
+    @property
+    def page_facts(self) -> dict[str, Any]:
+        """What an exported page must know to show samples, besides `shown_as`: arrays, numbers and others by name."""
+        return {}
 
     def picture_rows(self, columns: int, given: np.ndarray, made: np.ndarray, *others: np.ndarray) -> "Image":
         """Draw what went into a translator, what came out, and others like that: row below row."""

@@ -88,8 +88,7 @@ class Dataset:
         Raises:
             UsageError: if there is none of this name.
         """
-        found = list(self.extractors()) if self.measured_by else [next(self.extractors())]
-        for each in found:
+        for each in self.extractors():
             if self.measured_by in ("", each.name):
                 return each
         raise UsageError(f"{self.measured_by}, which has measured this run, is missing: {how_to_install('pictures')}")
@@ -133,10 +132,6 @@ class Modality(Drawing):
     measured: ClassVar[tuple[str, ...]] = ()  # the names of `measurements`; figures need them
     trains_classifier: ClassVar[bool] = False  # whether cards measure by a classifier of the data's own labels
     to_translate: ClassVar[tuple[str, str]] = "FOLDER", "grid.png"  # what `sparring translate` takes, and makes of it
-    sample_file: ClassVar[str] = "grid.png"  # what people would have `sparring sample` write first
-    num_shown: ClassVar[int] = 20  # items that notebooks and reports `show`
-    tasks: ClassVar[tuple[str, str]] = "other", "other"  # what the hub calls making items of noise, and translating
-    shown_as: ClassVar[str] = "image"  # how the live page shows an item: as an image, a sound, or points of a plane
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -255,11 +250,7 @@ class Modality(Drawing):
         kernel = kernel_distance(real, fake, num_resamples=DEFAULT_RESAMPLES, seed=seed)
         return kernel.value, (kernel.high - kernel.low) / (2 * Z_95)
 
-    # Pictures and files
-
-    @abstractmethod
-    def describe(self) -> str:
-        """The shape of an item in words, such as "28×28 px, grey"."""
+    # Files
 
     def write(self, items: np.ndarray, path: Path, labels: np.ndarray | None = None, names: Sequence[str] = ()) -> None:
         """Write items as a picture (.png, .jpg, .webp), arrays (.npz), a file of this kind, or a file for each item.
@@ -303,11 +294,6 @@ class Modality(Drawing):
     @property
     def file_writers(self) -> Mapping[str, Writer]:
         """What writes items into one file of this kind, by its ending; pictures and arrays need none."""
-        return {}
-
-    @property
-    def page_facts(self) -> dict[str, Any]:
-        """What an exported page must know to show samples, besides `shown_as`: arrays, numbers and others by name."""
         return {}
 
     @property
@@ -357,9 +343,5 @@ class Modality(Drawing):
         return items.astype(form.dtype)
 
     def write_files(self, items: np.ndarray, folder: Path, names: Sequence[str]) -> None:
-        """Write each item as its own file into a folder, which need not exist; the names have no endings yet.
-
-        Raises:
-            UsageError: if a single item of this kind has no file format.
-        """
+        """Write each item as its own file into a new folder, by names without endings; a UsageError if none can be."""
         raise UsageError(f"{self.name} are written as a .png or a .npz: give --out one of them")
