@@ -164,6 +164,9 @@ def test_a_notebook_shows_the_page_in_a_frame(runs: Path, context: BrowserContex
     expect(frame.locator(".tile")).to_have_count(100)
     frame.locator("select").last.select_option("worst")
     expect(frame.locator(".tile").first).to_have_attribute("title", re.compile("probability"))
+    notebook.write_text(f"<!doctype html><body>{sparring.load(runs / 'digits')._repr_html_()}")
+    page.reload()
+    expect(frame.locator("body")).to_have_attribute("data-drawn", re.compile(r"\d+"))  # and a request would fail
 
 
 # What it shows

@@ -5,7 +5,6 @@ and its sizes, and `model.safetensors`, the weights.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import Any, final
@@ -67,11 +66,10 @@ class Generator:
         return f"Generator({config.network!r}{width}): {inputs} to {made}{' and back' if config.both_ways else ''}"
 
     def _repr_html_(self) -> str:
-        """Some samples and the words of `repr`, for notebooks."""
-        if not self.is_finite() or self.config.source is not None:
-            return escape(repr(self))
-        n = self.modality.num_shown
-        return self.modality.show(self.sample(n), self.config.label_names(self.random_labels(n))) + escape(repr(self))
+        """The page that draws its samples, for notebooks; the words of `repr` where no page can."""
+        from sparring.generator.export.to_html import show_in_notebook
+
+        return show_in_notebook(self)
 
     @property
     def modality(self) -> Modality:

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from sparring.evaluation.figures import draw
 from sparring.files import read_json, write_atomically
 from sparring.generator.config import Config
 from sparring.generator.generator import load
-from sparring.modalities.output import Html, picture_url
+from sparring.modalities.output import Html, in_frame, picture_url
 from sparring.seeding import Stream
 from sparring.training.evaluate import open_data_of
 from sparring.training.run_folder import Run, open_run
@@ -62,8 +61,7 @@ def diagnose(path: str | PathLike[str]) -> Path:
 def show_in_notebook(run: Run) -> str:
     """The page on a run in a frame of its own, as HTML for notebooks."""
     page = build_page({"runs": [collect(run, NOTEBOOK_BYTES)]}, title=run.path.resolve().name)
-    style = "width: 100%; height: 46rem; border: 1px solid #8886; border-radius: 6px"
-    return f'<iframe title="{escape(repr(run))}" style="{style}" srcdoc="{escape(page)}"></iframe>'
+    return in_frame(repr(run), page)
 
 
 def collect(run: Run, frame_bytes: int, nearest_bytes: int = 0) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from sparring.generator.export.assemble import assemble
 from sparring.generator.export.header import Request
 from sparring.generator.export.program import compile_network
 from sparring.generator.generator import Generator
+from sparring.modalities.output import in_frame
 from sparring.modalities.plane import EXTENT
 from sparring.seeding import Stream
 
@@ -91,6 +92,14 @@ def build_html(generator: Generator, *, name: str = "samples", licence: str = ""
         "script": join_modules(MODULES),
     }
     return re.sub(r"\[\[ (\w+) \]\]", lambda match: parts[match[1]], (FOLDER / "page.html").read_text(encoding="utf-8"))
+
+
+def show_in_notebook(generator: Generator) -> str:
+    """The page in a frame of its own, and below it the words of `repr`; these alone where no page can draw samples."""
+    try:
+        return in_frame(repr(generator), build_html(generator)) + escape(repr(generator))
+    except UsageError:
+        return escape(repr(generator))
 
 
 def _describe(generator: Generator) -> dict[str, Any]:
