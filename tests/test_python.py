@@ -245,7 +245,9 @@ def test_in_a_notebook_one_line_changes_and_the_run_comes_back(tmp_path: Path, m
     notebook = Notebook()
     module = types.ModuleType("IPython.display")
     module.display = notebook.display  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    package = types.ModuleType("IPython")
+    package.version_info = (9, 0)  # type: ignore[attr-defined]  # matplotlib asks for it with its first figure
+    monkeypatch.setitem(sys.modules, "IPython", package)
     monkeypatch.setitem(sys.modules, "IPython.display", module)
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     monkeypatch.setattr("sparring.training.progress.BAR_SECONDS", 0.0)
