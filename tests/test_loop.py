@@ -36,7 +36,7 @@ def model(run: Run) -> bytes:
 
 def log(run: Run) -> list[dict[str, float]]:
     """The log without its times, and without evaluations, for which there is time or not."""
-    left_out = ("seconds", "evaluation", "alarms")
+    left_out = ("seconds", "evaluation", "measured_by", "class_shares", "alarms")
     return [{name: value for name, value in line.items() if name not in left_out} for line in run.log()]
 
 

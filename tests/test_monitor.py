@@ -18,6 +18,7 @@ from sparring.evaluation.health import CLEAR_COPIES, RULES
 from sparring.evaluation.monitor import Monitor, can_monitor
 from sparring.game.ema import Average
 from sparring.metrics import memorization
+from sparring.modalities import images as image_modality
 from sparring.modalities import open_dataset
 from sparring.modalities.images import Images
 from sparring.modalities.modality import Dataset
@@ -124,8 +125,9 @@ def test_specks_and_blur_are_found(digits: Dataset) -> None:
     assert blurred["detail_distance"] > RULES["artefacts"].threshold
 
 
-def test_a_resumed_run_is_measured_as_before() -> None:
+def test_a_resumed_run_is_measured_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """By what its log names; by what an older sparring used where it names nothing; or not at all if that is gone."""
+    monkeypatch.setattr(image_modality, "LEAST_SEEN_SIDE", 28)
     training = begin("stacked-digits")
     meter = Meter(training)
     assert meter.monitor is not None
@@ -147,7 +149,8 @@ def test_a_resumed_run_is_measured_as_before() -> None:
     assert digits.extractor.name == "digit classifier"
 
 
-def test_the_log_says_what_measured(tmp_path: Path) -> None:
+def test_the_log_says_what_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_modality, "LEAST_SEEN_SIDE", 28)
     training, run = begin("stacked-digits", evaluation_steps=1), create_run(tmp_path, "stacked")
     meter = Meter(training)
     report = play_step(training)

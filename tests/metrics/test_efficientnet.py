@@ -56,6 +56,12 @@ def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         load()
 
 
+def test_it_measures_coloured_pictures_that_are_not_small() -> None:
+    shapes = [(3, 32, 48), (4, 64, 64), (3, 31, 64), (1, 64, 64)]
+    first = [next(iter(Images(shape).extractors())).name for shape in shapes]
+    assert first == ["EfficientNet-Lite0"] * 2 + ["random convolutions"] * 2
+
+
 def test_without_the_weights_the_neutral_one_measures_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(efficientnet, "PACKAGE", "no_such_package")
     images.note_what_is_missing.cache_clear()

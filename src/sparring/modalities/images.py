@@ -50,6 +50,7 @@ COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 MAX_CONV_SIDE = 64  # the default network is "conv" up to this shorter side, and "resnet" above it
 MAX_UNTIMED_SIDE = 64  # the largest shorter side that is chosen for a training without a time limit
+LEAST_SEEN_SIDE = 32  # smaller images, enlarged, are unlike any that a network has learned to see
 ROW = 10  # images in a row of a training's picture, and rows without classes
 AT_ONCE = 50  # images that are measured together
 LARGEST_TILE = 64  # the live page shows images of at least twice this side smaller
@@ -171,19 +172,19 @@ class Images(Modality):
         return random_features(self.item_shape)
 
     def extractors(self) -> Iterator[Extractor]:
-        """A network that knows pictures, and random convolutions; those first for grey images, or where it is missing.
+        """A network that knows pictures, and random convolutions: these first for grey or small images, or without it.
 
         Example:
             >>> [[each.name for each in Images((channels, 64, 64)).extractors()] for channels in (1, 3)]
             [['random convolutions', 'EfficientNet-Lite0'], ['EfficientNet-Lite0', 'random convolutions']]
         """
-        has_colours = self.item_shape[0] > 1
-        if has_colours and is_installed():
+        is_known = self.item_shape[0] > 1 and min(self.item_shape[1:]) >= LEAST_SEEN_SIDE
+        if is_known and is_installed():
             yield efficientnet_features()
-        elif has_colours:
+        elif is_known:
             note_what_is_missing()
         yield self.neutral_extractor()
-        if not has_colours and is_installed():
+        if not is_known and is_installed():
             yield efficientnet_features()
 
     def measurements(self, items: np.ndarray) -> dict[str, Tensor]:
