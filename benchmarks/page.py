@@ -3,6 +3,7 @@
     python benchmarks/page.py [--runs 50] [--lines 50000]
     python benchmarks/page.py --browser          # also in Chromium: needs playwright and /usr/bin/chromium
     python benchmarks/page.py --tab 50           # a training with a tab open and without, in so many turns
+    python benchmarks/page.py --share 40         # what an open tab takes of one core, for so long: needs psutil
 
 It makes runs in a temporary folder and times, over HTTP, the page itself, the list of runs, the logs of all of them,
 the same once more, and what a page asks for each second while all of them go on. The limit is one second for each but
@@ -27,7 +28,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 LIMIT_SECONDS = 1.0
-STEPS_OF_TURN, SETTLING = 400, 160  # steps of a training with a tab or without; those after a change do not count
+STEPS_OF_TURN, SETTLING = 1600, 600  # steps of a training with a tab or without; those after a change do not count
 PAGE = "the page, while PyTorch is being loaded"
 ALL = "all logs, for the first time"
 
@@ -39,9 +40,13 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=50_000)
     parser.add_argument("--browser", action="store_true")
     parser.add_argument("--tab", type=int, metavar="TURNS")
+    parser.add_argument("--share", type=float, metavar="SECONDS")
     options = parser.parse_args()
     if options.tab:
         compare_with_tab(options.tab)
+        return
+    if options.share:
+        print_share(options.share)
         return
     with TemporaryDirectory() as folder:
         names = [f"run-{number}" for number in range(options.runs)]
@@ -184,6 +189,30 @@ def compare_with_tab(turns: int) -> None:
     print(
         f"with a tab open, steps take {100 * (middle - 1):+.2f} % (± {196 * spread:.2f}, {len(ratios)} pairs of turns)"
     )
+
+
+def print_share(seconds: float) -> None:
+    """Print what server and browser take of one core while a tab is empty, and while it shows a training."""
+    import psutil
+
+    def times(processes: list[Any]) -> float:
+        return sum(sum(process.cpu_times()[:2]) for process in processes if process.is_running())
+
+    with TemporaryDirectory() as folder, serve(Path(folder)) as address, open_browser() as page:
+        command = [sys.executable, "-m", "sparring", "train", "digits", "--minutes", "30", "--out", f"{folder}/run"]
+        training = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(20)
+        for what, url in (("is empty", "about:blank"), ("shows a training", address)):
+            page.goto(url)
+            time.sleep(8)  # it is loaded
+            # The server, the browser's driver, and the browser.
+            own = [each for each in psutil.Process().children(recursive=True) if each.pid != training.pid]
+            before, start = times(own), time.perf_counter()
+            time.sleep(seconds)
+            share = (times(own) - before) / (time.perf_counter() - start)
+            print(f"{100 * share:5.2f} % of a core while the tab {what}")
+        training.terminate()
+        training.wait()
 
 
 def drive(address: str) -> None:

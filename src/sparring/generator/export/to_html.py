@@ -95,11 +95,16 @@ def build_html(generator: Generator, *, name: str = "samples", licence: str = ""
 
 
 def show_in_notebook(generator: Generator) -> str:
-    """The page in a frame of its own, and below it the words of `repr`; these alone where no page can draw samples."""
+    """The page in a frame of its own, or some samples where no page can draw them; below it the words of `repr`."""
+    words = escape(repr(generator))
+    if not generator.is_finite() or generator.config.source is not None:
+        return words
     try:
-        return in_frame(repr(generator), build_html(generator)) + escape(repr(generator))
-    except UsageError:
-        return escape(repr(generator))
+        return in_frame(repr(generator), build_html(generator)) + words
+    except UsageError:  # a network of another kind
+        n = generator.modality.num_shown
+        labels = generator.config.label_names(generator.random_labels(n))
+        return generator.modality.show(generator.sample(n), labels) + words
 
 
 def _describe(generator: Generator) -> dict[str, Any]:
