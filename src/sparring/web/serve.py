@@ -5,14 +5,13 @@ import ipaddress
 import os
 import secrets
 import signal
-import socket
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sparring.errors import SparringWarning
-from sparring.web.watch import HOST, check_installed, open_socket
+from sparring.web.watch import HOST, check_installed, make_address, open_socket
 
 TOKEN = "SPARRING_TOKEN"  # the variable that holds the token: other users can see a command's options
 MAX_CONNECTIONS = 1000
@@ -82,8 +81,7 @@ def serve(
         timeout_keep_alive=60, timeout_graceful_shutdown=LINGER_SECONDS,
     )  # fmt: skip
     server, tasks = Server(config), list[Any]()
-    shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
-    address = f"http://{f'[{shown}]' if ':' in shown else shown}:{number}"
+    address = make_address(host, number)
     for model in models.values():
         about, note = model.current, f" ({model.current.note})" if model.current.note else ""
         say(f"{model.name}: {about.generator.modality.describe()}, by {about.engine}{note}")

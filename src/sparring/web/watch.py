@@ -72,8 +72,7 @@ def watch(
         server_header=False, date_header=False, limit_concurrency=200, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = uvicorn.Server(config)
-    shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
-    address = f"http://{f'[{shown}]' if ':' in shown else shown}:{number}/?token="
+    address = f"{make_address(host, number)}/?token="
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         say(address + token)
@@ -90,6 +89,12 @@ def watch(
         signal.signal(signal.SIGTERM, before)
         listener.close()
     return 0
+
+
+def make_address(host: str, port: int) -> str:
+    """Where browsers find a server, which may listen on all addresses of this machine."""
+    shown = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
 
 
 @contextmanager

@@ -228,7 +228,7 @@ async function main() {
                 element("button", { type: "button", onclick: back }, "back to zero"))),
             element("div", { class: "plane" }, plane.pad,
                 element("p", { class: "quiet" }, "Each crossing is a seed. Drag to move between seeds; double-click goes to the nearest."),
-                element("button", { type: "button", title: "keep this place, with its sliders", onclick: () => keep([...state.kept.split("|").filter(Boolean), [state.seed, state.place, state.sliders].join(";")].join("|")) }, "keep"), " ", places),
+                element("button", { type: "button", title: "keep this place, with its sliders", onclick: () => keep([state.kept, [state.seed, state.place, state.sliders].join(";")].filter(Boolean).join("|")) }, "keep"), " ", places),
         ),
         line,
         element("p", { class: "quiet" }, about.licence),
