@@ -46,7 +46,13 @@ SHORT = {
     "--steps 2000": "--steps 20",
     "--source digits": "--source digits --set num_clusters=1",
 }
-SHORT_STUDY = {"minutes = 2": "steps = 4", "fashion-mnist": "ring", "seeds = 5": "seeds = 2", "= 5000": "= 300"}
+SHORT_STUDY = {
+    "minutes = 2": "steps = 4",
+    "fashion-mnist": "ring",
+    "seeds = 5": "seeds = 2",
+    "= 5000": "= 300",
+    "16, 24": "8",
+}
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -273,18 +273,18 @@ def test_a_class_with_one_image_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_files_in_folders_of_folders(tmp_path: Path) -> None:
+def test_twenty_thousand_files_in_folders_of_folders(tmp_path: Path) -> None:
     """Each is there once and in its class; hard links make so many quickly."""
     for number in range(20):
         make(tmp_path / "originals" / f"{number}.png", number)
     root = tmp_path / "images"
-    for part in range(100):
+    for part in range(20):
         inner = root / "ab"[part % 2] / "deep" / f"{part:02}"
         inner.mkdir(parents=True)
         for number in range(1000):
             os.link(tmp_path / "originals" / f"{number % 20}.png", inner / f"{number}.png")
     dataset = open_dataset(str(root), size=4)
-    assert (len(dataset.train), len(dataset.heldout)) == (90_000, 10_000)
+    assert (len(dataset.train), len(dataset.heldout)) == (18_000, 2_000)
     assert dataset.class_names == ("a", "b")
     assert dataset.train.class_shares == pytest.approx((0.5, 0.5))
 

@@ -25,6 +25,8 @@ from sparring.types import Z_95, Logits, Samples
 NUM_FOLDS = 5
 NUM_OCTAVES = 5
 """Enough for a fresh discriminator of points to see clusters a hundredth of the whole in size."""
+MAX_POINT_COORDINATES = 8
+"""Vectors of more are features, of which a plain perceptron proves up to three times as much in a third of the time."""
 
 
 @dataclass(frozen=True)
@@ -164,14 +166,16 @@ def _train(real: Tensor, fake: Tensor, steps: int, stream: Stream) -> Callable[[
 
 
 def _discriminator(item_shape: tuple[int, ...]) -> nn.Module:
-    """A discriminator of flat samples: convolutions for padded images, else a perceptron on Fourier features."""
+    """A discriminator of flat samples: convolutions for images, a perceptron for features, else a Fourier one."""
     try:
         fitting = NETWORKS["conv"].fit(item_shape)
     except UsageError:
+        first, *others = item_shape
+        if first > MAX_POINT_COORDINATES and not others:
+            return NETWORKS["mlp"].discriminator(item_shape, 128, "none", 0)
         num_features = math.prod(item_shape) * (1 + 2 * NUM_OCTAVES)
-        return nn.Sequential(
-            FourierFeatures(NUM_OCTAVES), NETWORKS["mlp"].discriminator((num_features,), 128, "none", 0)
-        )
+        perceptron = NETWORKS["mlp"].discriminator((num_features,), 128, "none", 0)
+        return nn.Sequential(FourierFeatures(NUM_OCTAVES), perceptron)
     padding = nn.ZeroPad2d((0, fitting[2] - item_shape[2], 0, fitting[1] - item_shape[1]))
     return nn.Sequential(nn.Unflatten(1, item_shape), padding, NETWORKS["conv"].discriminator(fitting, 48, "none", 0))
 
