@@ -22,12 +22,15 @@ def test_a_target_is_missed_by_each_of_its_numbers() -> None:
 
 @pytest.mark.slow
 def test_quick(tmp_path: Path) -> None:
-    """One seed of ring and grid, trained for a third of the steps, reach the targets of the quick form."""
-    process = Process("bench", "modes", "--quick", "--json", cwd=tmp_path)  # where types aren't checked: faster
+    """One seed of the ring, trained for half of the steps, reaches the target of the quick form.
+
+    The grid takes three times as long; `sparring bench modes --quick` trains both.
+    """
+    process = Process("bench", "modes", "--tasks", "ring", "--quick", "--json", cwd=tmp_path)  # no type checks: faster
     output, errors = process.communicate()
     assert process.returncode == 0, errors
     results = [json.loads(line) for line in output.splitlines()]
-    assert [(result["task"], result["found"]) for result in results] == [("ring", 8), ("grid", 25)]
+    assert [(result["task"], result["found"]) for result in results] == [("ring", 8)]
 
 
 def test_the_exit_code_is_1_where_a_training_misses_its_target(
