@@ -100,7 +100,7 @@ class Runs:
             ],
             "metrics": _numbers(evaluation) | _numbers(metrics),
             "study": run.study,
-            "has_samples": bool(_numbered(run, "samples", "png")),
+            "samples_step": max(_numbered(run, "samples", "png"), default=None),
         }
 
     def recipe(self, run: FoundRun) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Runs:
     # Parts of a run
 
     def log(self, run: FoundRun, after: str) -> bytes:
-        """The lines of the log after a place in it, and when its frames changed, as JSON; see `LogLines.read`."""
+        """The lines of the log after a place in it, and when the rest changed, as JSON; see `LogLines.read`."""
         is_training = self.is_training(run)  # before the lines: when it is false, none can follow
         try:
             with open_file(run, "log.jsonl") as descriptor:
@@ -142,8 +142,8 @@ class Runs:
         except NotFoundError:
             self.get(run.id)
             lines, place, reset = [], "0", after not in ("", "0")
-        changed = _modified(run.path / "frames")
-        rest = json.dumps({"after": place, "is_training": is_training, "reset": reset, "frames_changed": changed})
+        changed = [_modified(run.path / name) for name in ("recipe.json", "summary.json", "generator", "frames")]
+        rest = json.dumps({"after": place, "is_training": is_training, "reset": reset, "changed": changed})
         return b'{"lines": [' + b",".join(lines) + b"], " + rest[1:].encode()
 
     def frames(self, run: FoundRun) -> dict[str, Any]:
