@@ -36,7 +36,7 @@ from sparring.types import Features, Samples
 
 SHARE = 0.03  # of the training time, that all frames but the first and the last may take
 MOST_BYTES = 20_000_000  # of all frames
-MOST_SAMPLES, LEAST_SAMPLES = 500, 10  # in a frame
+MOST_SAMPLES, LEAST_SAMPLES = 500, 4  # in a frame
 USUAL = 128  # the number of frames for which there should be time
 RESERVE = 1.2  # a factor on what a frame takes, since that varies
 STEPS_TO_TIME = 5  # after so many, it is known how long a step takes
@@ -321,7 +321,7 @@ def lay_out(tiles: np.ndarray, columns: int) -> Image.Image:
 def encode(picture: Image.Image, *, lossless: bool) -> bytes:
     """A picture as WebP, made fast rather than small."""
     data = io.BytesIO()
-    picture.save(data, "WEBP", lossless=lossless, quality=20 if lossless else QUALITY, method=2)
+    picture.save(data, "WEBP", lossless=lossless, quality=20 if lossless else QUALITY, method=1)
     return data.getvalue()
 
 
