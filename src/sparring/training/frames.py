@@ -162,6 +162,8 @@ class Frames(Listener):
         left = SHARE * seconds / max(progress, 1e-9) - self.seconds  # since the first frame took long, to warm up
         each = max(1e-9, left / (min(training.recipe.page_frames, USUAL) + 2))
         stride = most = max(1, len(self._inputs) // LEAST_SAMPLES)
+        few = _Moment(first.counters, first.samples[::most], first.probabilities[::most])
+        self._describe(training, few, is_deep=True)  # the first time takes long
         began = time.perf_counter()
         if (half := self._look(training, is_deep=False, stride=min(2, most))) is not None:
             self._describe(training, half, is_deep=False)

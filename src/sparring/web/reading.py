@@ -63,14 +63,21 @@ class Runs:
 
     def list_runs(self) -> list[dict[str, Any]]:
         """A line on each run, newest first."""
-        lines = []
-        for run in self.find().values():
+        lines, found = [], self.find().values()
+        studies = {run.study: [each for each in found if each.study == run.study] for run in found if run.study}
+        differ = {study: self._settings_that_differ(trials) for study, trials in studies.items()}
+        for run in found:
             with suppress(NotFoundError, OSError):  # it was deleted just now
-                lines.append(self._line(run))
+                lines.append(self._line(run, differ[run.study] if run.study else ()))
         return sorted(lines, key=lambda line: (line["started"], line["path"]), reverse=True)
 
-    def _line(self, run: FoundRun) -> dict[str, Any]:
-        recipe, summary = self.recipe(run).get("recipe", {}), self.summary(run)
+    def _settings_that_differ(self, runs: Sequence[FoundRun]) -> list[str]:
+        """The settings in which some runs are not alike."""
+        recipes = [self.recipe(run) for run in runs]
+        return [name for name in recipes[0] if len({str(recipe.get(name)) for recipe in recipes}) > 1]
+
+    def _line(self, run: FoundRun, differ: Sequence[str]) -> dict[str, Any]:
+        recipe, summary = self.recipe(run), self.summary(run)
         last, evaluation = self._last_lines(run)
         is_training = self.is_training(run)
         counters = {name: _number(last.get(name)) for name in ("images", "seconds", "progress")}
@@ -85,12 +92,12 @@ class Runs:
         updates = [_modified(run.path / name) for name in ("log.jsonl", "summary.json", "recipe.json")]
         return {
             "id": run.id,
-            "name": run.name,
+            "name": ", ".join([run.name, *(f"{each.replace('_', ' ')} {_short(recipe.get(each))}" for each in differ)]),
             "path": run.shown,
             "status": self.status(run),
             "is_training": is_training,
             **counters,
-            "data": str(recipe.get("data", "")) if isinstance(recipe, dict) else "",
+            "data": str(recipe.get("data", "")),
             "started": min(each for each in times if each),
             "updated": max(updates),
             "alarms": [
@@ -104,8 +111,9 @@ class Runs:
         }
 
     def recipe(self, run: FoundRun) -> dict[str, Any]:
-        """`recipe.json`, empty if it cannot be read."""
-        return self.read_object(run, "recipe.json")
+        """The settings in `recipe.json`, empty if it cannot be read."""
+        recipe = self.read_object(run, "recipe.json").get("recipe")
+        return recipe if isinstance(recipe, dict) else {}
 
     def summary(self, run: FoundRun) -> dict[str, Any]:
         """`summary.json`, empty if it cannot be read."""
@@ -252,6 +260,11 @@ def _number(value: Any) -> float:
     """A finite number, or 0."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
     return value if is_number else 0
+
+
+def _short(value: object) -> str:
+    """A setting; of a path, its end."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value).rstrip("/").rpartition("/")[2]
 
 
 def _numbers(values: object) -> dict[str, float]:

@@ -116,11 +116,11 @@ function start() {
         const isDue = changed !== old?.changed && (!old || log.is_training !== old.info.is_training || round % SELDOM === 0);
         const [info, frames] = isDue ? await Promise.all([source.info(id), source.frames(id)]) : [old.info, old.frames];
         const isNew = !old || log.reset;
-        const run = isNew ? { id, name: info.name, series: openSeries() } : old;
+        const run = isNew ? { id, series: openSeries() } : old;
         addLines(run.series, log.lines, info.rates);
         const stand = (each) => JSON.stringify([each.info.is_training, each.info.summary, each.frames.steps.length]);
         const isChanged = isNew || log.lines.length || stand({ info, frames }) !== stand(old);
-        Object.assign(run, { info, after: log.after, frames, changed: isDue ? changed : old.changed });
+        Object.assign(run, { name: all.find((each) => each.id === id).name, info, after: log.after, frames, changed: isDue ? changed : old.changed });
         if (log.reset) for (const key of [...cache.keys()]) if (key.startsWith(`${id} `)) cache.delete(key);
         loaded.set(id, run);
         if (isChanged) version++;
