@@ -5,6 +5,8 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from io import BytesIO
 from pathlib import Path
@@ -74,6 +76,25 @@ def test_a_study_is_named_and_its_runs_are_found(tmp_path: Path) -> None:
     for root in (tmp_path, tmp_path / "games", tmp_path / "games" / "trials" / "0003" / "run"):
         (run,) = make_client(root).get("/api/runs").json()["runs"]
         assert (run["name"], run["study"]) == ("0003", "games")
+
+
+def test_trials_are_named_by_the_settings_that_differ(tmp_path: Path) -> None:
+    for number, rate in enumerate((0.1 + 0.2, 0.5)):
+        run = make_run(tmp_path / "games" / "trials" / f"000{number}" / "run")
+        write(run / "recipe.json", {"recipe": {"data": f"/a/{number}/", "steps": 5, "learning_rate": rate}})
+    make_run(tmp_path / "other")
+    write(tmp_path / "games" / "study.json", {})
+    wanted = {"0000, data 0, learning rate 0.3", "0001, data 1, learning rate 0.5", "other"}
+    assert ids(make_client(tmp_path)).keys() == wanted
+
+
+def test_the_page_and_the_list_need_no_pytorch() -> None:
+    code = (
+        "import sys; from pathlib import Path; from pages import make_client; client = make_client(Path('runs'));"
+        "assert client.get('/').status == client.get('/api/runs').status == 200; assert 'torch' not in sys.modules;"
+        "assert client.get('/api/meta').json()['objectives']; assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=True)
 
 
 def test_runs_appear_and_go(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from sparring.types import Features, Samples
 
 SHARE = 0.03  # of the training time, that all frames but the first and the last may take
 MOST_BYTES = 20_000_000  # of all frames
-MOST_SAMPLES, LEAST_SAMPLES = 500, 10  # in a frame
+MOST_SAMPLES, LEAST_SAMPLES = 500, 4  # in a frame
 USUAL = 128  # the number of frames for which there should be time
 RESERVE = 1.2  # a factor on what a frame takes, since that varies
 STEPS_TO_TIME = 5  # after so many, it is known how long a step takes
@@ -143,7 +143,7 @@ class Frames(Listener):
         self._thin_samples(training, stride)
         path = self.run.frames / "data.json"
         if self._view is not None and not path.exists():
-            self._write(path, self._view.data())
+            self._write(path, to_json(self._view.data()))
 
     def _thin_samples(self, training: Training, stride: int) -> None:
         """Show every so many of the samples, of each class about as many."""
@@ -159,11 +159,14 @@ class Frames(Listener):
             return
         self._first = None
         seconds, progress = training.seconds - self._early[0], training.progress - self._early[1]
-        each = SHARE * seconds / max(progress, 1e-9) / (min(training.recipe.page_frames, USUAL) + 2)
+        left = SHARE * seconds / max(progress, 1e-9) - self.seconds  # since the first frame took long, to warm up
+        each = max(1e-9, left / (min(training.recipe.page_frames, USUAL) + 2))
         stride = most = max(1, len(self._inputs) // LEAST_SAMPLES)
+        few = _Moment(first.counters, first.samples[::most], first.probabilities[::most])
+        self._describe(training, few, is_deep=True)  # the first time takes long
         began = time.perf_counter()
         if (half := self._look(training, is_deep=False, stride=min(2, most))) is not None:
-            self._draw_picture(training, half.samples, is_deep=False)
+            self._describe(training, half, is_deep=False)
             taken = (time.perf_counter() - began) * len(self._inputs) / len(half.samples)
             stride = min(most, max(1, math.ceil(RESERVE * taken / each)))
         self._thin_samples(training, stride)
@@ -226,14 +229,15 @@ class Frames(Listener):
         else:
             picture, columns = lay_out(tiles, COLUMNS), COLUMNS
             tile = tiles.shape[2], tiles.shape[1]
+        if is_deep:  # the first row tells which way is smaller, in little time
+            row = picture.crop((0, 0, picture.width, tile[1]))
+            self._is_lossless = len(encode(row, lossless=True)) < len(encode(row, lossless=False))
         encoded = encode(picture, lossless=self._is_lossless)
-        if is_deep and len(other := encode(picture, lossless=not self._is_lossless)) < len(encoded):
-            self._is_lossless, encoded = not self._is_lossless, other
         return {"picture": data_url(encoded, "image/webp"), "columns": columns, "tile": list(tile), "gap": 0}
 
-    def _save(self, training: Training, moment: _Moment, is_deep: bool) -> None:
-        """Write a frame, and delete others if they have become too many."""
-        step, samples = moment.counters["step"], moment.samples
+    def _describe(self, training: Training, moment: _Moment, is_deep: bool) -> bytes:
+        """A frame as JSON."""
+        samples = moment.samples
         frame = moment.counters | {
             "labels": self._names,
             "probabilities": [round(each, 3) for each in moment.probabilities.tolist()],
@@ -243,16 +247,20 @@ class Frames(Listener):
             frame |= self._draw_picture(training, samples, is_deep)
         else:
             frame[self._view.name] = moment.view
-        if size := self._write(self.run.frame_path(step), frame):
+        return to_json(frame)
+
+    def _save(self, training: Training, moment: _Moment, is_deep: bool) -> None:
+        """Write a frame, and delete others if they have become too many."""
+        step = moment.counters["step"]
+        if size := self._write(self.run.frame_path(step), self._describe(training, moment, is_deep)):
             self._sizes[step] = size
         for gone in thin_out(self._sizes, 2 * training.recipe.page_frames, MOST_BYTES):
             with suppress(OSError):
                 self.run.frame_path(gone).unlink()
             del self._sizes[gone]
 
-    def _write(self, path: Path, value: dict[str, Any]) -> int:
-        """Write JSON, not waiting for the disk, which would take longer than drawing; return its bytes, 0 if none."""
-        data = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    def _write(self, path: Path, data: bytes) -> int:
+        """Write, not waiting for the disk, which would take longer than drawing; return the bytes, 0 if it failed."""
         try:
             self.run.frames.mkdir(exist_ok=True)
             write_atomically(path, lambda beside: beside.write_bytes(data), flush=False)
@@ -315,8 +323,13 @@ def lay_out(tiles: np.ndarray, columns: int) -> Image.Image:
 def encode(picture: Image.Image, *, lossless: bool) -> bytes:
     """A picture as WebP, made fast rather than small."""
     data = io.BytesIO()
-    picture.save(data, "WEBP", lossless=lossless, quality=20 if lossless else QUALITY, method=2)
+    picture.save(data, "WEBP", lossless=lossless, quality=20 if lossless else QUALITY, method=1)
     return data.getvalue()
+
+
+def to_json(value: dict[str, Any]) -> bytes:
+    """An object as short JSON."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 def pack_features(features: Features) -> dict[str, Any]:

@@ -106,8 +106,7 @@ class Explorer:
 def describe_run(runs: Runs, run: FoundRun) -> dict[str, Any]:
     """A run's settings, results and classes, as far as they are there."""
     summary = runs.read_object(run, "summary.json")
-    recipe: Any = runs.read_object(run, "recipe.json").get("recipe")
-    recipe = recipe if isinstance(recipe, dict) else {}
+    recipe = runs.recipe(run)
     data = runs.read_object(run, "generator/config.json")
     try:
         config = parse_json(json.dumps(data).encode(), Config, "config.json") if data else None

@@ -8,14 +8,13 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from sparring.evaluation.figures import FIGURES
 from sparring.files import join_modules
-from sparring.game.objectives import OBJECTIVES, Loss
 
 FOLDER = Path(__file__).parent / "page"
 MODULES = (  # in the order in which they need each other
@@ -51,7 +50,7 @@ def build_page(data: dict[str, Any] | None = None, *, title: str = "sparring", s
         title: of the window.
         story: HTML above the curves and pictures.
     """
-    content = {"meta": _meta()} | (data or {})
+    content = {} if data is None else {"meta": describe_numbers()} | data
     policy = "" if data is None else f'<meta http-equiv="Content-Security-Policy" content="{policy_of(data)}">'
     parts = {
         "policy": policy,
@@ -86,8 +85,11 @@ def _join(*names: str) -> str:
     return "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
 
 
-def _meta() -> dict[str, Any]:
-    """What the numbers mean, the same for all runs."""
+def describe_numbers() -> dict[str, Any]:
+    """What the numbers of a log mean, the same for all runs: a chart for each kind, and the formulas of the losses."""
+    from sparring.evaluation.figures import FIGURES
+    from sparring.game.objectives import OBJECTIVES
+
     better = {"lower": "Lower is better.", "higher": "Higher is better.", "": ""}
     figures = [
         {
@@ -108,6 +110,6 @@ def _meta() -> dict[str, Any]:
     }
 
 
-def _formula(loss: Loss) -> str:
+def _formula(loss: Callable[..., Any]) -> str:
     """The formula with which a loss's docstring begins."""
     return (loss.__doc__ or "").partition(":")[0].partition("\n")[0].rstrip(".")

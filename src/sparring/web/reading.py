@@ -63,14 +63,21 @@ class Runs:
 
     def list_runs(self) -> list[dict[str, Any]]:
         """A line on each run, newest first."""
-        lines = []
-        for run in self.find().values():
+        lines, found = [], self.find().values()
+        studies = {run.study: [each for each in found if each.study == run.study] for run in found if run.study}
+        differ = {study: self._settings_that_differ(trials) for study, trials in studies.items()}
+        for run in found:
             with suppress(NotFoundError, OSError):  # it was deleted just now
-                lines.append(self._line(run))
+                lines.append(self._line(run, differ[run.study] if run.study else ()))
         return sorted(lines, key=lambda line: (line["started"], line["path"]), reverse=True)
 
-    def _line(self, run: FoundRun) -> dict[str, Any]:
-        recipe, summary = self.recipe(run).get("recipe", {}), self.summary(run)
+    def _settings_that_differ(self, runs: Sequence[FoundRun]) -> list[str]:
+        """The settings in which some runs are not alike."""
+        recipes = [self.recipe(run) for run in runs]
+        return [name for name in recipes[0] if len({str(recipe.get(name)) for recipe in recipes}) > 1]
+
+    def _line(self, run: FoundRun, differ: Sequence[str]) -> dict[str, Any]:
+        recipe, summary = self.recipe(run), self.summary(run)
         last, evaluation = self._last_lines(run)
         is_training = self.is_training(run)
         counters = {name: _number(last.get(name)) for name in ("images", "seconds", "progress")}
@@ -85,12 +92,12 @@ class Runs:
         updates = [_modified(run.path / name) for name in ("log.jsonl", "summary.json", "recipe.json")]
         return {
             "id": run.id,
-            "name": run.name,
+            "name": ", ".join([run.name, *(f"{each.replace('_', ' ')} {_short(recipe.get(each))}" for each in differ)]),
             "path": run.shown,
             "status": self.status(run),
             "is_training": is_training,
             **counters,
-            "data": str(recipe.get("data", "")) if isinstance(recipe, dict) else "",
+            "data": str(recipe.get("data", "")),
             "started": min(each for each in times if each),
             "updated": max(updates),
             "alarms": [
@@ -100,12 +107,13 @@ class Runs:
             ],
             "metrics": _numbers(evaluation) | _numbers(metrics),
             "study": run.study,
-            "has_samples": bool(_numbered(run, "samples", "png")),
+            "samples_step": max(_numbered(run, "samples", "png"), default=None),
         }
 
     def recipe(self, run: FoundRun) -> dict[str, Any]:
-        """`recipe.json`, empty if it cannot be read."""
-        return self.read_object(run, "recipe.json")
+        """The settings in `recipe.json`, empty if it cannot be read."""
+        recipe = self.read_object(run, "recipe.json").get("recipe")
+        return recipe if isinstance(recipe, dict) else {}
 
     def summary(self, run: FoundRun) -> dict[str, Any]:
         """`summary.json`, empty if it cannot be read."""
@@ -134,7 +142,7 @@ class Runs:
     # Parts of a run
 
     def log(self, run: FoundRun, after: str) -> bytes:
-        """The lines of the log after a place in it, and when its frames changed, as JSON; see `LogLines.read`."""
+        """The lines of the log after a place in it, and when the rest changed, as JSON; see `LogLines.read`."""
         is_training = self.is_training(run)  # before the lines: when it is false, none can follow
         try:
             with open_file(run, "log.jsonl") as descriptor:
@@ -142,8 +150,8 @@ class Runs:
         except NotFoundError:
             self.get(run.id)
             lines, place, reset = [], "0", after not in ("", "0")
-        changed = _modified(run.path / "frames")
-        rest = json.dumps({"after": place, "is_training": is_training, "reset": reset, "frames_changed": changed})
+        changed = [_modified(run.path / name) for name in ("recipe.json", "summary.json", "generator", "frames")]
+        rest = json.dumps({"after": place, "is_training": is_training, "reset": reset, "changed": changed})
         return b'{"lines": [' + b",".join(lines) + b"], " + rest[1:].encode()
 
     def frames(self, run: FoundRun) -> dict[str, Any]:
@@ -252,6 +260,11 @@ def _number(value: Any) -> float:
     """A finite number, or 0."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
     return value if is_number else 0
+
+
+def _short(value: object) -> str:
+    """A setting; of a path, its end."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value).rstrip("/").rpartition("/")[2]
 
 
 def _numbers(values: object) -> dict[str, float]:

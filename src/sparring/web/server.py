@@ -1,7 +1,7 @@
 """The live page over HTTP: the page itself, and what it asks for, as JSON.
 
-The training writes and this program reads: they share nothing but the run's folder. PyTorch is imported after the
-server has begun to answer.
+The training writes and this program reads: they share nothing but the run's folder. The page and the list of runs need
+no PyTorch: the first request for more imports it.
 """
 
 import threading
@@ -61,6 +61,11 @@ def make_app(runs: Runs, token: str, host: str, port: int) -> Guard:
     def list_runs(request: Request) -> Response:
         return JSONResponse({"runs": runs.list_runs()})
 
+    def meta(request: Request) -> Response:
+        from sparring.web.page import describe_numbers
+
+        return JSONResponse(describe_numbers())
+
     def describe(request: Request) -> Response:
         from sparring.web.explore import describe_run
 
@@ -97,6 +102,7 @@ def make_app(runs: Runs, token: str, host: str, port: int) -> Guard:
 
     routes: list[tuple[str, Callable[..., Any], str]] = [
         ("/", show_page, "GET"),
+        ("/api/meta", meta, "GET"),
         ("/api/runs", list_runs, "GET"),
         ("/api/runs/{run}", describe, "GET"),
         ("/api/runs/{run}/log", log, "GET"),
@@ -158,12 +164,6 @@ def _build_page() -> tuple[str, str]:
     from sparring.web.page import build_page, policy_of
 
     return build_page(), f"{policy_of()}; frame-ancestors 'none'"
-
-
-def load() -> None:
-    """Import what the page and the first look at a run need, and build the page."""
-    _build_page()
-    import sparring.web.explore  # noqa: F401
 
 
 def _count(text: str, name: str) -> int:

@@ -62,7 +62,7 @@ def watch(
     import uvicorn
 
     from sparring.web.reading import Runs
-    from sparring.web.server import load, make_app
+    from sparring.web.server import make_app
 
     listener = open_socket(host, port)
     number, token = listener.getsockname()[1], secrets.token_urlsafe(24)
@@ -80,7 +80,6 @@ def watch(
             threading.Thread(target=webbrowser.open, args=[address + app.make_code()], daemon=True).start()
         if wait_for_end is not None:
             threading.Thread(target=_end_after, args=[wait_for_end, server], daemon=True).start()
-        threading.Thread(target=load, daemon=True).start()
         os.nice(5)  # trainings on the same cores come first
         server.run(sockets=[listener])
     except KeyboardInterrupt:

@@ -1,6 +1,6 @@
 // Curves of the log: a small chart for each kind of number, all with the same time axis and the scrubber's position.
 
-import { element, inWords, spaced } from "./elements.js";
+import { element, inWords, spaced, whileSeen } from "./elements.js";
 import { alarmBands, onGrid, placeAt, valueAt } from "./series.js";
 
 const CELLS = 1000; // positions at which curves are drawn; a chart is about 500 pixels wide
@@ -8,16 +8,18 @@ const HEIGHT = 150;
 const DASHES = [[], [6, 4], [2, 3]]; // of the first, second and third number in a chart
 
 export function makeCharts(host, page) {
-    const charts = page.meta.charts.map((chart) => makeChart(chart, page));
-    host.append(element("div", { class: "charts" }, ...charts.map((chart) => chart.section)));
+    let charts = null;
     return {
         update(view) {
+            if (!charts) {
+                charts = page.meta.charts.map((chart) => makeChart(chart, page));
+                host.append(element("div", { class: "charts" }, ...charts.map((chart) => chart.section)));
+            }
             for (const chart of charts) chart.update(view);
         },
     };
 }
 
-// A chart is drawn only while it can be seen: a page has some twenty of them.
 function makeChart(chart, page) {
     const names = chart.names;
     const values = element("p", { class: "values", "aria-live": "off" });
@@ -26,15 +28,10 @@ function makeChart(chart, page) {
     const section = element(
         "figure", { class: "chart" }, element("figcaption", {}, element("b", {}, chart.title), `: ${chart.sentence}`), values, canvas,
     );
-    let plot = null, kind = "", drawn = "", isVisible = false, latest = null;
+    let plot = null, kind = "", drawn = "", latest = null;
 
-    const observer = new IntersectionObserver((entries) => {
-        isVisible = entries.at(-1).isIntersecting;
-        if (isVisible && latest) draw(latest);
-    }, { rootMargin: "200px" });
-    observer.observe(section);
-
-    function draw(view) {
+    const draw = whileSeen(section, (view) => {
+        latest = view;
         const key = [view.version, view.axis, canvas.clientWidth, view.theme].join();
         if (key !== drawn) {
             if (canvas.clientWidth === 0) return; // it was hidden, and will be seen in a moment
@@ -43,7 +40,7 @@ function makeChart(chart, page) {
             drawCurves(shown, view);
         }
         place(view);
-    }
+    });
 
     const end = (view) => Math.max(...view.runs.map((run) => run.series[view.axis].at(-1) ?? 0), 1);
 
@@ -133,14 +130,13 @@ function makeChart(chart, page) {
         addEventListener("pointermove", move);
         addEventListener("pointerup", stop, { once: true });
     });
-    new ResizeObserver(() => isVisible && latest && draw(latest)).observe(canvas);
+    new ResizeObserver(() => latest && draw(latest)).observe(canvas);
 
     return {
         section,
         update(view) {
-            latest = view;
             section.classList.toggle("empty", !view.runs.some((run) => names.some((name) => run.series.columns.has(name))));
-            if (isVisible) draw(view);
+            draw(view);
         },
     };
 }

@@ -1,33 +1,23 @@
 // What share of the samples looks like each class, over time. Classes that nearly vanish are red.
 
-import { element } from "./elements.js";
+import { element, refill, whileSeen } from "./elements.js";
 import { placeAt } from "./series.js";
 
 const MISSING = 0.2; // a class is missing where samples hold less than this part of its share of the data
 const BAR_HEIGHT = 22;
 
 export function makeClasses(host, page) {
-    let drawn = "", isVisible = false, latest = null;
-    // Drawn only while it can be seen: a training changes it each second.
-    new IntersectionObserver((entries) => {
-        isVisible = entries.at(-1).isIntersecting;
-        if (isVisible && latest) made.update(latest);
-    }, { rootMargin: "200px" }).observe(host.parentElement);
-    const made = {
+    const shownOf = (view) => view.runs.filter((run) => run.series.shares.length && run.info.classes?.length > 1).slice(0, 4);
+    const draw = whileSeen(host.parentElement, (view) => refill(host, shownOf(view).flatMap((run) => [
+        element("h3", { style: `--colour: ${run.color}` }, run.name),
+        element("div", { class: "classes", role: "table", "aria-label": `share of each class, ${run.name}` }, ...rows(run, view)),
+    ])));
+    return {
         update(view) {
-            latest = view;
-            const shown = view.runs.filter((run) => run.series.shares.length && run.info.classes?.length > 1).slice(0, 4);
-            host.parentElement.hidden = !shown.length;
-            const key = JSON.stringify([view.axis, view.last, view.position, shown.map((run) => [run.id, run.series.shares.length])]);
-            if (key === drawn || !isVisible) return;
-            drawn = key;
-            host.replaceChildren(...shown.flatMap((run) => [
-                element("h3", { style: `--colour: ${run.color}` }, run.name),
-                element("div", { class: "classes", role: "table", "aria-label": `share of each class, ${run.name}` }, ...rows(run, view)),
-            ]));
+            host.parentElement.hidden = !shownOf(view).length;
+            draw(view);
         },
     };
-    return made;
 }
 
 function rows(run, view) {
@@ -44,7 +34,7 @@ function rows(run, view) {
     });
 }
 
-// The share of one class through time as bars; a line marks its share of the data.
+// The share of one class through time as bars, in two shapes; a line marks its share of the data.
 function strip(run, number, due, view) {
     const x = run.series[view.axis], last = view.last, most = Math.max(2 * due, ...run.series.shares.map((each) => each.shares[number]));
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -56,12 +46,14 @@ function strip(run, number, due, view) {
         for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
         svg.append(made);
     };
+    const bars = { few: "", enough: "" };
     run.series.shares.forEach((each, index) => {
         const from = (1000 * x[each.place]) / last;
         const to = index + 1 < run.series.shares.length ? (1000 * x[run.series.shares[index + 1].place]) / last : 1000;
-        const high = (BAR_HEIGHT * each.shares[number]) / most;
-        draw("rect", { x: from, y: BAR_HEIGHT - high, width: Math.max(0, to - from), height: high, class: each.shares[number] < MISSING * due ? "few" : "enough" });
+        const high = BAR_HEIGHT * (1 - each.shares[number] / most);
+        bars[each.shares[number] < MISSING * due ? "few" : "enough"] += `M${from} ${BAR_HEIGHT}V${high}H${Math.max(from, to)}V${BAR_HEIGHT}`;
     });
+    for (const [name, shape] of Object.entries(bars)) draw("path", { d: shape, class: name });
     draw("line", { x1: 0, x2: 1000, y1: BAR_HEIGHT - (BAR_HEIGHT * due) / most, y2: BAR_HEIGHT - (BAR_HEIGHT * due) / most, class: "due" });
     const at = (1000 * view.position) / last;
     draw("line", { x1: at, x2: at, y1: 0, y2: BAR_HEIGHT, class: "now" });

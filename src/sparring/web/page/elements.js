@@ -12,6 +12,29 @@ export function element(name, attributes = {}, ...children) {
     return made;
 }
 
+// Give an element these children. Those that look as before stay, so that the browser lays out and paints only what changed.
+export function refill(host, children) {
+    for (const [place, child] of children.entries()) {
+        const old = host.children[place];
+        if (!old) host.append(child);
+        else if (!old.isEqualNode(child)) old.replaceWith(child);
+    }
+    while (host.children.length > children.length) host.lastChild.remove();
+}
+
+// A function that draws a view, but only while an element can be seen: a training changes some twenty charts each second.
+export function whileSeen(seen, draw) {
+    let isSeen = false, latest = null;
+    new IntersectionObserver((entries) => {
+        isSeen = entries.at(-1).isIntersecting;
+        if (isSeen && latest) draw(latest);
+    }, { rootMargin: "100px" }).observe(seen);
+    return (view) => {
+        latest = view;
+        if (isSeen) draw(view);
+    };
+}
+
 // A section of the page: a heading, a sentence on what it shows, and an empty body to fill.
 export function panel(title, sentence) {
     const body = element("div", { class: "body" });

@@ -1,6 +1,6 @@
 // The latent window: the page that `sparring export` writes, in a frame. It draws samples by itself, without the server.
 
-import { element } from "./elements.js";
+import { element, whileSeen } from "./elements.js";
 
 export function makeExplorer(host, page) {
     const { state, source } = page;
@@ -14,15 +14,19 @@ export function makeExplorer(host, page) {
         if (typeof height === "number") frame.height = Math.min(height, 4000);
     });
 
+    // An address that ends with "#" would scroll this page to the frame.
+    const draw = whileSeen(host.parentElement, ({ runs: [run] }) => {
+        const { generator_saved: saved } = run.info, key = `${run.id} ${saved}`, wish = state.get().explorer;
+        if (key === opened && wish === told) return;
+        [opened, told] = [key, wish];
+        frame = element("iframe", { title: "samples at chosen latents", src: `${source.explorer(run.id)}?${saved}${wish ? `#${wish}` : ""}` });
+        host.replaceChildren(frame);
+    });
     return {
         update(view) {
-            const [run] = view.runs, saved = source.isLive && run ? run.info.generator_saved : null;
-            host.parentElement.hidden = saved === null;
-            const key = `${run?.id} ${saved}`, wish = state.get().explorer;
-            if (key === opened && wish === told) return;
-            [opened, told] = [key, wish];
-            frame = saved === null ? null : element("iframe", { title: "samples at chosen latents", src: `${source.explorer(run.id)}?${saved}#${wish}`, loading: "lazy" });
-            host.replaceChildren(...(frame ? [frame] : []));
+            const isThere = source.isLive && view.runs[0].info.generator_saved !== null;
+            host.parentElement.hidden = !isThere;
+            if (isThere) draw(view);
         },
     };
 }

@@ -14,9 +14,11 @@ import { httpSource, inlineSource } from "./source.js";
 import { openState } from "./state.js";
 
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#888888", "#f0e442"]; // Okabe and Ito's
-const POLL = 1500; // milliseconds
+const POLL = 1750; // milliseconds: a new line is seen within two seconds
+const SELDOM = 3; // the list and the pictures are asked for each so many times
 const KEPT = 400; // frames in memory
 const SAID = 8000; // milliseconds for which a message is shown
+const LOADING = "Loading …";
 const NO_RUNS = "There are no runs here yet. Start one with: sparring train";
 const LOST = "The server does not answer, so this page may be out of date.";
 
@@ -31,7 +33,7 @@ function start() {
     const colors = new Map(); // of runs, each as it was last shown
     let silence = null;
     const page = {
-        state, source, meta: data.meta, frame: loadFrame, redraw: schedule,
+        state, source, meta: null, frame: loadFrame, redraw: schedule,
         // A message at the bottom: for a while, or until another one takes its place.
         say(text, stays = false) {
             clearTimeout(silence);
@@ -60,6 +62,7 @@ function start() {
     const theme = choice("colours:", { auto: "as the system", light: "light", dark: "dark" }, (chosen) => state.set({ theme: chosen }));
     document.getElementById("settings").append(theme.label);
 
+    const isDarkOutside = matchMedia("(prefers-color-scheme: dark)");
     let all = [], version = 0, round = 0, isDrawing = false, isBusy = false, isWanted = false;
     state.listen((values, changes) => {
         if ("runs" in changes) refresh();
@@ -67,7 +70,7 @@ function start() {
     });
     addEventListener("hashchange", () => state.reread());
     addEventListener("resize", schedule);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", schedule);
+    isDarkOutside.addEventListener("change", schedule);
     refresh();
     if (source.isLive) setInterval(() => document.visibilityState === "visible" && refresh(), POLL);
 
@@ -79,7 +82,11 @@ function start() {
         }
         isBusy = true;
         try {
-            if (round++ % 3 === 0 || !all.length) all = await source.runs();
+            if (round++ % SELDOM === 0 || !all.length) all = await source.runs();
+            if (!page.meta) {
+                schedule(); // the list is there before PyTorch is, which the rest needs
+                page.meta = await source.meta();
+            }
             await Promise.all(shownIds().map(refreshRun));
             if (document.body.dataset.lost) page.say("");
             delete document.body.dataset.lost;
@@ -104,18 +111,16 @@ function start() {
     async function refreshRun(id) {
         const old = loaded.get(id);
         const log = await source.log(id, old?.after ?? 0);
-        // The rest changes seldom: it is asked for when the log says so, and now and then.
-        const isDue = !old || log.reset || round % 5 === 0;
-        const [info, frames] = await Promise.all([
-            isDue || log.is_training !== old.info.is_training ? source.info(id) : old.info,
-            isDue || log.frames_changed !== old.framesChanged ? source.frames(id) : old.frames,
-        ]);
+        // The rest is asked for if it has changed, but not each time.
+        const changed = String([log.is_training, ...log.changed]);
+        const isDue = changed !== old?.changed && (!old || log.is_training !== old.info.is_training || round % SELDOM === 0);
+        const [info, frames] = isDue ? await Promise.all([source.info(id), source.frames(id)]) : [old.info, old.frames];
         const isNew = !old || log.reset;
-        const run = isNew ? { id, name: info.name, series: openSeries() } : old;
+        const run = isNew ? { id, series: openSeries() } : old;
         addLines(run.series, log.lines, info.rates);
         const stand = (each) => JSON.stringify([each.info.is_training, each.info.summary, each.frames.steps.length]);
         const isChanged = isNew || log.lines.length || stand({ info, frames }) !== stand(old);
-        Object.assign(run, { info, after: log.after, frames, framesChanged: log.frames_changed });
+        Object.assign(run, { name: all.find((each) => each.id === id).name, info, after: log.after, frames, changed: isDue ? changed : old.changed });
         if (log.reset) for (const key of [...cache.keys()]) if (key.startsWith(`${id} `)) cache.delete(key);
         loaded.set(id, run);
         if (isChanged) version++;
@@ -158,7 +163,7 @@ function start() {
     function draw() {
         const { axis, at } = state.get();
         document.documentElement.dataset.theme = theme.select.value = state.get().theme;
-        const isDark = getComputedStyle(document.documentElement).colorScheme === "dark";
+        const isDark = theme.select.value === "dark" || (theme.select.value === "auto" && isDarkOutside.matches);
         const shown = shownIds();
         giveColours(shown);
         list.update(all, shown, colors);
@@ -171,10 +176,10 @@ function start() {
         const view = { runs, axis, position, end: last, last: last || 1, version: `${version} ${runs.map((run) => run.id + run.color)}`, theme: isDark };
         document.body.classList.toggle("nothing", !runs.length);
         if (!runs.length) {
-            if (round > 0 && !all.length && !document.body.dataset.lost) page.say(NO_RUNS, true);
+            if (round > 0 && !document.body.dataset.lost) page.say(all.length ? LOADING : NO_RUNS, true);
             return;
         }
-        if (message.textContent === NO_RUNS) page.say("");
+        if ([LOADING, NO_RUNS].includes(message.textContent)) page.say("");
         for (const each of [scrubber, ...panels]) each.update(view);
     }
 

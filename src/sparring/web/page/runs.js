@@ -1,6 +1,6 @@
 // The runs there are: choose one, or several to compare; where each stands, and what is wrong with it.
 
-import { capital, command, duration, element, inWords, spaced } from "./elements.js";
+import { capital, command, duration, element, inWords, refill, spaced } from "./elements.js";
 import { alarmBands } from "./series.js";
 
 // The list, newest first, with the newest samples of each.
@@ -12,16 +12,16 @@ export function makeRuns(host, page) {
     function fill() {
         const words = filter.value.toLowerCase();
         filter.hidden = runs.length < 8;
-        list.replaceChildren(...runs.filter((run) => `${run.name} ${run.data}`.toLowerCase().includes(words)).map(item));
+        refill(list, runs.filter((run) => `${run.name} ${run.data}`.toLowerCase().includes(words)).map(item));
     }
     function item(run) {
         const isShown = chosen.includes(run.id);
         const box = element("input", { type: "checkbox", "aria-label": `compare ${run.name}`, onchange: () => page.state.set({ runs: box.checked ? [...chosen, run.id] : chosen.filter((id) => id !== run.id), at: null }) });
         box.checked = isShown;
-        const picture = run.has_samples === false ? null : page.source.thumbnail(run.id);
+        const picture = run.samples_step === null ? null : page.source.thumbnail(run.id);
         const status = run.is_training ? `training, ${Math.round(100 * (run.progress ?? 0))} %` : run.status === "running" ? "cut off" : run.status;
-        return element("li", { class: isShown ? "shown" : "" }, box, element("button", { type: "button", class: "run", onclick: () => page.state.set({ runs: [run.id], at: null }) },
-            picture ? element("img", { src: `${picture}${page.source.isLive ? `?${run.steps}` : ""}`, alt: "", loading: "lazy" }) : null,
+        return element("li", { class: isShown ? "shown" : "", "data-run": run.id }, box, element("button", { type: "button", class: "run", onclick: () => page.state.set({ runs: [run.id], at: null }) },
+            picture ? element("img", { loading: "lazy", src: `${picture}${page.source.isLive ? `?${run.samples_step}` : ""}`, alt: "" }) : null,
             element("span", {}, element("b", { style: isShown ? `--colour: ${colors.get(run.id)}` : null }, run.name), element("small", {}, `${run.study ? `study ${run.study}, ` : ""}${run.data.split("/").at(-1)}, ${inWords(run.steps)} steps, ${status}`), ...(run.alarms ?? []).map((alarm) => element("small", { class: "alarm" }, spaced(alarm)))),
         ));
     }
@@ -31,7 +31,7 @@ export function makeRuns(host, page) {
             if (key === drawn) return;
             drawn = key;
             [runs, chosen, colors] = [all, shown, given];
-            host.hidden = !page.source.isLive && runs.length < 2;
+            host.hidden = runs.length < (page.source.isLive ? 1 : 2);
             fill();
         },
     };
@@ -45,7 +45,7 @@ export function makeStatus(host, page) {
             const key = JSON.stringify([view.version, view.axis, Math.round(view.position)]);
             if (key === drawn) return;
             drawn = key;
-            host.replaceChildren(...view.runs.slice(0, 6).map((run) => about(run, view)));
+            refill(host, view.runs.slice(0, 6).map((run) => about(run, view)));
         },
     };
     function about(run, view) {
