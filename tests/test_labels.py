@@ -460,7 +460,7 @@ def test_attributes_that_are_left_out_are_drawn_from_rows_that_have_the_others()
         ({"hairs": "red"}, "unknown attribute 'hairs': did you mean 'hair'"),
         ("hair=rad", "unknown hair 'rad': did you mean 'red'"),
         ("hair=red,hair=black", "gives hair twice: give each attribute once"),
-        ("red", 'give a mapping or text such as "hair=red"'),
+        ("red", 'give a mapping or text such as "hair=black"'),
         (1, "give a mapping"),
         ({"age": "old"}, "age is a number from 20 to 60, not 'old'"),
         ([{"hair": "red"}], "one for each of the 2 samples, not 1"),

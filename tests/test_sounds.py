@@ -150,14 +150,16 @@ def test_vowels_have_the_resonances_of_their_class() -> None:
 def test_a_survey_chooses_and_says(tmp_path: Path) -> None:
     record(tmp_path / "a", rate=44_100)
     write(tmp_path / "a" / "low_ann_99.wav", tone(300, 3.0, 44_100), 44_100)
+    write(tmp_path / "a" / "low_ann_97.wav", tone(300, 0.3, 44_100), 44_100, channels=6)
     (tmp_path / "a" / "notes.txt").write_text("nothing")
     (tmp_path / "a" / "low_bob_98.wav").write_text("no sound")
     survey = look_at(str(tmp_path / "a"), Reading(labels="{word}_{speaker}_{take}:word"))
     assert isinstance(survey, Survey)
     assert [getattr(modality, "sample_rate_hz", 0) for modality in survey.choices] == [8000, 16000, 22050]
     text = "\n".join(survey.description)
-    for part in ("25 sounds (wav 25; 44,100 Hz 25), 0.20 to 3.00 s", "brought to 0.43 s: the ends of 1 are cut off",
-                 "not opened: 1 other file (.txt 1)", "2 classes from labels in names"):  # fmt: skip
+    for part in ("26 sounds (wav 26; 44,100 Hz 26), 0.20 to 3.00 s", "brought to 0.43 s: the ends of 1 are cut off",
+                 "1 have several channels, which become their mean", "not opened: 1 other file (.txt 1)",
+                 "2 classes from labels in names"):  # fmt: skip
         assert part in text
     with pytest.warns(sparring.SparringWarning, match=r"low_bob_98.wav"):
         chosen = open_dataset(str(tmp_path / "a"), sample_rate_hz=16_000, seconds=1.0).modality

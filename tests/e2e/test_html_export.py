@@ -1,6 +1,7 @@
 """The page of an export in a real browser, from a file, without a network."""
 
 import wave
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 from untrained import CONFIGS, make_generator
 
+from sparring.data.labels import Attribute
 from sparring.game.sources import spherical
 from sparring.generator.export.to_html import build_html
 from sparring.generator.generator import Generator
@@ -72,6 +74,29 @@ def test_a_seed_draws_the_samples_of_the_command(context: BrowserContext, path: 
     wait_for_drawing(page, lambda: page.get_by_label("truncation").select_option(label="0.5"))
     assert np.abs(tiles(page) - digits.sample(64, seed=7, labels="3", truncation=0.5)).max() <= 1
     expect(page.locator("code")).to_have_text("sparring sample RUN -n 64 --seed 7 --label 3 --truncation 0.5")
+
+
+def test_attributes_are_asked_for_one_by_one(context: BrowserContext, tmp_path: Path) -> None:
+    hair, _ = CONFIGS["attributes"].attributes
+    age = Attribute("age", mean=4.0, deviation=2.0, low=1.0, high=8.0)
+    generator = make_generator(replace(CONFIGS["attributes"], attributes=(hair, age)))
+    (tmp_path / "hair.html").write_text(build_html(generator), encoding="utf-8")
+    page = open_page(context, tmp_path / "hair.html", "seed=7")
+    assert np.abs(tiles(page, side=8) - generator.sample(64, seed=7)).max() <= 1
+    red, old, both = ({"hair": "red"}, {"age": 7.5}, {"hair": "red", "age": 7.5})
+    hair_control, age_control = page.get_by_label("hair"), page.get_by_label("age")
+    for change, labels, words in (
+        (lambda: hair_control.select_option(label="red"), red, "hair=red"),
+        (lambda: age_control.fill("7.5"), both, "hair=red,age=7.5"),
+        (lambda: hair_control.select_option(label="any"), old, "age=7.5"),
+    ):
+        wait_for_drawing(page, change)
+        assert np.abs(tiles(page, side=8) - generator.sample(64, seed=7, labels=labels)).max() <= 1
+        expect(page.locator("code")).to_have_text(f"sparring sample RUN -n 64 --seed 7 --label {words}")
+    address = page.evaluate("location.hash.slice(1)")
+    again = open_page(context, tmp_path / "hair.html", address)
+    expect(again.get_by_label("age")).to_have_value("7.5")
+    assert (tiles(again, side=8) == tiles(page, side=8)).all()
 
 
 def test_between_two_seeds_and_along_directions(context: BrowserContext, path: Path, digits: Generator) -> None:

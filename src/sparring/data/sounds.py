@@ -25,7 +25,13 @@ MAX_PEAK = 4.0  # of floats; what is above 1 is clipped
 
 
 def read_sound(file: File, name: str, in_pieces: bool = False) -> tuple[np.ndarray, int]:
-    """Read a sound file as float32 [samples] in [−1, 1], the mean of its channels, and its sample rate in Hz.
+    """Read a sound file as float32 [samples] in [−1, 1], the mean of its channels, and its sample rate in Hz."""
+    channels, rate = read_channels(file, name, in_pieces)
+    return _mix(channels), rate
+
+
+def read_channels(file: File, name: str, in_pieces: bool = False) -> tuple[np.ndarray, int]:
+    """Read a sound file as float32 [samples, channels], and its sample rate in Hz.
 
     WAV files with whole numbers are read by Python, all others by the library soundfile.
 
@@ -43,7 +49,12 @@ def read_sound(file: File, name: str, in_pieces: bool = False) -> tuple[np.ndarr
         raise DataError(f"{name}: it holds samples that are not finite")
     if (peak := float(np.abs(samples).max())) > MAX_PEAK:
         raise DataError(f"{name}: its loudest sample is {peak:g}, and floats go from -1 to 1: divide them")
-    return samples.mean(axis=1).clip(-1, 1), rate
+    return samples, rate
+
+
+def _mix(channels: np.ndarray) -> np.ndarray:
+    mixed: np.ndarray = channels.mean(axis=1).clip(-1, 1)
+    return mixed
 
 
 def _read_wav(data: bytes, name: str, most: float) -> tuple[np.ndarray, int]:
@@ -136,6 +147,7 @@ class SoundFindings(Findings):
 class _Look(NamedTuple):
     ending: str
     rate: int
+    channels: int
     seconds: float
     peak: float
     level: float
@@ -148,11 +160,12 @@ def find_out(
     faults: list[str] = []
 
     def look(file: File, entry: Entry, number: int) -> _Look:
-        samples, rate = read_sound(file, entry.name, in_pieces)
+        channels, rate = read_channels(file, entry.name, in_pieces)
+        samples = _mix(channels)
         magnitudes = np.abs(samples)
         level = level_of(samples) if number < NUM_MEASURED else 0.0
         ending = entry.name.rpartition(".")[2].lower()
-        return _Look(ending, rate, len(samples) / rate, float(magnitudes.max()), level)
+        return _Look(ending, rate, channels.shape[1], len(samples) / rate, float(magnitudes.max()), level)
 
     found = list(container.read(look, faults, "listening to", on_progress))
     looks = [each for _, each in found]
@@ -166,6 +179,7 @@ def find_out(
     classes, about_classes = count_classes(container, [entry.label for entry in pieces])
     heldout = [entry.is_heldout for entry in pieces]
     silent, clipped = sum(each.peak < SILENT for each in looks), sum(each.peak >= CLIPPED for each in looks)
+    num_mixed = sum(each.channels > 1 for each in looks)
     num_cut, num_long = (sum(each.seconds > times * seconds for each in looks) for times in (1, 2))
     advice = (
         f", and {num_long:,} are more than twice as long: --set frames=all makes pieces of them" if num_long else ""
@@ -183,6 +197,7 @@ def find_out(
         f"{list_counts(f'{each.rate:,} Hz' for each in looks)}), {lengths[0]:.2f} to {lengths[-1]:.2f} s long, median "
         f"{lengths[len(lengths) // 2]:.2f} s",
         f"  {about_length}",
+        *([f"  {num_mixed:,} have several channels, which become their mean"] if num_mixed else []),
         *([f"  {silent:,} are silent"] if silent else []),
         *([f"  {clipped:,} are clipped, or as loud as can be"] if clipped else []),
         *(f"  {line}" for line in container.describe_rest()),

@@ -120,7 +120,7 @@ class Config:
         for each, share in zip(wanted, uniform.tolist(), strict=True):
             if repr(each) not in fitting:
                 given: dict[int, float] = {}
-                for name, value in (each if isinstance(each, Mapping) else _parse(each)).items():
+                for name, value in (each if isinstance(each, Mapping) else self._parse(each)).items():
                     if name not in places:
                         raise UnknownNameError("attribute", name, places)
                     given[places[name]] = self.attributes[places[name]].number(value)
@@ -132,6 +132,18 @@ class Config:
             row[list(given)] = torch.tensor(list(given.values()), dtype=torch.float64)
             chosen.append(row)
         return encode(self.attributes, torch.stack(chosen))
+
+    def _parse(self, text: object) -> dict[str, str]:
+        """The attributes in text such as "hair=red,age=30"."""
+        pairs = [pair.partition("=") for pair in text.split(",")] if isinstance(text, str) else []
+        if not pairs or not all(equals for _, equals, _ in pairs):
+            first = self.attributes[0]
+            example = f"{first.name}={first.values[0] if first.values else format(first.low, 'g')}"
+            raise UsageError(f'this generator has attributes: give a mapping or text such as "{example}", not {text!r}')
+        names = [name.strip() for name, _, _ in pairs]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UsageError(f"{text!r} gives {twice[0]} twice: give each attribute once")
+        return dict(zip(names, (value.strip() for _, _, value in pairs), strict=True))
 
     def check_labels(self, labels: Any, n: int) -> Labels | None:
         """Labels as the network takes them, int64 [n] or float32 [n, d]."""
@@ -200,14 +212,3 @@ def choose_rows(attributes: Sequence[Attribute], vectors: Labels) -> tuple[tuple
     """The numbers of at most `MAX_ROWS` labels, spread evenly over all."""
     count = min(len(vectors), MAX_ROWS)
     return tuple(map(tuple, decode(attributes, vectors[torch.arange(count) * len(vectors) // count]).tolist()))
-
-
-def _parse(text: object) -> dict[str, str]:
-    """The attributes in text such as "hair=red,age=30"."""
-    pairs = [pair.partition("=") for pair in text.split(",")] if isinstance(text, str) else []
-    if not pairs or not all(equals for _, equals, _ in pairs):
-        raise UsageError(f'this generator has attributes: give a mapping or text such as "hair=red", not {text!r}')
-    names = [name.strip() for name, _, _ in pairs]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UsageError(f"{text!r} gives {twice[0]} twice: give each attribute once")
-    return dict(zip(names, (value.strip() for _, _, value in pairs), strict=True))

@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 import zlib
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,7 @@ def _describe(generator: Generator) -> dict[str, Any]:
         "purposes": {"latents": str(stream.purpose_number), "labels": str(stream.part("labels").purpose_number)},
         "labelSize": config.label_size,
         "labels": [*config.known_labels.items()],
+        "attributes": [asdict(attribute) for attribute in config.attributes],
         "edges": edges,
         "rows": rows,
     }

@@ -45,10 +45,20 @@ async function main() {
         const truncation = Number(state.truncation) || null;
         return (number) => sampler.push(mix(seed, place, (each) => latentsOf(each, truncation)[number], between), moves);
     }
+    // What is asked for: a class's number, or a list with the place of a value or a number for each attribute; or null.
+    function wanted() {
+        const given = state.label.split(",").map((text) => (text.trim() && Number.isFinite(Number(text)) ? Number(text) : null));
+        if (!about.attributes.length) return about.labels.some(([, number]) => number === given[0]) ? given[0] : null;
+        return about.attributes.map(({ values }, place) => (values.length && values[given[place]] === undefined ? null : given[place] ?? null));
+    }
+    // The name of a label in a list of attributes: "digit=7,speaker=theo".
+    const nameOf = (numbers) => about.attributes.map(({ name, values }, place) => {
+        const number = numbers[place];
+        return number === null ? "" : `${name}=${values.length ? values[number] : Number(number.toPrecision(6))}`;
+    }).filter(Boolean).join(",");
     // A function of samples' numbers that makes these samples, and the labels of all.
     function maker() {
-        const label = about.labels.some(([, number]) => String(number) === state.label) ? Number(state.label) : null;
-        const labels = sampler.labels(state.seed, about.count, label), latent = walking ?? latentAt(state.seed, placeOf(state.place), amounts());
+        const labels = sampler.labels(state.seed, about.count, wanted()), latent = walking ?? latentAt(state.seed, placeOf(state.place), amounts());
         return { labels, make: (numbers) => engine.run(numbers.map(latent), numbers.map((number) => labels[number])) };
     }
     const chosenOne = () => Math.min(about.count - 1, Number(state.chosen) || 0);
@@ -126,10 +136,11 @@ async function main() {
     }
 
     function say(chosen, label) {
-        const name = about.labels.find(([, number]) => label[number])?.[0];
+        const classOf = (isIt) => about.labels.find(([, number]) => isIt(number))?.[0], hasAttributes = about.attributes.length > 0;
+        const name = hasAttributes ? nameOf(sampler.decode(label)) : classOf((number) => label[number]);
         caption.textContent = isPoints ? "" : `sample ${chosen + 1} of ${about.count}${name ? `, ${name}` : ""}`;
-        const chosenLabel = about.labels.find(([, number]) => String(number) === state.label)?.[0];
-        const options = [`-n ${about.count}`, `--seed ${state.seed}`, chosenLabel ? `--label ${/^\w+$/.test(chosenLabel) ? chosenLabel : JSON.stringify(chosenLabel)}` : "", state.truncation ? `--truncation ${state.truncation}` : ""];
+        const chosenLabel = hasAttributes ? nameOf(wanted()) : classOf((number) => number === wanted());
+        const options = [`-n ${about.count}`, `--seed ${state.seed}`, chosenLabel ? `--label ${/^[\w=,.-]+$/.test(chosenLabel) ? chosenLabel : JSON.stringify(chosenLabel)}` : "", state.truncation ? `--truncation ${state.truncation}` : ""];
         const isPlain = !walking && placeOf(state.place).every((each) => !each) && amounts().every((amount) => !amount);
         line.replaceChildren(...(isPlain ? ["the same in a terminal: ", command(`sparring sample ${about.run} ${options.filter(Boolean).join(" ")}`)] : ["There is no command for these samples: they lie between seeds, or a slider is not at zero."]));
     }
@@ -204,17 +215,26 @@ async function main() {
         await update();
         grid.toBlob((blob) => save(blob, `${about.name}-seed-${state.seed}.png`), "image/png");
     };
-    // A choice of a field of the state. Keys begin with a space: an object would sort whole numbers otherwise.
-    const pick = (name, options, field) => {
-        const { select, label } = choice(name, { "": "any", ...Object.fromEntries(options) }, (chosen) => set({ [field]: chosen.trim() }));
-        select.value = state[field] ? ` ${state[field]}` : "";
+    // A choice of numbers by their names. Keys begin with a space: an object would sort whole numbers otherwise.
+    const pick = (name, options, now, change) => {
+        const keys = options.map(([number, words]) => [` ${number}`, words]);
+        const { select, label } = choice(name, { "": "any", ...Object.fromEntries(keys) }, (chosen) => set(change(chosen.trim())));
+        select.value = now === "" ? "" : ` ${now}`;
         return label;
+    };
+    const pickAttribute = ({ name, values, low, high }, place) => {
+        const now = String(wanted()[place] ?? "");
+        const change = (text) => ({ label: wanted().map((number, other) => (other === place ? text : number ?? "")).join(",").replace(/^,+$/, "") });
+        if (values.length) return pick(name, [...values.entries()], now, change);
+        const number = element("input", { type: "number", min: low, max: high, step: "any", placeholder: "any", value: now, oninput: () => set(change(number.value)) });
+        return element("label", {}, `${name} `, number);
     };
     document.body.append(
         element("div", { class: "tools" },
             element("label", {}, "seed ", seed), element("button", { type: "button", onclick: another }, "another seed"),
-            about.labels.length ? pick("class", about.labels.map(([name, number]) => [` ${number}`, name]), "label") : null,
-            about.prior === "gaussian" ? pick("truncation", ["2", "1", "0.7", "0.5", "0.3"].map((each) => [` ${each}`, each]), "truncation") : null,
+            about.labels.length ? pick("class", about.labels.map(([name, number]) => [number, name]), state.label, (label) => ({ label })) : null,
+            ...about.attributes.map(pickAttribute),
+            about.prior === "gaussian" ? pick("truncation", ["2", "1", "0.7", "0.5", "0.3"].map((each) => [each, each]), state.truncation, (truncation) => ({ truncation })) : null,
             element("button", { type: "button", onclick: savePng }, "save as PNG"),
         ),
         element("main", {},

@@ -9,6 +9,13 @@ export async function openSampler(about, weights, kernel) {
     const labelSize = about.labelSize, size = about.latentDim;
     const engine = await makeEngine(kernel, about.steps, halves, singles, size + labelSize);
 
+    let end = 0; // where the part of the next attribute begins in a vector
+    const parts = about.attributes.map((attribute) => {
+        const start = end;
+        end += attribute.values.length || 1;
+        return { ...attribute, start };
+    });
+
     // The latents of the samples 0 to count − 1 of a seed, one Float32Array each.
     function latents(seed, count, truncation) {
         const purpose = BigInt(about.purposes.latents), all = count * size, given = BigInt(seed);
@@ -18,12 +25,13 @@ export async function openSampler(about, weights, kernel) {
         return Array.from({ length: count }, (_, number) => numbers.slice(number * size, (number + 1) * size));
     }
 
-    // What the network takes for labels: one-hot classes or rows of attributes, as they occur in the training data, or
-    // all of one class.
+    // What the network takes for labels: one-hot classes or vectors of attributes, as they occur in the training data.
+    // `label` is the number of a class for all samples. With attributes it holds a number for each, the place of a value
+    // or the number itself; null leaves it to chance.
     function labels(seed, count, label) {
         if (!labelSize) return Array.from({ length: count }, () => []);
         const shares = uniforms(BigInt(seed), BigInt(about.purposes.labels), count);
-        if (about.rows.length) return Array.from(shares, (share) => about.rows[Math.floor(share * about.rows.length)]);
+        if (about.attributes.length) return vectors(shares, label ?? []);
         const edges = about.edges, end = edges.at(-1);
         return Array.from(shares, (share) => {
             const reached = edges.findIndex((edge) => edge > Math.fround(share * end));
@@ -31,6 +39,24 @@ export async function openSampler(about, weights, kernel) {
             return Array.from({ length: labelSize }, (_, place) => Number(place === number));
         });
     }
+
+    // Vectors with the wanted attributes; the others are those of a row that has these, as `Config.vectors` draws them.
+    function vectors(shares, wanted) {
+        const asked = parts.map((part, number) => ({ ...part, number: wanted[number] ?? null })).filter((part) => part.number !== null);
+        const fitting = about.rows.filter((row) => asked.every(({ values, start, number }) => !values.length || row[start + number]));
+        const rows = fitting.length ? fitting : about.rows;
+        return Array.from(shares, (share) => {
+            const vector = [...rows[Math.floor(share * rows.length)]];
+            for (const { values, mean, deviation, start, number } of asked) {
+                if (values.length) values.forEach((_, place) => { vector[start + place] = Number(place === number); });
+                else vector[start] = (number - mean) / deviation;
+            }
+            return vector;
+        });
+    }
+
+    // The attributes of a vector: of each the place of its value, or its number.
+    const decode = (vector) => parts.map(({ values, mean, deviation, start }) => (values.length ? vector.slice(start, start + values.length).indexOf(1) : vector[start] * deviation + mean));
 
     const direction = (number) => singles.subarray(about.directionsAt + number * size, about.directionsAt + (number + 1) * size);
 
@@ -41,7 +67,7 @@ export async function openSampler(about, weights, kernel) {
         return moved;
     }
 
-    return { engine, singles, latents, labels, push };
+    return { engine, singles, latents, labels, decode, push };
 }
 
 // A point on the great circle between two latents, as `Generator.interpolate` takes it.
