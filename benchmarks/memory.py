@@ -1,8 +1,10 @@
 """Processor time and peak memory of every command, as the table in docs/reliability.md.
 
     OMP_NUM_THREADS=1 python benchmarks/memory.py
+    OMP_NUM_THREADS=1 python benchmarks/memory.py --predict
 
-It takes about ten minutes.
+It takes about ten minutes. With `--predict` it compares the peak memory of trainings with what is said before them, as
+the table in docs/scale.md.
 """
 
 import subprocess
@@ -39,9 +41,41 @@ MEASURE += "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
 MEASURE += "print(used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr); sys.exit(code)"
 
 
+SIZES = {"28": "32", "64": "32", "128": "32", "192x320": "16", "256": "8", "512": "2"}  # and batches
+UNIT = 1 if sys.platform == "darwin" else 1024  # of the system's figure, in bytes
+PREDICT = """
+import sys
+from sparring.training.footprint import predict_memory
+from sparring.training.recipe import make_request
+from sparring.training.resolve import count_classes, resolve
+recipe, dataset = resolve(make_request("large", size=sys.argv[1], batch_size=int(sys.argv[2]), steps=2), dry=True)
+print(predict_memory(recipe, dataset.modality, count_classes(recipe, dataset)))
+"""
+
+
+def run(words: list[str], folder: str) -> tuple[str, float, float]:
+    """What a command prints, its seconds of processor time, and its peak memory in bytes."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    seconds, peak = map(float, done.stderr.split()[-2:])
+    return done.stdout, seconds, UNIT * peak
+
+
+def predict(folder: str) -> None:
+    """Train two steps at each size, with an evaluation, and print a row for each."""
+    print("| pixels | batch | predicted | measured | off by |\n|---|---|---|---|---|")
+    for size, batch in SIZES.items():
+        predicted = float(run(["-c", PREDICT, size, batch], folder)[0])
+        options = ["--size", size, "--batch-size", batch, "--steps", "2", "--set", "evaluation_steps=2"]
+        *_, measured = run(["-m", "sparring", "train", "large", *options], folder)
+        numbers = f"{predicted / 1e9:.2f} GB | {measured / 1e9:.2f} GB | {predicted / measured - 1:+.0%}"
+        print(f"| {size} | {batch} | {numbers} |", flush=True)
+
+
 def main() -> None:
     """Run each command in one folder, and print a row for each."""
-    unit = 1 if sys.platform == "darwin" else 1024  # of the system's figure, in bytes
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "large").mkdir()
         random = np.random.default_rng(0)
@@ -50,13 +84,13 @@ def main() -> None:
             image = Image.fromarray(small).resize((LARGE[1], LARGE[0]), Image.Resampling.BICUBIC)
             image.save(Path(folder) / "large" / f"{number}.png", compress_level=1)
         print(f"{NUM_LARGE} pictures of {LARGE[1]}×{LARGE[0]} pixels in `large`\n")
+        if "--predict" in sys.argv:
+            predict(folder)
+            return
         print("| command | peak memory | processor time |\n|---|---|---|")
         for command in COMMANDS:
-            words = [sys.executable, "-c", MEASURE, sys.executable, "-m", "sparring", *command.split()]
-            done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-            seconds, peak = map(float, done.stderr.split()[-2:])
-            print(f"| `sparring {command}` | {peak * unit / 1e9:.2f} GB | {seconds:.1f} s |", flush=True)
+            _, seconds, peak = run(["-m", "sparring", *command.split()], folder)
+            print(f"| `sparring {command}` | {peak / 1e9:.2f} GB | {seconds:.1f} s |", flush=True)
 
 
 if __name__ == "__main__":

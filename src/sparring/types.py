@@ -58,3 +58,16 @@ class Estimate:
         half = max(self.high - self.value, self.value - self.low)
         decimals = max(0, 1 - math.floor(math.log10(half))) if half > 0 else 3
         return f"{self.value:.{decimals}f} ± {half:.{decimals}f}"
+
+
+LARGE = 3 * 64 * 64  # numbers in an item
+
+
+def num_at_once(most: int, item_shape: tuple[int, ...]) -> int:
+    """How many items to compute on together: `most`, but fewer of large ones, which take no more memory then.
+
+    Example:
+        >>> num_at_once(50, (3, 64, 64)), num_at_once(50, (3, 256, 256)), num_at_once(50, (3, 1024, 1024))
+        (50, 3, 1)
+    """
+    return max(1, int(most * min(1.0, LARGE / max(1, math.prod(item_shape)))))

@@ -51,6 +51,7 @@ class TrainCommand:
     until: Annotated[str | None, option("plateau|TARGET")] = None
     """Also stop when the samples no longer improve, or at a target such as "coverage>0.9"."""
     batch_size: Number = None  # Real samples per update.
+    accumulate: Number = None  # Play each batch in N equal parts one after the other, which takes less memory.
     start_from: Annotated[str | None, option("RUN")] = None
     """Begin with the networks of another run, or of one of its checkpoints; classes are matched by name."""
     size: Annotated[str | None, option("PIXELS")] = None

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sparring.data.items import Items, to_float
 from sparring.seeding import Stream
-from sparring.types import Features, Labels, Samples
+from sparring.types import Features, Labels, Samples, num_at_once
 
 NUM_AT_ONCE = 500
 NUM_FITTED, NUM_ROUNDS = 10_000, 15  # the most items that the centers are fitted to, and the rounds
@@ -23,7 +23,7 @@ def cluster(
     """
 
     def features(items: Items, numbers: Tensor) -> Features:
-        parts = torch.split(numbers, NUM_AT_ONCE)  # as floats they take more memory
+        parts = torch.split(numbers, num_at_once(NUM_AT_ONCE, items.item_shape))  # as floats they take more memory
         return torch.cat([extractor(to_float(items.take(part))) for part in parts])
 
     order = Stream(seed, "clusters").permutation(train.num_items)

@@ -7,9 +7,11 @@ comparable within one run only.
 import math
 import time
 import warnings
+from collections.abc import Iterator
 from typing import Literal, final
 
 import torch
+from torch import Tensor, nn
 
 from sparring.errors import SparringWarning
 from sparring.evaluation.figures import FIGURES, Comparison, SampleView, draw, source_labels
@@ -20,9 +22,9 @@ from sparring.generator.generator import Generator
 from sparring.metrics import Estimate, nearest_labels
 from sparring.modalities.modality import Dataset
 from sparring.seeding import Stream
-from sparring.types import AnyLogits, Labels, Latents
+from sparring.types import AnyLogits, Labels, Latents, Samples, num_at_once
 
-NUM_SAMPLES = 500
+NUM_SAMPLES, LEAST_SAMPLES = 500, 100  # the fewer of large items, which take much memory
 MIN_TRAIN = 6  # data with fewer items are not monitored: coverage looks at five neighbours
 FEW_TRAIN, FEW_HELDOUT = 20, 2  # figures of fewer items are rough
 MAX_TRAIN = 100_000  # with more training items, copies are not looked for
@@ -66,6 +68,8 @@ class Monitor:
 
     def __init__(self, game: Game, dataset: Dataset, *, share: float = 0.05, interval_steps: int | None = None) -> None:
         self.game, self.dataset, self.share, self.interval_steps = game, dataset, share, interval_steps
+        self._at_once = num_at_once(NUM_SAMPLES, dataset.modality.item_shape)
+        self._num = min(NUM_SAMPLES, max(LEAST_SAMPLES, 4 * self._at_once))
         self._last_step, self._last_seconds = 0, 0.0
         self.class_shares: list[float] = []
         self._cost, self._spent, self._count = FIRST_SECONDS, 0.0, 0
@@ -118,7 +122,7 @@ class Monitor:
         real, heldout, seed = self._real.copy(), self._heldout.copy(), self.game.seed
         if (real["features"] == real["features"][0]).all() or not generator.is_finite():
             return None
-        latents, labels = generator.inputs(NUM_SAMPLES, seed, self.dataset)
+        latents, labels = generator.inputs(self._num, seed, self.dataset)
         items = generator.generate(latents, labels)
         fake: SampleView = {"samples": self.dataset.modality.encode(items)}
         if self._is_measured:
@@ -126,12 +130,12 @@ class Monitor:
         fake["features"] = self.extractor(fake["samples"])
         if not fake["features"].isfinite().all():
             return None
-        told = source_labels(self.dataset, NUM_SAMPLES, seed)
+        told = source_labels(self.dataset, self._num, seed)
         num_classes = len(self.dataset.train.class_shares)
         if "labels" in real:
             fake["classes"] = nearest_labels(real["features"], real["labels"], fake["features"])
         if "labels" in real and num_classes <= MAX_SHARES:
-            self.class_shares = (fake["classes"].bincount(minlength=num_classes) / NUM_SAMPLES).tolist()
+            self.class_shares = (fake["classes"].bincount(minlength=num_classes) / self._num).tolist()
         if told is not None and "classes" in fake:
             fake["labels"] = told
         if "neutral" in heldout:
@@ -156,24 +160,36 @@ class Monitor:
                 views = self._real, self._heldout
                 sets = [(view["samples"] / scale, view.get("labels", view.get("vectors"))) for view in views]
                 inputs = [each.to(device) for each in (latents, labels) if each is not None]
-                sets.append((generator(*inputs), labels))
+                made = [generator(*part) for part in self._parts(*inputs)]
+                sets.append((torch.cat(made), labels))
                 if labels is None:
-                    return [self.game.logits(samples.to(device), None, discriminator).cpu() for samples, _ in sets]
-                pairs = [(samples.to(device), given.to(device)) for samples, given in sets if given is not None]
-                return [self.game.logits(*pair, discriminator).cpu() for pair in pairs]
+                    sets = [(samples, None) for samples, _ in sets]
+                return [
+                    torch.cat([self._score(discriminator, *part) for part in self._parts(*pair)])
+                    for pair in sets
+                    if labels is None or pair[1] is not None
+                ]
         finally:
             for player, was_training in zip(players, were_training, strict=True):
                 player.train(was_training)
 
+    def _parts(self, *values: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
+        """So many rows of each as are computed on together."""
+        return zip(*(torch.split(each, self._at_once) for each in values if each is not None), strict=True)
+
+    def _score(self, discriminator: nn.Module, samples: Samples, labels: Labels | None = None) -> AnyLogits:
+        device = next(discriminator.parameters()).device
+        return self.game.logits(samples.to(device), None if labels is None else labels.to(device), discriminator).cpu()
+
     def _view(self, part: Literal["train", "heldout"]) -> SampleView:
         """Some samples of a part of the data; and thumbnails of all of its items, where there are any to be copied."""
         source, stream = getattr(self.dataset, part), Stream(self.game.seed, f"monitor/{part}")
-        view = draw(source, NUM_SAMPLES, stream)
+        view = draw(source, self._num, stream)
         if "labels" in view and (num_classes := len(self.dataset.train.class_shares)):
             known = view["labels"] < num_classes  # the discriminator knows no class that only held-out items have
             view = {name: values[known] for name, values in view.items()}
         if 0 < (self.dataset.train.num_items or 0) <= MAX_TRAIN:
-            size = min(NUM_SAMPLES, source.num_items)
+            size = min(self._num, source.num_items)
             turns = range(math.ceil(source.num_items / size))
             thumbnails = [self._thumbnails(source.batch(size, stream.at(turn))) for turn in turns]
             view["neutral"] = torch.cat(thumbnails)[: source.num_items]  # the last turn begins the next epoch

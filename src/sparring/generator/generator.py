@@ -23,7 +23,7 @@ from sparring.generator.projection import NUM_CANDIDATES, Projection, project
 from sparring.generator.rejection import sample_with_rejection
 from sparring.modalities.modality import Dataset, Modality
 from sparring.seeding import Stream
-from sparring.types import Labels, Latents, Logits, OnProgress, Samples
+from sparring.types import Labels, Latents, Logits, OnProgress, Samples, num_at_once
 
 SIZES = 16, 32, 64, 100
 """Of batches on a CPU, or a network's own `sizes`: bits do not depend on which. Elsewhere all have the largest."""
@@ -212,9 +212,10 @@ class Generator:
     def _run(self, network: nn.Module, values: Tensor, labels: Labels | None, modality: Modality) -> np.ndarray:
         """What a network makes of latents or items, in batches of `SIZES`, as items of a modality."""
         device, batches = next(network.parameters()).device, []
-        for part in zip(*(torch.split(each, SIZES[-1]) for each in (values, labels) if each is not None), strict=True):
+        most = next(size for size in SIZES if size >= num_at_once(SIZES[-1], modality.item_shape))
+        for part in zip(*(torch.split(each, most) for each in (values, labels) if each is not None), strict=True):
             count = len(part[0])
-            sizes = getattr(network, "sizes", SIZES) if device.type == "cpu" else SIZES[-1:]
+            sizes = getattr(network, "sizes", SIZES) if device.type == "cpu" else [most]
             size = next(each for each in sizes if each >= count)
             padded = [torch.cat([each, each[:1].expand(size - count, *each.shape[1:])]).to(device) for each in part]
             batches.append(modality.decode(network(*padded)[:count] * modality.scale))

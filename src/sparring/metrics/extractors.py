@@ -11,7 +11,7 @@ from sparring.data.items import to_uint8
 from sparring.errors import DataError, UsageError, how_to_install
 from sparring.metrics.digit_classifier import digit_classifier
 from sparring.seeding import Stream
-from sparring.types import Features, Samples
+from sparring.types import Features, Samples, num_at_once
 
 NUM_RANDOM_FEATURES = 64
 THUMBNAIL_PIXELS = 14
@@ -41,7 +41,8 @@ class Extractor:
         self.module.eval()
         try:
             with torch.inference_mode():
-                batches = [self.module(batch).float().flatten(1) for batch in torch.split(samples, NUM_AT_ONCE)]
+                parts = torch.split(samples, num_at_once(NUM_AT_ONCE, samples.shape[1:]))
+                batches = [self.module(part).float().flatten(1) for part in parts]
         except (RuntimeError, IndexError) as error:
             shape = list(samples.shape[1:])
             raise DataError(f"the extractor {self.name!r} cannot take samples of shape {shape}: {error}") from error

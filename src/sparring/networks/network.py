@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from sparring.errors import UsageError
+from sparring.networks.recompute import run_in_stages
 from sparring.types import Labels, Latents, Logits, Samples
 
 NORMALIZATIONS = ("batch", "none")
@@ -42,15 +44,23 @@ class Modulation(nn.Module):
         return torch.addcmul(shift, images, 1 + scale)
 
 
+def run_layers(layers: nn.Sequential, samples: Tensor, labels: Labels | None = None, recompute: bool = False) -> Tensor:
+    """What layers make of samples one after the other; each `Modulation` among them gets the labels."""
+    if recompute and torch.is_grad_enabled():
+        return run_in_stages(layers, partial(run_layers, labels=labels), samples)
+    for layer in layers:  # a loop of our own: PyTorch doesn't compile the forward pass of its modules
+        samples = layer(samples, labels) if isinstance(layer, Modulation) else layer(samples)
+    return samples
+
+
 class UnconditionalGenerator(nn.Sequential):
     """A generator without labels: a sequence of layers."""
 
+    recompute = False
+
     def forward(self, latents: Latents) -> Samples:
         """Samples."""
-        samples = latents
-        for layer in self:  # a loop of our own: PyTorch doesn't compile the forward pass of its modules
-            samples = layer(samples)
-        return samples
+        return run_layers(self, latents, recompute=self.recompute)
 
 
 class ConditionalGenerator(nn.Module):
@@ -58,6 +68,8 @@ class ConditionalGenerator(nn.Module):
 
     Source: Mirza and Osindero 2014, "Conditional generative adversarial nets", arXiv:1411.1784.
     """
+
+    recompute = False
 
     def __init__(self, layers: nn.Sequential, num_classes: int) -> None:
         super().__init__()
@@ -67,10 +79,7 @@ class ConditionalGenerator(nn.Module):
     def forward(self, latents: Latents, labels: Labels) -> Samples:
         """Samples of the given labels."""
         vectors = labels if labels.is_floating_point() else one_hot(labels, self.num_classes)
-        samples = torch.cat([latents, vectors.to(latents)], dim=1)
-        for layer in self.layers:
-            samples = layer(samples, labels) if isinstance(layer, Modulation) else layer(samples)
-        return samples
+        return run_layers(self.layers, torch.cat([latents, vectors.to(latents)], dim=1), labels, self.recompute)
 
 
 class Discriminator(nn.Module):
@@ -90,6 +99,8 @@ class Discriminator(nn.Module):
         tensor([0., 0., 0.], grad_fn=<ViewBackward0>)
     """
 
+    recompute = False
+
     def __init__(self, features: nn.Sequential, head: nn.Module, num_features: int, num_classes: int) -> None:
         super().__init__()
         self.features = features
@@ -100,7 +111,7 @@ class Discriminator(nn.Module):
 
     def forward(self, samples: Samples, labels: Labels | None = None) -> Logits:
         """The logits of samples, [batch]: positive if they look real."""
-        features = self.features(samples)
+        features = run_layers(self.features, samples, recompute=True) if self.recompute else self.features(samples)
         logits: Tensor = self.head(features).flatten()
         if self.classes is not None:
             assert labels is not None

@@ -23,6 +23,7 @@ from sparring.game.restraints import RESTRAINTS
 from sparring.game.sources import PRIORS, Changed, Source
 from sparring.generator.config import Config, choose_rows
 from sparring.modalities.modality import Dataset
+from sparring.networks.recompute import recompute_activations
 from sparring.seeding import Stream
 from sparring.training.loop import Training
 from sparring.training.parts import Parts, check_players
@@ -116,12 +117,13 @@ def build_game(
     parts: Parts = Parts(),
     begin: Callable[[nn.Module, nn.Module], None] = lambda generator, discriminator: None,
     inputs: Source | None = None,
+    device: str | None = None,
 ) -> Game:
     """Build the networks of a recipe, let `begin` change their first weights, and build the game that trains them.
 
-    A translator is fed inputs; without them noise, to measure its speed.
+    A translator is fed inputs; without them noise, to measure its speed. The device is the recipe's, or another.
     """
-    device, network = choose_device(recipe.device), parts.find_network(config.network)
+    device, network = device or choose_device(recipe.device), parts.find_network(config.network)
     shape = config.modality.item_shape
     with Stream(recipe.seed, "networks").as_default():
         generator = config.build_generator(network)
@@ -135,6 +137,10 @@ def build_game(
     for player in (generator, discriminator):
         synchronize_batch_norm(player)
         convert_conv2d_weight_memory_format(player.to(device), torch.channels_last)  # this layout is faster
+    if recipe.recompute and recipe.compile:
+        raise UsageError("compiled layers choose themselves what to compute again: leave recompute or compile away")
+    if recipe.recompute:
+        recompute_activations(generator, discriminator)
     penalty = parts.find_penalty(recipe.penalty)
     penalty = replace(penalty, weight=recipe.penalty_weight, interval=recipe.penalty_interval)
     if recipe.compile:
@@ -189,4 +195,5 @@ def _build_optimizer(recipe: Recipe, player: nn.Module, learning_rate: float) ->
         return torch.optim.RMSprop(parameters, learning_rate, alpha=recipe.beta2)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, learning_rate, momentum=recipe.beta1)
-    return Adam(parameters, learning_rate, betas=(recipe.beta1, recipe.beta2), fused=True)
+    fused = not next(player.parameters()).is_meta
+    return Adam(parameters, learning_rate, betas=(recipe.beta1, recipe.beta2), fused=fused)

@@ -214,7 +214,7 @@ def with_advice(error: BaseException, training: Training) -> BaseException:
         return TrainingError(
             f"memory does not suffice for step {training.game.steps + 1} of the network {recipe.network!r} with width "
             f"{recipe.width} and batches of {recipe.batch_size}: train with a smaller --batch-size, --width or --size, "
-            f"or play each batch in parts by --set accumulate={2 * recipe.accumulate}.{stays} ({error})"
+            f"or play each batch in parts by --accumulate {2 * recipe.accumulate}.{stays} ({error})"
         )
     if isinstance(error, OSError) and not folder.is_dir():
         return TrainingError(f"{folder} was deleted or moved during the training, which can no longer be saved")

@@ -15,16 +15,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
 
+from sparring.distributed.collectives import world_size
 from sparring.evaluation.figures import FIGURES
 from sparring.evaluation.health import Alarm
 from sparring.game.game import Report
 from sparring.modalities.modality import Dataset
 from sparring.plugins import OWN
 from sparring.training.build import goes_both_ways
+from sparring.training.footprint import is_large, predict_memory
 from sparring.training.loop import Listener, Outcome, Training
 from sparring.training.parts import Parts
 from sparring.training.recipe import Recipe
-from sparring.training.resolve import images_per_second
+from sparring.training.resolve import count_classes, images_per_second
 from sparring.training.run_folder import REPORTED, Run
 from sparring.training.stopping import Limits
 
@@ -251,7 +253,20 @@ def describe_choice(recipe: Recipe, dataset: Dataset, own: Parts = Parts()) -> l
         *lines,
         f"  about {rate:,.0f} {name}/s: {images / recipe.images_per_step:,.0f} steps in {describe_seconds(seconds)}, "
         f"each {name.removesuffix('s')} {images / max(1, num_items or 0):,.1f} times",
+        *_describe_memory(recipe, dataset, own),
     ]
+
+
+def _describe_memory(recipe: Recipe, dataset: Dataset, own: Parts) -> list[str]:
+    """What a large training takes."""
+    if not is_large(recipe, dataset.modality):
+        return []
+    try:
+        needed = predict_memory(recipe, dataset.modality, count_classes(recipe, dataset), own)
+    except (RuntimeError, TypeError, ValueError):  # a network of one's own that computes with the contents of tensors
+        return []
+    how = "; activations are computed again, to save some" if recipe.recompute else ""
+    return [f"  about {needed / 1e9:.1f} GB of memory{' for each process' if world_size() > 1 else ''}{how}"]
 
 
 def _describe_source(source: Dataset) -> str:

@@ -82,6 +82,9 @@ class Recipe:
     beta2: Decay = 0.999  # of Adam; the smoothing constant of RMSprop
     batch_size: Count = 32  # real samples per update, over all processes
     accumulate: Count = 1  # equal parts of each batch, played one after the other to save memory
+    # Compute activations again in the backward pass instead of keeping them: a third more time, and less memory. By
+    # default, images of 256 pixels and more that would need more memory than there is.
+    recompute: bool = False
     discriminator_steps: Count = 1  # updates of the discriminator per iteration
     generator_steps: Count = 1  # updates of the generator per iteration
     simultaneous: bool = False  # compute both gradients before either network is updated
@@ -125,7 +128,10 @@ class Recipe:
         return self.batch_size * self.discriminator_steps
 
 
-OPEN = ("size", "network", "width", "normalization", "conditional", "num_clusters", "penalty_weight", "augment")
+OPEN = (
+    "size", "network", "width", "normalization", "conditional", "num_clusters", "penalty_weight", "recompute",
+    "augment",
+)  # fmt: skip
 """Fields that are chosen to suit the data when they are missing or None."""
 FIXED = (  # fields that cannot change when a run is resumed
     "source", "both_ways", "first_map", "input_warp",

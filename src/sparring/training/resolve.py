@@ -18,6 +18,7 @@ from sparring.modalities.modality import Dataset, Modality, Survey
 from sparring.modalities.preset import Preset
 from sparring.networks import NETWORKS
 from sparring.training.build import build_game, choose_device, goes_both_ways
+from sparring.training.footprint import suit_memory
 from sparring.training.meter import check_goal
 from sparring.training.parts import Parts
 from sparring.training.recipe import OPEN, Recipe, Request, reading_of
@@ -73,7 +74,15 @@ def resolve(
         message = f"the labels of {recipe.data} are not used, since {path} was trained without labels"
         warnings.warn(SparringWarning(message), stacklevel=2)
     check_goal(recipe, dataset)
-    return recipe, dataset
+    is_open = settings.get("recompute") is None
+    return suit_memory(recipe, dataset.modality, count_classes(recipe, dataset), parts, is_open=is_open), dataset
+
+
+def count_classes(recipe: Recipe, dataset: Dataset) -> int:
+    """The classes or clusters that the networks of a recipe get; 0 for none."""
+    if recipe.conditional:
+        return len(dataset.train.class_shares)
+    return recipe.num_clusters if recipe.num_clusters > 1 else 0
 
 
 def open_data(recipe: Recipe, on_progress: OnProgress = lambda what, share: None) -> Dataset:

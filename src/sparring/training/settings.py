@@ -29,6 +29,7 @@ class Changes(TypedDict, total=False):
     beta2: Decay
     batch_size: Count
     accumulate: Count
+    recompute: bool | None
     discriminator_steps: Count
     generator_steps: Count
     simultaneous: bool
