@@ -92,6 +92,10 @@ def describe_column(column: Column) -> str:
     """What a column is taken for, in a few words."""
     values = [value for value in column.values if value is not None]
     missing = ", some missing" if None in column.values and column.kind != "constant" else ""
+    if len(column.sources) == 2:
+        return f"always {column.sources[0]} + {column.sources[1]}: computed, not learned"
+    if column.sources:
+        return f"always the same for the same {column.sources[0]}: computed, not learned"
     if column.kind == "identifier":
         return "an identifier: made anew, never learnt"
     if column.kind == "text":

@@ -36,18 +36,24 @@ class Column:
     step: float = 0.0  # of which all numbers, or seconds of dates, are multiples; 0 for none
     form: str = ""  # of dates: how a file writes them; of identifiers: "number" or ""
     bounds: tuple[float, ...] = ()  # of numbers, if the user gave them: the least and the largest
+    # Other columns that determine it, so that it is computed and not learned: two whose sum it is, or one, each of
+    # whose values comes with one value of this column: `pairs` of them.
+    sources: tuple[str, ...] = ()
+    pairs: tuple[tuple[Value, Value], ...] = ()
 
     @property
     def is_learned(self) -> bool:
-        """Whether it is a part of items; identifiers are made anew, and text is left out."""
+        """Whether items have it; identifiers are made anew, and text is left out."""
         return self.kind not in ("identifier", "text")
 
     @cached_property
     def sizes(self) -> tuple[int, int]:
         """How many numbers of a sample are a place, 0 or 1, and how many are one-hot; the first of these is no value.
 
-        Only with a place: then the first says that the place counts. A constant has none.
+        Only with a place: then the first says that the place counts. Constants, and what others determine, have none.
         """
+        if self.sources:
+            return 0, 0
         num_choices = len(self.values) + bool(self.knots)
         return int(bool(self.knots)), num_choices if num_choices > 1 else 0
 
@@ -81,7 +87,7 @@ class Column:
         if not self.size:
             return found
         if self.dtype[0] in "U?":
-            known = [("" if value is None else str(value)) for value in self.values]
+            known = ["" if value is None else str(value) for value in self.values]
             order = np.argsort(known)
             texts = cells.astype(str)
             chosen = order[np.searchsorted(np.array(known)[order], texts).clip(max=len(known) - 1)]
@@ -99,15 +105,33 @@ class Column:
         has_place, num_choices = self.sizes
         chosen = samples[:, has_place:].argmax(1) if num_choices else np.zeros(len(samples), int)
         if self.dtype[0] in "U?":
-            texts = np.array([("" if value is None else value) for value in self.values]).astype(self.dtype)
-            return np.asarray(texts[chosen])
+            return np.asarray(self.of_values(self.values)[chosen])
         fixed = [np.nan if value is None else value for value in self.values]
         numbers = np.array([0.0] * bool(self.knots) + fixed)[chosen]
         if self.knots:
             numbers = np.where(chosen == 0, self._value(samples[:, 0]), numbers)
+        return self.of_numbers(numbers)
+
+    def of_numbers(self, numbers: np.ndarray) -> np.ndarray:
+        """Its values as items have them, of numbers, or of seconds since 1970, with NaN for missing ones."""
         if self.kind == "date":
-            return _as_dates(numbers)
+            missing = np.isnan(numbers)
+            dates: np.ndarray = np.where(missing, 0, numbers).round().astype("i8").astype("M8[s]")
+            dates[missing] = np.datetime64("NaT")
+            return dates
         return np.asarray(np.rint(numbers).astype("i8") if self.dtype == "i8" else numbers)
+
+    def of_values(self, values: Sequence[Value]) -> np.ndarray:
+        """Its values as items have them, of those that `to_values` gives."""
+        if self.dtype[0] in "U?":
+            return np.array(["" if value is None else value for value in values]).astype(self.dtype)
+        return self.of_numbers(np.array([np.nan if value is None else value for value in values], float))
+
+    def to_values(self, cells: np.ndarray) -> list[Value]:
+        """Its values as JSON holds them, of those that items have."""
+        if self.dtype[0] in "U?":
+            return [None if value == "" else value for value in cells.tolist()]
+        return [None if value != value else value for value in self.to_numbers(cells).tolist()]
 
     @staticmethod
     def to_numbers(cells: np.ndarray) -> np.ndarray:
@@ -172,13 +196,6 @@ def to_normal(u: Tensor) -> Tensor:
     """Shares from 0 to 1 on the normal scale, float64."""
     normal: Tensor = torch.special.ndtri(EDGE + u.double() * (1 - 2 * EDGE))
     return normal
-
-
-def _as_dates(seconds: np.ndarray) -> np.ndarray:
-    missing = np.isnan(seconds)
-    dates: np.ndarray = np.where(missing, 0, seconds).round().astype("i8").astype("M8[s]")
-    dates[missing] = np.datetime64("NaT")
-    return dates
 
 
 def make_column(name: str, kind: ColumnKind, cells: np.ndarray, **facts: Any) -> Column:

@@ -19,6 +19,7 @@ from sparring.data.columns import Column, dtype_of, to_normal
 from sparring.data.conditions import choose_rows
 from sparring.data.containers import Reading
 from sparring.data.corruptions import Corruption, mix_cells
+from sparring.data.derived import fill_derived, find_sources
 from sparring.data.file_columns import holds_file_column
 from sparring.data.frames import ENDINGS, check_pandas, keep_frame, read_frame, to_frame, to_items, write_csv
 from sparring.data.items import split
@@ -65,8 +66,11 @@ class Tables(Modality):
     @classmethod
     def of_frame(cls, frame: "DataFrame", reading: Reading, name: str) -> "tuple[Tables, np.ndarray]":
         """The modality of a table, and its rows."""
-        columns = find_columns(frame, read_corrections(reading.columns, frame), name)
-        return cls((sum(column.size for column in columns),), columns), to_items(frame, columns, name)
+        corrections = read_corrections(reading.columns, frame)
+        columns = find_columns(frame, corrections, name)
+        items = to_items(frame, columns, name)
+        columns = find_sources(items, columns, corrections)
+        return cls((sum(column.size for column in columns),), columns), items
 
     @property
     def counted(self) -> str:
@@ -78,7 +82,7 @@ class Tables(Modality):
         """Where the numbers of each column that is learned are in a sample."""
         places, start = {}, 0
         for column in self.columns:
-            if column.is_learned:
+            if column.is_learned and not column.sources:
                 places[column.name] = slice(start, start + column.size)
                 start += column.size
         return places
@@ -99,6 +103,7 @@ class Tables(Modality):
         numbers, items = samples.float().cpu().numpy(), np.empty(len(samples), dtype_of(self.columns))
         for name, place in self._places.items():
             items[name] = self._by_name[name].decode(numbers[:, place])
+        fill_derived(items, self.columns)
         return items
 
     def to_frame(self, items: np.ndarray) -> "DataFrame":
@@ -124,7 +129,7 @@ class Tables(Modality):
     @cached_property
     def _steps(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Where places are in a sample [k]; and of their knots, each [k, m]: the place, and the shares of both ends."""
-        found = [(self._places[each.name].start, each.knots) for each in self.columns if each.knots]
+        found = [(self._places[each.name].start, each.knots) for each in self.columns if each.sizes[0]]
         most = max((len(knots) for _, knots in found), default=0)
         ends = torch.ones(2, len(found), most, dtype=torch.float64)
         middles = torch.full((len(found), most), torch.inf)
@@ -138,7 +143,7 @@ class Tables(Modality):
         parts, gates = [], []
         for column in self.columns:
             has_place, num_choices = column.sizes
-            if column.is_learned and num_choices:
+            if num_choices:
                 start = self._places[column.name].start
                 parts.append((start + has_place, num_choices))
                 gates += [(start, start + 1)] * has_place
