@@ -27,7 +27,7 @@ MOSTLY = 0.5  # a column with a larger share of numbers is meant to be of number
 MAX_PLACES = 4096  # numbers of a row as networks see it
 STEPS = (1e6, 1e5, 1e4, 1000.0, 500.0, 100.0, 50.0, 10.0, 5.0)  # of which all numbers of a column may be multiples
 SETTINGS = {"kind", "order", "bounds"}  # of a column in a file of corrections
-ZERO_FIRST = re.compile(r"[+-]?0\d")
+ZERO_FIRST = re.compile(r"[+-]?0\d.*")
 NUM_TOLD = 3
 
 
