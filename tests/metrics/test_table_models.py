@@ -48,15 +48,18 @@ def test_the_intervals_of_areas_cover() -> None:
 def test_what_synthetic_rows_teach() -> None:
     """Fresh rows teach as much as training rows, shuffled answers nothing. The AUC of 600 rows has a standard error of
     at most .024: ½ ± .1 is left with a probability of 3e-5 for each of two models."""
-    best = train_synthetic_test_real(TRAIN, HELDOUT, KINDS | {"y": "text"}, "yes")
-    good = train_synthetic_test_real(FRESH, HELDOUT, KINDS | {"y": "text"}, "yes")
+    kinds = KINDS | {"y": "text"}
+    good = train_synthetic_test_real(TRAIN, HELDOUT, FRESH, kinds, "yes")
     shuffled = FRESH.assign(yes=FRESH["yes"].sample(frac=1.0, random_state=0).to_numpy())
-    bad = train_synthetic_test_real(shuffled, HELDOUT, KINDS | {"y": "text"}, "yes")
+    bad = train_synthetic_test_real(TRAIN, HELDOUT, shuffled, kinds, "yes")
     for name in ("linear", "boosting"):
-        assert best[name].value > 0.95
-        assert abs(best[name].value - good[name].value) < 0.02
-        assert abs(bad[name].value - 0.5) < 0.1
-    assert good["linear"].low < good["linear"].value < good["linear"].high
+        assert good[name].real.value == bad[name].real.value > 0.95
+        assert abs(good[name].lost.value) < 0.02
+        assert abs(bad[name].synthetic.value - 0.5) < 0.1
+        assert bad[name].lost.value == pytest.approx(bad[name].real.value - bad[name].synthetic.value)
+        assert good[name].lost.high - good[name].lost.low < good[name].real.high - good[name].real.low
+    same = train_synthetic_test_real(TRAIN, HELDOUT, TRAIN, kinds, "yes")["boosting"].lost
+    assert (same.low, same.value, same.high) == (0, 0, 0)
 
 
 def test_numbers_and_many_categories_as_targets() -> None:
@@ -65,15 +68,15 @@ def test_numbers_and_many_categories_as_targets() -> None:
     weights = np.linalg.lstsq(x, FRESH["y"], rcond=None)[0]
     tested = np.column_stack([HELDOUT["a"], HELDOUT["group"] == "x", np.ones(len(HELDOUT))]).astype(float)
     kinds = {"a": "number", "group": "category", "y": "number"}
-    found = train_synthetic_test_real(FRESH, HELDOUT, kinds, "y")
-    assert found["linear"].value == pytest.approx(r2_score(HELDOUT["y"], tested @ weights), abs=0.003)
-    assert found["boosting"].value > 0.9
-    groups = train_synthetic_test_real(FRESH, HELDOUT, KINDS, "group")
-    assert 0.6 < groups["linear"].value < 0.95
-    lost = train_synthetic_test_real(FRESH[FRESH["group"] != "z"], HELDOUT, KINDS, "group")
-    assert lost["linear"].value < groups["linear"].value  # an AUC of ½ for the group that was never seen
-    constant = train_synthetic_test_real(FRESH.assign(group="x"), HELDOUT, KINDS, "group")
-    assert constant["boosting"].value == 0.5
+    found = train_synthetic_test_real(TRAIN, HELDOUT, FRESH, kinds, "y")
+    assert found["linear"].synthetic.value == pytest.approx(r2_score(HELDOUT["y"], tested @ weights), abs=0.003)
+    assert found["boosting"].synthetic.value > 0.9
+    groups, lost, constant = (
+        train_synthetic_test_real(TRAIN[:300], HELDOUT, made[:300], kinds, "group")["linear"].synthetic.value
+        for made in (FRESH, FRESH[FRESH["group"] != "z"], FRESH.assign(group="x"))
+    )
+    assert 0.6 < lost < groups < 0.95  # an AUC of ½ for the group that was never seen
+    assert constant == 0.5
 
 
 def test_a_detector_knows_what_differs() -> None:
@@ -117,8 +120,8 @@ def test_rows_that_repeat() -> None:
 
 def test_targets_that_nothing_can_learn() -> None:
     with pytest.raises(UsageError, match="'colour' is no column"):
-        train_synthetic_test_real(FRESH, HELDOUT, KINDS, "colour")
+        train_synthetic_test_real(TRAIN, HELDOUT, FRESH, KINDS, "colour")
     with pytest.raises(DataError, match="the same in all held-out rows"):
-        train_synthetic_test_real(FRESH, HELDOUT.assign(yes=True), KINDS, "yes")
+        train_synthetic_test_real(TRAIN, HELDOUT.assign(yes=True), FRESH, KINDS, "yes")
     with pytest.raises(DataError, match="missing in all synthetic rows"):
-        train_synthetic_test_real(FRESH.assign(y=np.nan), HELDOUT, KINDS, "y")
+        train_synthetic_test_real(TRAIN, HELDOUT, FRESH.assign(y=np.nan), KINDS, "y")

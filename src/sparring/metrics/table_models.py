@@ -4,11 +4,12 @@ For both models, the categories of a column are the 50 most frequent of the rows
 as missing. Linear models see numbers standardised, with the median for missing ones, and a column that says so.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparring.errors import DataError, UsageError
+from sparring.errors import DataError, UsageError, how_to_install
 from sparring.metrics.estimate import around
 from sparring.metrics.tables import CATEGORICAL, Kinds, check_tables, learned, to_codes, to_numbers
 from sparring.seeding import Stream
@@ -21,20 +22,37 @@ MAX_CATEGORIES = 50
 MAX_LEARNED, MAX_TESTED = 50_000, 20_000
 """Rows that models learn from and are tested on; of larger tables, a random part."""
 NUM_FOLDS = 5
+Score = tuple[float, np.ndarray]
+"""A figure of tested rows, and the influence of each row on it: its standard error is √(mean influence² / n)."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How well one model predicts held-out rows after it has learned from synthetic and from training rows."""
+
+    synthetic: Estimate
+    real: Estimate  # what can be reached
+    lost: Estimate  # real − synthetic; much narrower than both, since the same rows test both
 
 
 def train_synthetic_test_real(
-    synthetic: "pandas.DataFrame", heldout: "pandas.DataFrame", kinds: Kinds, target: str, *, seed: int = 0
-) -> dict[str, Estimate]:
-    """How well models that learn from synthetic rows predict a column of real rows (TSTR).
+    train: "pandas.DataFrame",
+    heldout: "pandas.DataFrame",
+    synthetic: "pandas.DataFrame",
+    kinds: Kinds,
+    target: str,
+    *,
+    seed: int = 0,
+) -> dict[str, Lesson]:
+    """How well models that learn from synthetic rows predict a column of real rows (TSTR), beside what real rows teach.
 
     AUC for a category: the probability that a row with it gets a higher score than one without it; of more than two
     categories, the mean over those that the held-out rows have. R² for a number or a date: 1 − Σ (y − ŷ)² / Σ (y − ȳ)².
-    The same function with the training rows in place of synthetic ones gives what can be reached.
 
     Args:
-        synthetic: rows to learn from.
-        heldout: real rows that the generator was not trained on.
+        train: rows that the generator was trained on.
+        heldout: rows of the same kind that it was not trained on, for the test.
+        synthetic: rows to learn from, best as many as training rows.
         kinds: what each column is.
         target: the column to predict, a category, boolean, number or date. Rows without it are left out.
         seed: of the boosting and of the choice of rows.
@@ -52,35 +70,45 @@ def train_synthetic_test_real(
 
     Example:
         >>> import pandas
-        >>> rows = pandas.DataFrame({"x": range(200), "y": [False] * 100 + [True] * 100})
-        >>> found = train_synthetic_test_real(rows[::2], rows[1::2], {"x": "number", "y": "boolean"}, "y")
-        >>> {name: each.value for name, each in found.items()}
-        {'linear': 1.0, 'boosting': 1.0}
+        >>> rows = pandas.DataFrame({"x": range(300), "y": [False] * 150 + [True] * 150})
+        >>> tables = rows[::3], rows[1::3], rows[2::3].assign(y=True)  # nothing can be learned from the last
+        >>> found = train_synthetic_test_real(*tables, {"x": "number", "y": "boolean"}, "y")["linear"]
+        >>> found.real.value, found.synthetic.value, found.lost.value
+        (1.0, 0.5, 0.5)
     """
     if target not in learned(kinds):
         raise UsageError(f"{target!r} is no column that a model could predict: give one of {', '.join(learned(kinds))}")
-    check_tables(kinds, synthetic=synthetic, heldout=heldout)
-    synthetic, heldout = sample(synthetic, MAX_LEARNED, seed), sample(heldout, MAX_TESTED, seed)
-    others = {name: kind for name, kind in kinds.items() if name != target}
-    if kinds[target] in CATEGORICAL:
-        (learned_y, real_y), _ = to_codes(kinds[target], synthetic[target], heldout[target])
-        is_known, is_real = learned_y > 0, real_y > 0
+    check_tables(kinds, train=train, heldout=heldout, synthetic=synthetic)
+    tables = [sample(each, MAX_LEARNED, seed) for each in (train, synthetic)] + [sample(heldout, MAX_TESTED, seed)]
+    if is_category := kinds[target] in CATEGORICAL:
+        answers, _ = to_codes(kinds[target], *(each[target] for each in tables))
+        are_known = [each > 0 for each in answers]
     else:
-        learned_y, real_y = (to_numbers(each[target], kinds[target]) for each in (synthetic, heldout))
-        is_known, is_real = np.isfinite(learned_y), np.isfinite(real_y)
-    if len(np.unique(real_y[is_real])) < 2:
+        answers = [to_numbers(each[target], kinds[target]) for each in tables]
+        are_known = [np.isfinite(each) for each in answers]
+    tables, answers = ([each[known] for each, known in zip(all_, are_known, strict=True)] for all_ in (tables, answers))
+    if len(np.unique(answers[-1])) < 2:
         raise DataError(f"{target!r} is missing or the same in all held-out rows: give another target")
-    if not is_known.any():
-        raise DataError(f"{target!r} is missing in all synthetic rows, so no model can learn it")
-    tables = (synthetic[is_known], heldout[is_real])
+    for name, table in (("training", tables[0]), ("synthetic", tables[1])):
+        if not len(table):
+            raise DataError(f"{target!r} is missing in all {name} rows, so no model can learn it")
+    others = {name: kind for name, kind in kinds.items() if name != target}
+    test, least = (_test_classifier, 0.0) if is_category else (_test_regression, -np.inf)
     found = {}
     for name, is_linear in (("linear", True), ("boosting", False)):
-        features = _features(others, *tables, is_linear=is_linear)
-        answers = learned_y[is_known], real_y[is_real]
-        if kinds[target] in CATEGORICAL:
-            found[name] = _test_classifier(*features, *answers, is_linear=is_linear, seed=seed)
-        else:
-            found[name] = _test_regression(*features, *answers, is_linear=is_linear, seed=seed)
+        real, made = (
+            test(
+                *_features(others, tables[place], tables[-1], is_linear=is_linear),
+                answers[place],
+                answers[-1],
+                is_linear=is_linear,
+                seed=seed,
+            )
+            for place in (0, 1)
+        )
+        lost = around(real[0] - made[0], _standard_error(real[1] - made[1]))
+        by_made, by_real = (around(value, _standard_error(each), least, 1.0) for value, each in (made, real))
+        found[name] = Lesson(by_made, by_real, lost)
     return found
 
 
@@ -117,18 +145,16 @@ def detector_auc(
     if n < 10 * NUM_FOLDS:
         raise DataError(f"a detector takes at least {10 * NUM_FOLDS} held-out and as many synthetic rows, not {n}")
     tables = sample(heldout, n, seed), sample(synthetic, n, seed + 1)
-    values, variances = [], []
+    values, errors = [], []
     for fold in range(NUM_FOLDS):
         is_tested = np.arange(n) % NUM_FOLDS == fold  # the order of the rows is random
         learning, tested = (_concat([each[chosen] for each in tables]) for chosen in (~is_tested, is_tested))
         features = _features(kinds, learning, tested, is_linear=False)
         answers = (np.arange(len(part)) >= len(part) // 2 for part in (learning, tested))
-        value = _test_classifier(*features, *(each + 1 for each in answers), is_linear=False, seed=seed)
-        values.append(value.value)
-        variances.append(((value.high - value.low) / 2) ** 2)
-    half = (sum(variances) / NUM_FOLDS**2) ** 0.5
-    mean = float(np.mean(values))
-    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half))
+        value, influence = _test_classifier(*features, *(each + 1 for each in answers), is_linear=False, seed=seed)
+        values.append(value)
+        errors.append(_standard_error(influence))
+    return around(float(np.mean(values)), float(np.linalg.norm(errors)) / NUM_FOLDS, 0.0, 1.0)
 
 
 def sample(table: "pandas.DataFrame", n: int, seed: int) -> "pandas.DataFrame":
@@ -136,8 +162,8 @@ def sample(table: "pandas.DataFrame", n: int, seed: int) -> "pandas.DataFrame":
     return table.iloc[Stream(seed, "rows").permutation(len(table))[:n].numpy()]
 
 
-def auc(scores: np.ndarray, is_positive: np.ndarray) -> tuple[float, np.ndarray]:
-    """The AUC of scores [n], and how much each row adds to it: its standard error is √(mean influence² / n).
+def auc(scores: np.ndarray, is_positive: np.ndarray) -> Score:
+    """The AUC of scores [n], and the influence of each row on it.
 
     P(score of a positive row > that of a negative one) + ½ P(they are equal).
 
@@ -166,14 +192,10 @@ def _share_below(in_order: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 def _test_classifier(
     x: np.ndarray, tested_x: np.ndarray, y: np.ndarray, tested_y: np.ndarray, *, is_linear: bool, seed: int
-) -> Estimate:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.linear_model import LogisticRegression
-
+) -> Score:
     scores: dict[Any, np.ndarray] = {}
     if len(known := np.unique(y)) > 1:
-        model = LogisticRegression(max_iter=5000) if is_linear else HistGradientBoostingClassifier(random_state=seed)
-        chances = model.fit(x, y).predict_proba(tested_x)
+        chances = _model(is_linear, seed, is_classifier=True).fit(x, y).predict_proba(tested_x)
         scores = {each: chances[:, place] for place, each in enumerate(known)}
     there = np.unique(tested_y)
     if len(there) == 2:  # either category has the same AUC
@@ -181,21 +203,28 @@ def _test_classifier(
     # A category that the model never saw, or cannot tell from others, gets equal scores.
     found = [auc(scores.get(each, np.zeros(len(tested_y))), tested_y == each) for each in there]
     influence = np.mean([each for _, each in found], axis=0)
-    return around(float(np.mean([value for value, _ in found])), _standard_error(influence), 0.0, 1.0)
+    return float(np.mean([value for value, _ in found])), influence
 
 
 def _test_regression(
     x: np.ndarray, tested_x: np.ndarray, y: np.ndarray, tested_y: np.ndarray, *, is_linear: bool, seed: int
-) -> Estimate:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-    from sklearn.linear_model import Ridge
-
-    model = Ridge() if is_linear else HistGradientBoostingRegressor(random_state=seed)
-    errors = (tested_y - model.fit(x, y).predict(tested_x)) ** 2
+) -> Score:
+    errors = (tested_y - _model(is_linear, seed, is_classifier=False).fit(x, y).predict(tested_x)) ** 2
     spread = (tested_y - tested_y.mean()) ** 2
     value = 1 - errors.mean() / spread.mean()
     influence = ((1 - value) * spread - errors) / spread.mean()
-    return around(float(value), _standard_error(influence), most=1.0)
+    return float(value), influence
+
+
+def _model(is_linear: bool, seed: int, *, is_classifier: bool) -> Any:
+    try:
+        from sklearn import ensemble, linear_model
+    except ImportError as error:
+        raise UsageError(f"models of tables need scikit-learn ({error}): {how_to_install('tables')}") from error
+    if is_linear:
+        return linear_model.LogisticRegression(max_iter=5000) if is_classifier else linear_model.Ridge()
+    kind = ensemble.HistGradientBoostingClassifier if is_classifier else ensemble.HistGradientBoostingRegressor
+    return kind(random_state=seed)
 
 
 def _standard_error(influence: np.ndarray) -> float:

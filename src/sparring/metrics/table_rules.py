@@ -38,14 +38,14 @@ TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class Rule:
+class TableRule:
     """A rule that all real rows keep."""
 
     name: str  # in words: "casual ≤ bikers", "bikers = casual + registered", "city → country"
     find_broken: "Callable[[pandas.DataFrame], np.ndarray]"  # which rows break it, bool [n]
 
 
-def find_rules(train: "pandas.DataFrame", heldout: "pandas.DataFrame", kinds: Kinds) -> list[Rule]:
+def find_rules(train: "pandas.DataFrame", heldout: "pandas.DataFrame", kinds: Kinds) -> list[TableRule]:
     """The rules that all training and held-out rows keep.
 
     Those that follow from others are left out: a ≤ c where a ≤ b and b ≤ c; and b ≤ a where a = b + c and c is never
@@ -94,7 +94,7 @@ def find_rules(train: "pandas.DataFrame", heldout: "pandas.DataFrame", kinds: Ki
     return found + [rule for rule in _find_dependences(train, kinds) if not rule.find_broken(heldout).any()]
 
 
-def rule_breaks(rules: Sequence[Rule], synthetic: "pandas.DataFrame") -> dict[str, Estimate]:
+def rule_breaks(rules: Sequence[TableRule], synthetic: "pandas.DataFrame") -> dict[str, Estimate]:
     """The share of synthetic rows that break each rule, the largest first.
 
     A row without one of the values breaks no rule, nor does a category that the data don't have.
@@ -123,7 +123,7 @@ def rule_breaks(rules: Sequence[Rule], synthetic: "pandas.DataFrame") -> dict[st
     return dict(sorted(found.items(), key=lambda each: -each[1].value))
 
 
-def _find_orders(numbers: dict[str, np.ndarray], kind: str) -> Iterator[tuple[tuple[str, str], Rule]]:
+def _find_orders(numbers: dict[str, np.ndarray], kind: str) -> Iterator[tuple[tuple[str, str], TableRule]]:
     """The rules a ≤ b and a = b."""
     names = list(numbers)
     for first in names:
@@ -139,7 +139,7 @@ def _find_orders(numbers: dict[str, np.ndarray], kind: str) -> Iterator[tuple[tu
                     yield (first, second), _order_rule(first, second, kind, is_equal=True)
 
 
-def _find_sums(numbers: dict[str, np.ndarray]) -> Iterator[tuple[tuple[str, str, str], Rule]]:
+def _find_sums(numbers: dict[str, np.ndarray]) -> Iterator[tuple[tuple[str, str, str], TableRule]]:
     """The rules a = b + c, where neither b nor c is nearly always 0."""
     names = [name for name, values in numbers.items() if (np.abs(np.nan_to_num(values)) > 0).sum() >= MIN_EXPECTED]
     if len(names) < 3:
@@ -159,7 +159,7 @@ def _find_sums(numbers: dict[str, np.ndarray]) -> Iterator[tuple[tuple[str, str,
                     yield found, _sum_rule(*found, float(limit))
 
 
-def _find_dependences(train: "pandas.DataFrame", kinds: Kinds) -> list[Rule]:
+def _find_dependences(train: "pandas.DataFrame", kinds: Kinds) -> list[TableRule]:
     """The rules a → b."""
     names = [name for name in learned(kinds) if kinds[name] in CATEGORICAL]
     codes = {name: to_codes(kinds[name], train[name])[0][0] for name in names}
@@ -179,23 +179,23 @@ def _find_dependences(train: "pandas.DataFrame", kinds: Kinds) -> list[Rule]:
     return found
 
 
-def _order_rule(first: str, second: str, kind: str, *, is_equal: bool) -> Rule:
+def _order_rule(first: str, second: str, kind: str, *, is_equal: bool) -> TableRule:
     def find_broken(rows: "pandas.DataFrame") -> np.ndarray:
         a, b = (to_numbers(rows[name], kind) for name in (first, second))
         return np.asarray((a > b) | ((a < b) & is_equal))
 
-    return Rule(f"{first} {'=' if is_equal else '≤'} {second}", find_broken)
+    return TableRule(f"{first} {'=' if is_equal else '≤'} {second}", find_broken)
 
 
-def _sum_rule(whole: str, first: str, second: str, limit: float) -> Rule:
+def _sum_rule(whole: str, first: str, second: str, limit: float) -> TableRule:
     def find_broken(rows: "pandas.DataFrame") -> np.ndarray:
         a, b, c = (to_numbers(rows[name], "number") for name in (whole, first, second))
         return np.asarray(np.abs(a - b - c) > limit)
 
-    return Rule(f"{whole} = {first} + {second}", find_broken)
+    return TableRule(f"{whole} = {first} + {second}", find_broken)
 
 
-def _dependence_rule(first: "pandas.Series", second: "pandas.Series", kind: str, other_kind: str) -> Rule:
+def _dependence_rule(first: "pandas.Series", second: "pandas.Series", kind: str, other_kind: str) -> TableRule:
     """Each category of the first column with its one of the second, by the distinct pairs of the data."""
 
     def find_broken(rows: "pandas.DataFrame") -> np.ndarray:
@@ -205,7 +205,7 @@ def _dependence_rule(first: "pandas.Series", second: "pandas.Series", kind: str,
         belongs[known] = wanted
         return np.asarray((belongs[a] > 0) & (b > 0) & (belongs[a] != b))
 
-    return Rule(f"{first.name} → {second.name}", find_broken)
+    return TableRule(f"{first.name} → {second.name}", find_broken)
 
 
 def _present(*columns: np.ndarray) -> list[np.ndarray]:

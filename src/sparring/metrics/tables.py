@@ -46,17 +46,16 @@ def check_tables(kinds: Kinds, **tables: "pandas.DataFrame") -> None:
 
 
 def to_numbers(cells: "pandas.Series", kind: str) -> np.ndarray:
-    """The numbers of a column, or its dates in seconds since 1970, float64 [n]; NaN where one is missing."""
+    """The numbers of a column, or its dates in seconds since 1970, float64 [n]; NaN for a missing or infinite one."""
     import pandas
 
     if kind == "number":
-        return np.asarray(pandas.to_numeric(cells, errors="coerce").to_numpy(float, na_value=np.nan))
-    dates = pandas.to_datetime(cells, errors="coerce", utc=True, **({} if cells.dtype.kind == "M" else MIXED))
-    seconds = (dates - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta("1s")
-    return np.asarray(seconds.to_numpy(float, na_value=np.nan))
-
-
-MIXED: dict[str, Any] = {"format": "mixed"}
+        numbers = pandas.to_numeric(cells, errors="coerce").to_numpy(float, na_value=np.nan)
+    else:
+        is_date = cells.dtype.kind == "M"
+        dates = pandas.to_datetime(cells, errors="coerce", utc=True, format=None if is_date else "mixed")
+        numbers = ((dates - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta("1s")).to_numpy(float, na_value=np.nan)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 def to_codes(kind: str, *columns: "pandas.Series") -> tuple[list[np.ndarray], np.ndarray]:
