@@ -41,6 +41,11 @@ import numpy as np
 import pandas
 
 MAX_MADE = 50_000
+FIGURES = (
+    "TSTR, linear", "lost, linear", "TSTR, boosting", "lost, boosting", "detector", "column", "pair", "categories kept",
+    "rule", "nearest record", "attack",
+)  # fmt: skip
+"""In the order of the printed rows; `lost` is what training rows teach more than synthetic ones, on the same test."""
 NUM_ORDERS = 1_000_000
 
 
@@ -314,8 +319,9 @@ def show(number: float) -> str:
 
 def print_tables(names: list[str], rivals: list[str], options: argparse.Namespace) -> None:
     """What has been measured, as Markdown."""
-    print(f"{platform.processor() or platform.machine()}, {os.environ.get('OMP_NUM_THREADS', 'all')} threads,", end=" ")
-    print(f"{options.minutes:g} minutes, seeds {', '.join(map(str, options.seeds))}")
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {threads} threads, {options.minutes:g} minutes, ", end="")
+    print(f"seeds {', '.join(map(str, options.seeds))}")
     for name in names:
         found = {}
         for rival in rivals:
@@ -326,7 +332,8 @@ def print_tables(names: list[str], rivals: list[str], options: argparse.Namespac
         if not good:
             continue
         print(f"\n**{name}**\n\n| | {' | '.join(good)} |\n|---|{'---|' * len(good)}")
-        for figure in dict.fromkeys(figure for several in good.values() for each in several for figure in each.figures):
+        measured = {figure for several in good.values() for each in several for figure in each.figures}
+        for figure in (figure for figure in FIGURES if figure in measured):
             cells = [_cell(figure, several) for several in good.values()]
             print(f"| {figure} | {' | '.join(cells)} |")
         print(f"| seconds | {' | '.join(f'{several[0].seconds:.0f}' for several in good.values())} |")

@@ -74,10 +74,19 @@ def test_missing_values_count() -> None:
     assert found["x"].value == found["c"].value == 0.5
 
 
-@pytest.mark.parametrize("values", [[1, 2, 2], [1.0, 2.0, 2.0], ["1", "2", "2"], pandas.array([1, 2, 2], "Int64")])
+@pytest.mark.parametrize("values", [[1, 2, None], ["1", "2", None], pandas.array([1, 2, None], "Int64")])
 def test_a_category_is_the_same_however_it_is_written(values: list[object]) -> None:
-    real = pandas.DataFrame({"c": [1, 2, 2]})
+    real = pandas.DataFrame({"c": [1.0, 2.0, np.nan]})
     assert column_distances(real, pandas.DataFrame({"c": values}), {"c": "category"})["c"].value == 0.0
+
+
+def test_a_boolean_is_the_same_however_it_is_written() -> None:
+    forms = [[True, False, None], pandas.array([True, False, None], "boolean"), ["True", "False", None]]
+    for values in forms:
+        found = column_distances(pandas.DataFrame({"b": forms[0]}), pandas.DataFrame({"b": values}), {"b": "boolean"})
+        assert found["b"].value == 0.0
+    train = pandas.DataFrame({"b": [True] * 50 + [False] * 50})
+    assert lost_categories(train, train[:50], {"b": "boolean"}) == {("b", "False"): 50}
 
 
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=40), st.lists(st.integers(0, 5), min_size=2, max_size=40))

@@ -65,15 +65,14 @@ def to_codes(kind: str, *columns: "pandas.Series") -> tuple[list[np.ndarray], np
     """
     import pandas
 
+    types = pandas.api.types
     if kind in NUMERIC:
         values = [to_numbers(column, kind) for column in columns]
+    elif all(types.is_numeric_dtype(column) and not types.is_bool_dtype(column) for column in columns):
+        values = [column.to_numpy(float, na_value=np.nan) for column in columns]
     else:
-        are_numbers = all(pandas.api.types.is_numeric_dtype(column) for column in columns)
-        values = [column.astype(float if are_numbers else object).to_numpy() for column in columns]
-        if not are_numbers:
-            values = [
-                np.array([None if pandas.isna(cell) else _as_text(cell) for cell in each], object) for each in values
-            ]
+        texts = ([None if pandas.isna(cell) else _as_text(cell) for cell in column] for column in columns)
+        values = [np.array(each, object) for each in texts]
     codes, uniques = pandas.factorize(np.concatenate(values), sort=True)
     return np.split(codes + 1, np.cumsum([len(each) for each in values])[:-1]), np.asarray(uniques)
 
