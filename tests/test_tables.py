@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,14 @@ from sparring.data.columns import Column, choose_knots
 from sparring.data.frames import to_items
 from sparring.data.people import make_people
 from sparring.errors import DataError, SparringError, UnknownNameError, UsageError
-from sparring.modalities import SOURCES, Survey, look_at, open_dataset
+from sparring.evaluation.figures import FIGURES
+from sparring.files import parse_json
+from sparring.generator.export.to_html import build_html as generator_page
+from sparring.modalities import SOURCES, Modality, Survey, look_at, open_dataset
 from sparring.modalities.tables import Tables
 from sparring.networks.heads import Heads
 from sparring.seeding import Stream
+from sparring.web.report import diagnose
 
 N = 300
 
@@ -93,6 +98,10 @@ def test_a_steps_place_is_drawn_within_its_share() -> None:
     spread = modality.spread(samples, Stream(0, "spread"))
     assert not torch.equal(spread, samples)
     assert np.array_equal(modality.decode(spread)["age"], modality.decode(samples)["age"])
+    halves = [
+        modality.spread(samples[32 * rank : 32 * rank + 32], Stream(0, "spread").for_rank(rank, 2)) for rank in (0, 1)
+    ]
+    assert torch.equal(torch.cat(halves), spread)  # two processes draw what one does
     values = np.arange(100.0)
     knots = np.array(choose_knots(values, np.full(100, 10)))
     assert np.allclose(knots[:, 2] - knots[:, 1], 0.01)
@@ -226,6 +235,42 @@ def test_rows_that_meet_conditions(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(SparringError, match=message):
             generator.sample(2, where=where)
+
+
+def test_a_run_is_measured_told_and_exported(tmp_path: Path) -> None:
+    """The card's own figures, the report, a graph whose samples decode as the generator's do, and no page yet."""
+    import onnxruntime
+
+    run = sparring.train("people", steps=3, width=8, batch_size=64, out=tmp_path / "run", progress=False)
+    card = sparring.evaluate(run.path, n=300)
+    own = {name for name, figure in FIGURES.items() if figure.needs == "rows"}
+    assert own - {"rule_breaks", "lost_lesson"} <= card.figures.keys()
+    assert card.figures["column_distance"].generated.value > 0.2
+    assert card.figures["detector_auc"].generated.value > 0.9  # after three steps
+    assert "school" in diagnose(run.path).read_text()
+    generator = sparring.load(run.path)
+    generator.export(tmp_path / "rows.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "rows.onnx"))
+    (samples,) = session.run(["samples"], {"latents": generator.latents(40, seed=3).numpy()})
+    config = json.loads(session.get_modelmeta().custom_metadata_map["config"])
+    modality = parse_json(json.dumps(config["modality"]).encode(), Modality, "config")
+    assert isinstance(modality, Tables)
+    made, expected = modality.decode(torch.from_numpy(samples)), generator.sample(40, seed=3)
+    assert (made["town"] == expected["town"]).mean() > 0.9
+    assert np.median(np.abs(made["age"] - expected["age"])) == 0
+    with pytest.raises(UsageError, match="draws no tables yet"):
+        generator_page(generator)
+
+
+def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:
+    make_people(200).to_csv(tmp_path / "people.csv", index=False)
+    settings: dict[str, Any] = {"width": 8, "batch_size": 32, "progress": False, "evaluation_share": 0.0}
+    settings |= {"schedule": "constant", "penalty_final": 1.0}
+    whole = sparring.train(tmp_path / "people.csv", steps=6, out=tmp_path / "whole", **settings)
+    part = sparring.train(tmp_path / "people.csv", steps=2, out=tmp_path / "part", **settings)
+    sparring.resume(part.path, steps=6, exact=True, progress=False)
+    files = [(run.path / "generator/model.safetensors").read_bytes() for run in (whole, part)]
+    assert files[0] == files[1]
 
 
 def test_gradients_pass_a_choice_as_they_pass_softmax() -> None:

@@ -64,6 +64,7 @@ class Tables(Modality):
     batch_normalization = False
     sample_file = "samples.csv"
     num_shown = NUM_PICTURED
+    shown_as = "table"
 
     @classmethod
     def of_frame(cls, frame: "DataFrame", reading: Reading, name: str) -> "tuple[Tables, np.ndarray]":
@@ -250,6 +251,10 @@ class Tables(Modality):
     def picture(self, items: np.ndarray, columns: int | None = None) -> "Image":
         """Draw the distribution of each column, of these rows over that of the data."""
         return draw_marginals(items, self.columns)
+
+    def to_numbers(self, item: np.ndarray) -> list[Any]:
+        """The cells of a row, with the names of their columns."""
+        return [f"{name} {item[name][0]}" for name in item.dtype.names or ()]
 
     def show(self, items: np.ndarray, names: Sequence[str] = ()) -> Html:
         """The distributions, and some of the rows."""
