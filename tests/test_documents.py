@@ -45,6 +45,7 @@ SHORT = {
     "bench metrics": "list",
     "bench modes": "list",
     "--steps 2000": "--steps 20",
+    "sex=female, age>40": "age>17",  # twenty steps teach nobody what women are
     "--source digits": "--source digits --set num_clusters=1",
 }
 SHORT_STUDY = {"minutes = 2": "steps = 4", "fashion-mnist": "ring", "seeds = 5": "seeds = 2", "= 5000": "= 300"}
