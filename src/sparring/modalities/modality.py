@@ -256,6 +256,10 @@ class Modality(Drawing, Filing):
         """A number for each item, [n], by each name in `measured`; figures compare their distributions."""
         return {}
 
+    def compare(self, real: np.ndarray, heldout: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Estimate]:
+        """Figures of whole items, as `decode` gives them: of samples beside training and held-out items."""
+        return {}
+
     def corruptions(self) -> tuple[Corruption, ...]:
         """Ways to make items worse, for `sparring bench metrics`."""
         return ()

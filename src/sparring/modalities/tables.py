@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from html import escape
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
+from sparring import metrics
 from sparring.data.column_kinds import describe_column, find_columns, read_corrections
 from sparring.data.columns import Column, dtype_of, to_normal
 from sparring.data.conditions import choose_rows
@@ -33,7 +35,7 @@ from sparring.modalities.output import Html, Writer
 from sparring.modalities.preset import Preset
 from sparring.networks.heads import Heads, WithHeads
 from sparring.seeding import Stream
-from sparring.types import OnProgress, Samples
+from sparring.types import Estimate, OnProgress, Samples
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -205,6 +207,27 @@ class Tables(Modality):
     def thumbnails(self) -> Extractor:
         """The same."""
         return self.neutral_extractor()
+
+    def compare(self, real: np.ndarray, heldout: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Estimate]:
+        """Figures of `sparring.metrics` for tables; `lost_lesson` is of the last column that varies."""
+        train, unseen, made = map(self.to_frame, (real, heldout, fake))
+        kinds = {column.name: column.kind for column in self.columns if column.is_learned and column.kind != "constant"}
+        target = [column.name for column in self.columns if column.name in kinds][-1]
+        largest: dict[str, Mapping[Any, Estimate]] = {
+            "column_distance": metrics.column_distances(train, made, kinds),
+            "pair_distance": metrics.pair_distances(train, made, kinds),
+            "rule_breaks": metrics.rule_breaks(metrics.find_rules(train, unseen, kinds), made),
+        }
+        found = {name: max(each.values(), key=lambda one: one.value) for name, each in largest.items() if each}
+        found["detector_auc"] = metrics.detector_auc(unseen, made, kinds, seed=seed)
+        if (kept := metrics.categories_kept(train, made, kinds)) is not None:
+            found["categories_kept"] = kept
+        with suppress(DataError):  # a column that is always the same in one of the three teaches nothing
+            lesson = metrics.train_synthetic_test_real(train, unseen, made, kinds, target=target, seed=seed)
+            found["lost_lesson"] = lesson["boosting"].lost
+        found["nearest_record_ratio"] = metrics.nearest_record_ratio(train, unseen, made, kinds, seed=seed)
+        found["membership_advantage"] = metrics.membership_advantage(train, unseen, made, kinds, seed=seed)
+        return found
 
     def choose(self, items: np.ndarray, where: str) -> np.ndarray:
         """Whether each row meets conditions such as "sex=female, age>40", bool [n]."""
