@@ -14,7 +14,8 @@ Each table is split once, by the permutation of seed 0: 60 % of the rows to trai
 Everyone gets the training rows as a CSV file, with the same kinds of columns where they ask, and makes as many rows (at
 most 50,000). A training may take so many minutes: of CTGAN and TVAE all that `fit` does, of sparring what --minutes
 counts, which is training without measurements. Each runs in a process of its own with the threads that OMP_NUM_THREADS
-says. Figures are means over seeds, ± the 95 % interval of one seed, and the range over seeds where there are several.
+says. Minutes are those of the clock, so use an idle machine: on a busy one, a training of sparring got a fifth of its
+steps. Figures are means over seeds, ± the 95 % interval of one seed, and the range over seeds where there are several.
 
 The tables: Default (10,000 × 4; does a customer default?), Wage (3,000 × 11; is the wage above the median? without
 logwage, which says it), Caravan (5,822 × 86; is the insurance bought?), Bikeshare (8,645 × 15; how many bikers, without

@@ -156,7 +156,22 @@ def test_a_collapsed_column_is_named() -> None:
     assert column_collapses(constant, constant[:97], {"c": "category"}) == {}
 
 
+def test_dates_and_times_may_be_text() -> None:
+    real = pandas.DataFrame({"t": pandas.to_datetime(["2024-02-01", "2024-12-03T10:00", None], format="ISO8601")})
+    texts = pandas.DataFrame({"t": ["2024-02-01", "2024-12-03 10:00:00", None]})
+    assert column_distances(real, texts, {"t": "date"})["t"].value == 0.0
+    times, clock = (
+        pandas.DataFrame({"t": ["09:30", "10:00", None]}),
+        pandas.DataFrame({"t": ["09:30:00", "09:59:59", None]}),
+    )
+    assert column_distances(times, clock, {"t": "date"})["t"].value == pytest.approx(1 / 3)
+
+
 def test_tables_that_cannot_be_compared() -> None:
+    """A column that nobody could read would have no distance to another one."""
+    for kind, cells in (("number", ["1,5", "2,5"]), ("date", ["31.12.2024", "01.12.2024"])):
+        with pytest.raises(DataError, match=f"row 1 of 'x' holds '.*', which is no {kind}"):
+            column_distances(*[pandas.DataFrame({"x": cells})] * 2, {"x": kind})
     table = people(10)
     with pytest.raises(DataError, match="the synthetic table has no column 'sex'"):
         column_distances(table, table.drop(columns="sex"), KINDS)

@@ -46,15 +46,32 @@ def check_tables(kinds: Kinds, **tables: "pandas.DataFrame") -> None:
 
 
 def to_numbers(cells: "pandas.Series", kind: str) -> np.ndarray:
-    """The numbers of a column, or its dates in seconds since 1970, float64 [n]; NaN for a missing or infinite one."""
+    """The numbers of a column, or its dates in seconds since 1970, float64 [n]; NaN for a missing or infinite one.
+
+    Dates may be text as in 2024-12-31 or 2024-12-31T23:59, and times as in 23:59.
+
+    Raises:
+        DataError: for a cell that is none, since a column that counted as missing would look equal to another.
+    """
     import pandas
 
     if kind == "number":
-        numbers = pandas.to_numeric(cells, errors="coerce").to_numpy(float, na_value=np.nan)
+        read = pandas.to_numeric(cells, errors="coerce")
+        numbers = read.to_numpy(float, na_value=np.nan)
     else:
-        is_date = cells.dtype.kind == "M"
-        dates = pandas.to_datetime(cells, errors="coerce", utc=True, format=None if is_date else "mixed")
-        numbers = ((dates - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta("1s")).to_numpy(float, na_value=np.nan)
+        if cells.dtype.kind != "M":
+            texts = cells.astype(object).where(cells.isna(), cells.astype(str))
+            cells = texts.mask(texts.str.fullmatch(r"\d\d:\d\d(:\d\d)?").eq(True), "1970-01-01T" + texts)
+        read = pandas.to_datetime(
+            cells, errors="coerce", utc=True, format=None if cells.dtype.kind == "M" else "ISO8601"
+        )
+        numbers = ((read - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta("1s")).to_numpy(float, na_value=np.nan)
+    strange = (read.isna() & cells.notna()).to_numpy()
+    if strange.any():
+        row = int(strange.argmax())
+        raise DataError(
+            f"row {row + 1} of {cells.name!r} holds {cells.iloc[row]!r}, which is no {kind}: convert it first"
+        )
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
