@@ -23,6 +23,7 @@ from torch import nn
 from warm import Process
 
 import sparring
+from sparring.data.people import make_people
 from sparring.data.vowels import sing_vowels
 from sparring.game import objectives
 from sparring.modalities.sounds import write_wav
@@ -44,6 +45,7 @@ SHORT = {
     "bench metrics": "list",
     "bench modes": "list",
     "--steps 2000": "--steps 20",
+    "sex=female, age>40": "age>17",  # twenty steps teach nobody what women are
     "--source digits": "--source digits --set num_clusters=1",
 }
 SHORT_STUDY = {
@@ -143,6 +145,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (top / f"{language}.vec").write_text("\n".join(rows))
     (top / "en-es.tsv").write_text("".join(f"en{word}\tes{word}\n" for word in range(200)))
     (top / "letter.txt").write_text("en1\nen2 en3\n")
+    make_people(700).to_csv(top / "customers.csv", index=False)
+    (top / "columns.toml").write_text(
+        blocks("docs/tables.md", "toml")[0].replace("zip_code", "town").split("[size]")[0]
+    )
     (top / "recordings").mkdir()
     for digit, speaker, take in product("67", ("theo", "mary"), range(20)):
         sound = (0.1 * random.standard_normal(4000)).astype(np.float32).clip(-1, 1)
@@ -224,6 +230,7 @@ def names() -> dict[str, Any]:
     return {
         "sparring": sparring, "my_images": np.random.default_rng(0).integers(0, 256, (80, 16, 16), np.uint8),
         "my_labels": ["a", "b"] * 40, "my_sounds": sing_vowels(80)[0], "my_words": ["seven", "two"] * 40,
+        "my_frame": make_people(700),
         "handwritten": np.zeros((8, 28, 28), np.uint8), "my_generator": generator, "my_discriminator": discriminator,
         "my_loader": [images] * 2, "batches": [images] * 2, "generator": generator, "discriminator": discriminator,
         "d_optimizer": torch.optim.Adam(discriminator.parameters()),

@@ -31,6 +31,12 @@ HALF_A_STEP = {"images": 1 / 255, "points": 0.0, "sequences": 1 / 9, "words": 0.
 LOSSY = {"sounds": 0.08}
 """Modalities whose decoding is approximate, and by how much samples of real items may differ on average after it."""
 
+CHOOSES = {"tables"}
+"""Modalities that choose among values: any samples are decoded into exact items, but not encoded into the same ones.
+
+Their samples depend on which values all items of a data set have.
+"""
+
 STORED = {"sounds": 4 / 255}
 """By how much samples may differ after items are stored or written; 1e-6 for the others."""
 
@@ -83,6 +89,10 @@ def test_encode_and_decode_invert_each_other(dataset: Dataset, items: np.ndarray
         return
     assert np.array_equal(modality.decode(samples), items)
     anything = 2 * Stream(0, "samples").uniform(40, *modality.item_shape) - 1
+    if modality.name in CHOOSES:
+        made = modality.decode(anything)
+        assert np.array_equal(modality.decode(modality.encode(made)), made)
+        return
     back = modality.encode(modality.decode(anything))
     assert (back - anything).abs().max() <= HALF_A_STEP[modality.name] + 1e-6
 
@@ -94,7 +104,7 @@ def test_an_array_of_items_is_accepted_and_stored_as_it_is(dataset: Dataset, ite
         return
     assert accepted is not None
     modality, same = accepted
-    assert modality.item_shape == dataset.modality.item_shape
+    assert modality.item_shape == dataset.modality.item_shape or modality.name in CHOOSES
     assert np.array_equal(same, items)
     tolerance = STORED.get(modality.name, 1e-6)
     assert torch.allclose(to_float(modality.store(items)), modality.encode(items), atol=tolerance)

@@ -396,7 +396,7 @@ def test_the_film_is_saved(context: BrowserContext, address: str, runs: Path, na
     page = open_run(context, address, name)
     title = "Samples" if name == "digits" else "The game in the plane"
     expect(panel(page, title).locator(".tile, canvas").first).to_be_visible()
-    with page.expect_download() as found:
+    with page.expect_download(timeout=60_000) as found:  # the browser draws and compresses each frame
         page.get_by_role("button", name="save film").click()
     with Image.open(BytesIO(Path(found.value.path()).read_bytes())) as film:
         assert film.format == "WEBP"

@@ -145,7 +145,8 @@ class SampleCommand:
 
     path: RunFolder  # The run's folder, a generator's, or that of a checkpoint; or hf://OWNER/NAME.
     out: Annotated[Path, arg(metavar="PATH")]
-    """A .png, .jpg or .webp for one picture, a .npz for arrays, a .wav for sounds in a row, or a folder of files."""
+    """A .png, .jpg or .webp for one picture, a .npz for arrays, a .wav for sounds in a row, a .csv or .parquet for a
+    table, or a folder of files."""
     walk: Annotated[str | None, option("SEED,SEED,...")] = None
     """Make a film, a .gif, .webp or .mp4, that goes from the samples of each seed to those of the next, and back."""
     seconds: Annotated[float | None, parsed_by(float, "S"), option("S")] = None
@@ -154,6 +155,8 @@ class SampleCommand:
     seed: Seed = 0  # The same seed gives the same samples.
     label: Annotated[str | None, option("NAME")] = None
     """The class of all samples, or attributes such as hair=red,age=30; by default, labels as in the data."""
+    where: Annotated[str | None, option("CONDITIONS")] = None
+    """Of tables, conditions that all rows meet, such as "sex=female, age>40"."""
     truncation: Annotated[float | None, parsed_by(float, "T"), option("T")] = None
     """The largest latent number: smaller is more typical, less varied."""
     plugin: Plugin = None  # The Python file that registers the parts of its recipe, if they are yours.
@@ -172,7 +175,8 @@ class SampleCommand:
         if self.seconds is not None:
             raise UsageError("--seconds is the length of a walk: add --walk 3,7,12")
         generator.modality.check_path(self.out)
-        samples = generator.sample(self.num, self.seed, labels=self.label, truncation=self.truncation)
+        asked: Any = {"labels": self.label, "truncation": self.truncation}
+        samples = generator.sample(self.num, self.seed, **asked, where=self.where)
         config, labels = generator.config, generator.random_labels(self.num, self.seed, self.label)
         generator.modality.write(samples, self.out, config.label_array(labels), config.label_names(labels))
         print(f"{self.num} samples in {self.out}")

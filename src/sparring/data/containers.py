@@ -42,6 +42,7 @@ class Reading:
     """How the user's files are read: fields of `Recipe` with the same names."""
 
     column: str | None = None  # of a table with the items; None for one with a usual name
+    columns: str | None = None  # a .toml file that says what columns of a table are; None for what they look like
     labels: str | None = None  # a file of them, COLUMN,... or FILE:COLUMN,...; None for those that come with the data
     frames: Literal["first", "all"] = "first"  # of animations and stacks; pieces of long sounds
     follow_links: bool = False  # also read files outside the folder that links lead to

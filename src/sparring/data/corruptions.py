@@ -124,3 +124,25 @@ def overdrive(waves: np.ndarray, gain: float) -> np.ndarray:
     """Sounds [n, samples] that are amplified and clipped at their old peaks."""
     peaks = np.abs(waves).max(axis=1, keepdims=True)
     return np.clip(gain * waves, -peaks, peaks)
+
+
+def mix_cells(rows: np.ndarray, share: float, stream: Stream) -> np.ndarray:
+    """Rows of a table [n], of which so many cells come from other rows: columns keep their distributions.
+
+    Args:
+        rows: an array with named fields.
+        share: of the cells.
+        stream: of the cells and the rows.
+
+    Example:
+        >>> rows = np.array([(1, 1), (2, 2)] * 50, [("a", "i8"), ("b", "i8")])
+        >>> mixed = mix_cells(rows, 1.0, Stream(0, "mix"))
+        >>> bool((mixed["a"] == mixed["b"]).all())
+        False
+    """
+    mixed = rows.copy()
+    for name in rows.dtype.names or ():
+        own = stream.part(name)
+        others = own.permutation(len(rows)).numpy()
+        mixed[name] = np.where(own.part("chance").uniform(len(rows)).numpy() < share, rows[name][others], rows[name])
+    return mixed

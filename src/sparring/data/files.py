@@ -4,9 +4,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from sparring.data.containers import ARCHIVES, Container, Kind, Reading, one_line, open_archive, open_folder, read_head
+from sparring.data.file_columns import open_table, table_files
 from sparring.data.label_files import add_labels
 from sparring.data.memory import kept_folder
-from sparring.data.tables import open_table, table_files
 from sparring.errors import DataError
 
 

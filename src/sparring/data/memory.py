@@ -107,8 +107,17 @@ def _write(arrays: Mapping[str, np.ndarray], name: str, save: Callable[[Path], N
     digest = hashlib.sha256()
     for key, array in arrays.items():
         digest.update(f"{key} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    path = kept_folder() / digest.hexdigest()[:16] / name
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return _save_once(digest.hexdigest(), name, save)
+
+
+def keep_bytes(content: bytes, name: str) -> Path:
+    """Write a file's bytes into the cache, named by them, unless they are there already."""
+    return _save_once(hashlib.sha256(content).hexdigest(), name, lambda beside: beside.write_bytes(content))
+
+
+def _save_once(digest: str, name: str, save: Callable[[Path], object]) -> Path:
+    path = kept_folder() / digest[:16] / name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, save)

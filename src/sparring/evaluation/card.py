@@ -5,6 +5,7 @@ names them all, and has three columns: the generated samples; as many of them as
 figures that change with the number of samples; and the floor, the held-out samples themselves.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -28,7 +29,7 @@ from sparring.evaluation.figures import (
 )
 from sparring.generator.generator import Generator
 from sparring.metrics import Estimate, Extractor, nearest_labels
-from sparring.modalities.modality import Dataset
+from sparring.modalities.modality import Dataset, Modality
 from sparring.seeding import Stream
 from sparring.types import OnProgress
 
@@ -236,6 +237,8 @@ def check_figure(name: str, n: int, conditional: bool, dataset: Dataset) -> None
         raise UsageError(f"{name} needs a trained classifier, and {dataset.name} comes with none")
     if needs == "mixture" and find_mixture(dataset) is None:
         raise UsageError(f"{name} needs a mixture of Gaussians, and {dataset.name} is none")
+    if needs == "rows" and type(dataset.modality).compare is Modality.compare:
+        raise UsageError(f"{name} needs a table, and {dataset.name} holds {dataset.modality.name}")
     if needs in MEASURED and needs not in dataset.modality.measured:
         raise UsageError(f"{name} needs items with a {needs}, and {dataset.name} holds {dataset.modality.name}")
     num_features = dataset.extractor()(torch.zeros(1, *dataset.modality.item_shape)).shape[1]
@@ -258,11 +261,12 @@ def _select(view: SampleView, index: slice | Tensor) -> SampleView:
 
 def estimate(pair: Comparison, names: Iterable[str] = FIGURES) -> dict[str, Estimate]:
     """Those of the card's figures that can be measured."""
-    return {
+    found = {
         name: cast(Estimate, figure.measure(pair))
         for name in names
         if (figure := FIGURES[name]).in_card and figure.measure and pair.has(figure.needs)
     }
+    return {name: each for name, each in found.items() if not math.isnan(each.value)}
 
 
 def _estimate_class(dataset: Dataset, real: SampleView, fake: SampleView, label: int) -> dict[str, Estimate]:

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -30,7 +30,7 @@ LEAST_SHARE = 0.2  # a part is missing where samples hold less than this of its 
 
 Need = Literal[
     "", "labels", "classes", "classifier", "mixture", "heldout", "paper", "logits",
-    "duration", "pitch", "loudness", "detail", "specks",
+    "duration", "pitch", "loudness", "detail", "specks", "rows",
 ]  # fmt: skip
 
 SampleView = dict[str, Tensor]
@@ -80,8 +80,17 @@ class Comparison:
         """By the modality, with its standard error."""
         return self.dataset.modality.distance(*self.features, self.seed)
 
+    @cached_property
+    def of_items(self) -> Mapping[str, Estimate]:
+        """Those by the modality, which compares whole items, by their names."""
+        modality = self.dataset.modality
+        real, heldout, fake = (modality.decode(view["samples"]) for view in (self.real, self.heldout, self.fake))
+        return modality.compare(real, heldout, fake, self.seed)
+
     def has(self, need: str) -> bool:
         """Whether it has what a figure needs."""
+        if need == "rows":
+            return "samples" in self.heldout and bool(self.of_items)
         return {
             "": True,
             "labels": "labels" in self.real and "labels" in self.fake,
@@ -152,6 +161,11 @@ def _between(name: str) -> Callable[[Comparison], Estimate]:
     return lambda pair: metrics.ks_distance(
         pair.real[name], pair.fake[name], num_resamples=pair.num_resamples, seed=pair.seed
     )
+
+
+def _of_items(name: str) -> Callable[[Comparison], Estimate]:
+    """A figure by the modality; nan where these items have none."""
+    return lambda pair: pair.of_items.get(name, Estimate(math.nan, math.nan, math.nan))
 
 
 def _spread(features: Features) -> float:
@@ -304,6 +318,22 @@ FIGURES: dict[str, Figure] = {
             "lower", lambda pair: _overfitting(pair)[0], "logits", in_monitor=True),
         Figure("overfitting_error", "standard error of overfitting", "",
             lambda pair: _overfitting(pair)[1], "logits", in_monitor=True),
+        Figure("column_distance", "of tables: the largest distance between a column's values and the data's", "lower",
+            _of_items("column_distance"), "rows", in_card=True, is_share=True),
+        Figure("pair_distance", "of tables: the largest share of rows in wrong cells of two columns", "lower",
+            _of_items("pair_distance"), "rows", in_card=True, is_share=True),
+        Figure("detector_auc", "how well gradient boosting tells rows from held-out ones; 0.5 is not at all", "lower",
+            _of_items("detector_auc"), "rows", in_card=True, is_share=True),
+        Figure("lost_lesson", "what a model of the last column loses by learning from rows instead of training rows",
+            "lower", _of_items("lost_lesson"), "rows", in_card=True),
+        Figure("categories_kept", "share of the categories with ten rows or more that occur", "higher",
+            _of_items("categories_kept"), "rows", in_card=True, is_share=True),
+        Figure("rule_breaks", "of tables: the largest share of rows that break a rule which all data keep", "lower",
+            _of_items("rule_breaks"), "rows", in_card=True, is_share=True),
+        Figure("nearest_record_ratio", "how near rows come to training rows, over how near held-out rows come",
+            "", _of_items("nearest_record_ratio"), "rows", in_card=True),
+        Figure("membership_advantage", "what an attacker gains who takes rows near a sample for training rows", "lower",
+            _of_items("membership_advantage"), "rows", in_card=True),
         Figure("generator_growth", "norm of the generator's weights, divided by that at the start", "",
             None, in_monitor=True),
         Figure("discriminator_growth", "norm of the discriminator's weights, divided by that at the start", "",

@@ -187,11 +187,9 @@ class Config:
     def build_generator(self, network: Network) -> nn.Module:
         """A generator of a family for each way."""
         sizes = self.modality.item_shape, self.latent_dim, self.width, self.label_size
-        return (
-            BothWays(network.generator(*sizes), network.generator(*sizes))
-            if self.both_ways
-            else network.generator(*sizes)
-        )
+        if self.both_ways:
+            return BothWays(network.generator(*sizes), network.generator(*sizes))
+        return self.modality.add_heads(network.generator(*sizes))
 
     def build_empty(self) -> nn.Module:
         """A network of this kind on the meta device, to assign weights to."""

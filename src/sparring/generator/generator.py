@@ -20,7 +20,7 @@ from sparring.generator.config import Config
 from sparring.generator.files import read, write_folder
 from sparring.generator.plain import Plain
 from sparring.generator.projection import NUM_CANDIDATES, Projection, project
-from sparring.generator.rejection import sample_with_rejection
+from sparring.generator.rejection import sample_where, sample_with_rejection
 from sparring.modalities.modality import Dataset, Modality
 from sparring.seeding import Stream
 from sparring.types import Labels, Latents, Logits, OnProgress, Samples, num_at_once
@@ -84,6 +84,7 @@ class Generator:
         labels: Label | Sequence[Label] | np.ndarray | Tensor | None = None,
         truncation: float | None = None,
         rejection: Callable[[Samples], Logits] | None = None,
+        where: str | None = None,
     ) -> np.ndarray:
         """New samples: the same for the same seed; ten are the first ten of a hundred.
 
@@ -95,9 +96,10 @@ class Generator:
                 that have the others. None draws labels as in the training data.
             truncation: for Gaussian latents, the largest magnitude of each number (Brock et al. 2018, arXiv:1809.11096,
                 section 3.1): smaller gives more typical and less varied samples.
-            rejection: an estimate of log p − log q, the densities of the data and of the generator, from samples as
-                `modality.encode` returns them, such as `sparring.metrics.density_ratio`. Samples that it finds unlikely
-                are drawn again (Azadi et al. 2018, arXiv:1810.06758).
+            rejection: an estimate of log p − log q, the densities of the data and of the generator, from samples as of
+                `modality.encode`, such as `sparring.metrics.density_ratio`; unlikely samples are drawn again (Azadi et
+                al. 2018, arXiv:1810.06758).
+            where: of tables, conditions such as "sex=female, age>40". Rows that do not meet them are drawn again.
 
         Returns:
             Items as `modality.decode` returns them: uint8 images [n, H, W] or [n, H, W, C], float32 points [n, d].
@@ -108,17 +110,18 @@ class Generator:
         """
         if isinstance(labels, np.ndarray | Tensor):
             labels = labels.tolist()
-        if rejection is None:
-            latents = self.latents(n, seed, truncation)
-            return self.generate(latents, self._labels(labels, n, Stream(seed, "sample")))
+        if rejection is None and where is None:
+            return self.generate(self.latents(n, seed, truncation), self._labels(labels, n, Stream(seed, "sample")))
         _check_count(n, seed)
-        if labels is not None and not _is_label(labels):
-            raise UsageError("rejection takes one label for all samples, or none")
+        if (rejection and where) or not (labels is None or _is_label(labels)):
+            raise UsageError("give rejection or where, and with them one label for all samples or none")
 
         def candidates(size: int, stream: Stream) -> np.ndarray:
             return self.generate(self._latents(size, stream, truncation), self._labels(labels, size, stream))
 
-        return sample_with_rejection(candidates, self.modality.encode, rejection, n, seed)
+        if rejection is not None:
+            return sample_with_rejection(candidates, self.modality.encode, rejection, n, seed)
+        return sample_where(candidates, self.modality.choose, str(where), n, seed)
 
     def translate(self, items: np.ndarray, *, back: bool = False) -> np.ndarray:
         """Items of the target domain made of items of the source domain, one for each.
@@ -272,10 +275,9 @@ class Generator:
         """
         given = None if labels is None else self._labels(labels, len(items), Stream(seed, "sample"))
         candidates = self.latents(NUM_CANDIDATES, seed), self.random_labels(NUM_CANDIDATES, seed)
+        asked = np.asarray(items), candidates, given, num_starts, on_progress
         with torch.inference_mode(False), torch.enable_grad():
-            latents, chosen, distances = project(
-                self.module, self.config, np.asarray(items), candidates, given, num_starts, on_progress
-            )
+            latents, chosen, distances = project(self.module, self.config, *asked)
         return Projection(latents, chosen, self.generate(latents, chosen), distances)
 
     def save(self, folder: str | Path) -> None:

@@ -20,6 +20,7 @@ NUM_CALIBRATION = 10_000
 """The number of samples that calibrate rejection."""
 
 NUM_CANDIDATES = 1000  # samples of each round
+LEAST_TRIED, MOST_TRIED = 20_000, 1_000  # candidates for conditions: at least, and for each item that is wanted
 EPSILON = 1e-6
 PERCENTILE = 0.8
 """The shift γ is such that this share of the samples has an acceptance below one half."""
@@ -68,6 +69,29 @@ def sample_with_rejection(
         if sum(map(len, batches)) >= n:
             break
     return np.concatenate(batches)[:n]
+
+
+def sample_where(
+    candidates: Callable[[int, Stream], np.ndarray],
+    choose: Callable[[np.ndarray, str], np.ndarray],
+    where: str,
+    n: int,
+    seed: int,
+) -> np.ndarray:
+    """The first n items among candidates that meet conditions.
+
+    Raises:
+        UsageError: if fewer than one in a thousand does.
+    """
+    stream, batches, count = Stream(seed, "sample/where"), list[np.ndarray](), 0
+    most = max(LEAST_TRIED, MOST_TRIED * n)
+    for tried in range(0, most, NUM_CANDIDATES):
+        batch = candidates(NUM_CANDIDATES, stream.at(tried // NUM_CANDIDATES))
+        batches.append(batch[choose(batch, where)])
+        count += len(batches[-1])
+        if count >= n:
+            return np.concatenate(batches)[:n]
+    raise UsageError(f"of {most:,} items that this generator made, {count:,} have {where}: ask for fewer, or for less")
 
 
 def _log_ratios(log_ratio: Callable[[Samples], Logits], samples: Samples) -> Tensor:

@@ -148,6 +148,19 @@ def coordinates() -> Extractor:
     return Extractor("coordinates", nn.Flatten())
 
 
+def random_projections(size: int, num_features: int) -> Extractor:
+    """Sums of the numbers of long samples with random weights, which are always the same.
+
+    Example:
+        >>> random_projections(500, 64)(torch.zeros(3, 500)).shape
+        torch.Size([3, 64])
+    """
+    with Stream(0, "extractor").as_default():
+        projection = nn.Linear(size, num_features, bias=False)
+        nn.init.normal_(projection.weight, std=num_features**-0.5)
+    return Extractor("random projections", projection)
+
+
 def thumbnails(item_shape: tuple[int, ...]) -> Extractor:
     """Images averaged down to at most 14×14 pixels: a cheap way to see which images are alike.
 

@@ -22,10 +22,17 @@ from sparring.modalities.modality import Dataset, Modality, NamedSource, Survey
 from sparring.modalities.points import Points
 from sparring.modalities.preset import Preset
 from sparring.modalities.sounds import Sounds
+from sparring.modalities.tables import Tables
 from sparring.modalities.words import Words
 from sparring.types import OnProgress
 
-MODALITIES: dict[str, type[Modality]] = {"images": Images, "points": Points, "sounds": Sounds, "words": Words}
+MODALITIES: dict[str, type[Modality]] = {
+    "tables": Tables,  # before images, which take every other .parquet file
+    "images": Images,
+    "points": Points,
+    "sounds": Sounds,
+    "words": Words,
+}
 """Every modality by its name; the first one that accepts a path or an array opens it."""
 
 RECIPES: dict[str, Preset] = {preset.name: preset for each in MODALITIES.values() for preset in each.presets}
@@ -108,6 +115,9 @@ def keep(
         >>> np.load(path)["images"].shape
         (2, 8, 8)
     """
+    for each in MODALITIES.values():
+        if (path := each.keep(data)) is not None:
+            return path
     gathered, own_labels = gather(data)
     columns = label_arrays(own_labels if labels is None else labels, len(gathered), NAME)
     if isinstance(gathered, list):
@@ -136,7 +146,7 @@ def _open_arrays(path: Path, reading: Reading) -> Dataset:
         raise DataError(f"{seen}; images are read from {endings} files, and from a column of .parquet files")
     raise DataError(
         f"{str(path)!r} is no data that can be read: give a folder of images, an archive of them "
-        f"({', '.join(ARCHIVES)}), or a .parquet, .npy or .npz file"
+        f"({', '.join(ARCHIVES)}), a table (.csv, .parquet, .feather), or a .npy or .npz file"
     )
 
 

@@ -71,7 +71,7 @@ class Drawing(ABC):
     sample_file: ClassVar[str] = "grid.png"  # what people would have `sparring sample` write first
     num_shown: ClassVar[int] = 20  # items that notebooks and reports `show`
     tasks: ClassVar[tuple[str, str]] = "other", "other"  # what the hub calls making items of noise, and translating
-    shown_as: ClassVar[str] = "image"  # how the live page shows an item: as an image, a sound, or points of a plane
+    shown_as: ClassVar[str] = "image"  # how a page shows an item: an image, a sound, a table, or points of a plane
 
     @abstractmethod
     def describe(self) -> str:
@@ -98,6 +98,11 @@ class Drawing(ABC):
     def page_facts(self) -> dict[str, Any]:
         """What an exported page must know to show samples, besides `shown_as`: arrays, numbers and others by name."""
         return {}
+
+    def to_numbers(self, item: np.ndarray) -> list[Any]:
+        """What a page writes of one item [1, ...] where that is short: numbers, or text."""
+        numbers: list[Any] = np.ravel(item).tolist()
+        return numbers
 
     def picture_rows(self, columns: int, given: np.ndarray, made: np.ndarray, *others: np.ndarray) -> "Image":
         """Draw what went into a translator, what came out, and others like that: row below row."""

@@ -3,35 +3,32 @@
 A modality is one file here and one entry in `MODALITIES`. All other code asks the modality, and never branches on it.
 """
 
-import io
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import Module
 
-from sparring.data.arrays import read_arrays
 from sparring.data.containers import Kind, Reading
 from sparring.data.corruptions import Corruption
 from sparring.data.files import list_files
 from sparring.data.labels import Attribute
 from sparring.data.packed import Packed
-from sparring.errors import DataError, UsageError, how_to_install
+from sparring.errors import UsageError, how_to_install
 from sparring.game.sources import Source
 from sparring.metrics.classifier import Classifier
 from sparring.metrics.distances import kernel_distance
 from sparring.metrics.extractors import Extractor
-from sparring.modalities import output
 from sparring.modalities.drawing import Drawing
-from sparring.modalities.output import Writer
+from sparring.modalities.filing import Filing
 from sparring.modalities.preset import Preset
+from sparring.seeding import Stream
 from sparring.types import Z_95, Estimate, Features, OnProgress, Samples
 
 DEFAULT_RESAMPLES = 20
@@ -108,7 +105,7 @@ class NamedSource:
     open: Callable[[], Dataset]
 
 
-class Modality(Drawing):
+class Modality(Drawing, Filing):
     """A kind of item, and what all items of one data set have in common. It is written into a generator's config.json.
 
     *Items* are numpy arrays, as users have them. *Samples* are float32 tensors in the data's units; a network sees
@@ -146,6 +143,11 @@ class Modality(Drawing):
 
     # Items and samples
 
+    @property
+    def counted(self) -> str:
+        """What items are called where they are counted."""
+        return self.name
+
     @abstractmethod
     def encode(self, items: np.ndarray) -> Samples:
         """Samples [n, *item_shape] of items."""
@@ -176,6 +178,11 @@ class Modality(Drawing):
     def store(self, items: np.ndarray) -> Tensor | Packed:
         """Items as `sparring.data.Items` stores them: samples, or something smaller."""
         return self.encode(items)
+
+    @classmethod
+    def keep(cls, data: object) -> Path | None:
+        """Write data from memory of a form that this modality alone knows into a file; None for other data."""
+        return None
 
     @classmethod
     def open_path(cls, path: Path, reading: Reading, on_progress: OnProgress) -> Dataset | Survey | None:
@@ -212,6 +219,14 @@ class Modality(Drawing):
     def usual_network(self, normalization: str | None) -> str:
         """The default network for this shape, given the normalization that the user asked for, if any."""
 
+    def add_heads(self, generator: Module) -> Module:
+        """A generator of any network with what its samples need at their end."""
+        return generator
+
+    def spread(self, samples: Samples, stream: Stream) -> Samples:
+        """Real samples as a discriminator is to see them, in the data's units."""
+        return samples
+
     def begin(self, generator: Module, dataset: Dataset, first_map: str, seed: int, on_progress: OnProgress) -> None:
         """Set the first weights of a translator by its data."""
 
@@ -241,6 +256,10 @@ class Modality(Drawing):
         """A number for each item, [n], by each name in `measured`; figures compare their distributions."""
         return {}
 
+    def compare(self, real: np.ndarray, heldout: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Estimate]:
+        """Figures of whole items, as `decode` gives them: of samples beside training and held-out items."""
+        return {}
+
     def corruptions(self) -> tuple[Corruption, ...]:
         """Ways to make items worse, for `sparring bench metrics`."""
         return ()
@@ -250,68 +269,11 @@ class Modality(Drawing):
         kernel = kernel_distance(real, fake, num_resamples=DEFAULT_RESAMPLES, seed=seed)
         return kernel.value, (kernel.high - kernel.low) / (2 * Z_95)
 
-    # Files
+    def choose(self, items: np.ndarray, where: str) -> np.ndarray:
+        """Whether each item meets conditions, bool [n]; a UsageError where items have nothing to compare."""
+        raise UsageError(f"conditions are for tables, and this generator makes {self.name}: leave --where away")
 
-    def write(self, items: np.ndarray, path: Path, labels: np.ndarray | None = None, names: Sequence[str] = ()) -> None:
-        """Write items as a picture (.png, .jpg, .webp), arrays (.npz), a file of this kind, or a file for each item.
-
-        Args:
-            items: as `decode` gives them.
-            path: its ending decides; without one it is a folder. An existing file is replaced; a folder must be empty
-                or new.
-            labels: one for each item, which become an array beside them.
-            names: what the labels are called, one for each item; they become a part of the names of files.
-
-        Raises:
-            UsageError: if it cannot be written there.
-        """
-        output.write_output(
-            path,
-            **self._forms(items, labels),
-            write_files=lambda folder: self.write_files(items, folder, output.file_names(len(items), names)),
-        )
-
-    def to_bytes(self, items: np.ndarray, ending: str, labels: np.ndarray | None = None) -> bytes:
-        """The bytes of the file that `write` writes, or of the same arrays as .json."""
-        if ending == ".json":
-            return output.to_json(self._forms(items, labels)["arrays"])
-        target = io.BytesIO()
-        output.writer_of(ending, **self._forms(items, labels))(target)
-        return target.getvalue()
-
-    def _forms(self, items: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
-        """The items as a picture, as arrays by name, and as what files of this kind hold."""
-        return {
-            "draw": lambda: self.picture(items),
-            "arrays": {self.array_name: items, **self.constants} | ({} if labels is None else {"labels": labels}),
-            "writers": {ending: partial(write, items) for ending, write in self.file_writers.items()},
-        }
-
-    def check_path(self, path: Path) -> None:
-        """Raise a UsageError if `write` knows no file with the path's ending."""
-        output.check_ending(path, self.file_writers)
-
-    @property
-    def file_writers(self) -> Mapping[str, Writer]:
-        """What writes items into one file of this kind, by its ending; pictures and arrays need none."""
-        return {}
-
-    @property
-    def constants(self) -> dict[str, np.ndarray]:
-        """Arrays that a .npz file of items holds beside them."""
-        return {}
-
-    def read_file(self, path: Path) -> np.ndarray:
-        """Items from a .npz file that `write` wrote, or from another file of this kind with items of this shape.
-
-        Raises:
-            DataError: if it holds none.
-        """
-        arrays = read_arrays(path) if path.suffix.lower() in (".npy", ".npz") else {}
-        found = next((arrays[name] for name in ("", self.array_name) if name in arrays), None)
-        if found is None:
-            raise DataError(f"{str(path)!r} holds no {self.name}: give a .npz with an array {self.array_name!r}")
-        return self.check_items(found, str(path))
+    # Translation
 
     def translate_files(
         self, path: Path, out: Path, translate: Callable[[np.ndarray], np.ndarray], made: "Modality"
@@ -329,19 +291,3 @@ class Modality(Drawing):
     ) -> Mapping[str, Sequence[Estimate]]:
         """How often words are translated as a dictionary says: a row of P@1, P@5 and P@10 by its name."""
         raise UsageError(f"a dictionary is of words, and this generator translates {self.name}: leave it away")
-
-    def check_items(self, items: np.ndarray, name: str) -> np.ndarray:
-        """Items in the form of `decode`.
-
-        Raises:
-            DataError: if they have another shape or type; the message contains the name.
-        """
-        form = self.decode(torch.zeros(1, *self.item_shape))
-        if items.shape[1:] != form.shape[1:] or not len(items) or not np.can_cast(items.dtype, form.dtype, "same_kind"):
-            shape = ", ".join(map(str, ("n", *form.shape[1:])))
-            raise DataError(f"{name} must be {form.dtype} [{shape}], not {items.dtype} {list(items.shape)}")
-        return items.astype(form.dtype)
-
-    def write_files(self, items: np.ndarray, folder: Path, names: Sequence[str]) -> None:
-        """Write each item as its own file into a new folder, by names without endings; a UsageError if none can be."""
-        raise UsageError(f"{self.name} are written as a .png or a .npz: give --out one of them")

@@ -22,7 +22,7 @@ from sparring.game.optimizers import Adam
 from sparring.game.restraints import RESTRAINTS
 from sparring.game.sources import PRIORS, Changed, Source
 from sparring.generator.config import Config, choose_rows
-from sparring.modalities.modality import Dataset
+from sparring.modalities.modality import Dataset, Modality
 from sparring.networks.recompute import recompute_activations
 from sparring.seeding import Stream
 from sparring.training.loop import Training
@@ -102,8 +102,10 @@ def build(
 
 def _scaled(dataset: Dataset, balance: bool = False) -> Source:
     """The items to train on, as the networks see them."""
-    items, scale = Balanced(dataset.train) if balance else dataset.train, dataset.modality.scale
-    return items if scale == 1 else Changed(items, lambda samples, stream: samples * (1 / scale))
+    items, modality = Balanced(dataset.train) if balance else dataset.train, dataset.modality
+    if modality.scale == 1 and type(modality).spread is Modality.spread:
+        return items
+    return Changed(items, lambda samples, stream: modality.spread(samples, stream) * (1 / modality.scale))
 
 
 def goes_both_ways(recipe: Recipe) -> bool:

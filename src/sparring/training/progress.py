@@ -124,7 +124,7 @@ class Terminal(Listener):
         is_changing = self._is_live or self._is_notebook
         self._due_seconds = training.seconds + (BAR_SECONDS if is_changing else LINE_SECONDS)
         numbers = (
-            f"{training.images / max(training.seconds, 1e-9):,.0f} {training.config.modality.name}/s  "
+            f"{training.images / max(training.seconds, 1e-9):,.0f} {training.config.modality.counted}/s  "
             f"loss D {means['discriminator_loss']:.2f} G {means['generator_loss']:.2f}  "
             f"D(real) {means['real_probability']:.2f} D(fake) {means['fake_probability']:.2f}"
         )
@@ -143,7 +143,7 @@ class Terminal(Listener):
         self.on_progress(outcome.status, training.progress)
         self._live.update(self._bar)  # the alarms come below
         self._live.stop()
-        run, name, lines = Run(training.folder), training.config.modality.name, list[str | Text]()
+        run, name, lines = Run(training.folder), training.config.modality.counted, list[str | Text]()
         lines.append(
             f"{outcome.status} after {steps:,} steps, {images:,} {name}, {seconds:.0f} s of training "
             f"({images / max(seconds, 1e-9):,.0f} {name}/s): {outcome.reason}"
@@ -242,7 +242,8 @@ def describe_choice(recipe: Recipe, dataset: Dataset, own: Parts = Parts()) -> l
     ]
     if survey is None or own.network:
         return lines
-    rate, limits, name = images_per_second(recipe, dataset.modality, own), recipe.limits, dataset.modality.name
+    modality, limits = dataset.modality, recipe.limits
+    rate, name = images_per_second(recipe, modality, own), modality.counted
     images = min(
         (limits.steps or math.inf) * recipe.images_per_step,
         limits.images or math.inf,

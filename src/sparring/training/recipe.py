@@ -44,6 +44,7 @@ class Recipe:
     data: str = "digits"  # a name in `SOURCES`, or a path
     source: str | None = None  # of items that are translated into items like the data; None for noise
     column: str | None = None  # of a table with the items; None for one with a usual name
+    columns: str | None = None  # a .toml file that says what columns of a table are; None for what they look like
     # COLUMN,...; FILE or FILE:COLUMN,...; a pattern of names such as {class}_{number}; "folders"; None for usual ones.
     labels: str | None = None
     frames: Literal["first", "all"] = "first"  # of animations and stacks; pieces of long sounds
@@ -135,7 +136,7 @@ OPEN = (
 """Fields that are chosen to suit the data when they are missing or None."""
 FIXED = (  # fields that cannot change when a run is resumed
     "source", "both_ways", "first_map", "input_warp",
-    "column", "labels", "frames", "follow_links", "sample_rate_hz", "seconds", "size", "mirror",
+    "column", "columns", "labels", "frames", "follow_links", "sample_rate_hz", "seconds", "size", "mirror",
     "network", "width", "normalization", "conditional",
     "num_clusters", "prior", "latent_dim", "optimizer", "seed", "start_from",
 )  # fmt: skip
@@ -184,6 +185,8 @@ def make_request(data: str, preset: str | None = None, parts: "Parts | None" = N
     checked = check_settings(settings)
     if checked.get("labels"):
         checked["labels"] = resolve_setting(checked["labels"])
+    if checked.get("columns"):
+        checked["columns"] = str(Path(checked["columns"]).expanduser().resolve())
     if "penalty" in checked:  # it replaces the preset's penalty together with its numbers
         checked = {"penalty_weight": None, "penalty_interval": 1, "penalty_final": 1.0} | checked
     return Request(data, preset, checked, parts)

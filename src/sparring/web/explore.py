@@ -142,15 +142,15 @@ def _rates(recipe: dict[str, Any]) -> dict[str, Any] | None:
 def show_each(modality: Modality, items: np.ndarray) -> list[dict[str, Any]]:
     """What a page shows of each item: its numbers if these are few, or else its picture; its sound if it has one."""
     write_sound, shown = modality.file_writers.get(".wav"), []
-    for item in items:
+    for item in np.split(items, len(items)):
         sound = io.BytesIO()
         if write_sound is not None:
-            write_sound(item[None], sound)
+            write_sound(item, sound)
         shown.append(
             {
-                "picture": picture_url(modality.picture(item[None])) if item.size > MAX_NUMBERS else None,
+                "picture": picture_url(modality.picture(item)) if item.size > MAX_NUMBERS else None,
                 "sound": data_url(sound.getvalue(), "audio/wav") if write_sound is not None else None,
-                "numbers": np.ravel(item).tolist() if item.size <= MAX_NUMBERS else None,
+                "numbers": modality.to_numbers(item) if item.size <= MAX_NUMBERS else None,
             }
         )
     return shown

@@ -63,6 +63,8 @@ def build_html(generator: Generator, *, name: str = "samples", licence: str = ""
         raise UsageError(f"this generator translates {config.source.name}: a page draws samples of noise")
     if not generator.is_finite():
         raise UsageError("this generator has weights that are not finite: export an earlier checkpoint")
+    if modality.shown_as == "table":
+        raise UsageError("a page draws no tables yet: export a .onnx, or write a .csv with sparring sample")
     program = compile_network(generator.module, config.latent_dim + config.label_size)
     num_directions = min(NUM_DIRECTIONS, config.latent_dim)
     directions = program.put_single(principal_directions(generator, num_directions).numpy())

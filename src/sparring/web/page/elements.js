@@ -44,6 +44,7 @@ export function panel(title, sentence) {
 
 // 1234567 as 1,234,567; .000123 as 0.000123; at most three digits of a fraction.
 export function inWords(value) {
+    if (typeof value === "string") return value;
     if (value === null || value === undefined || Number.isNaN(value)) return "–";
     if (Number.isInteger(value)) return value.toLocaleString("en");
     const size = Math.abs(value);

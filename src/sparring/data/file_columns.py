@@ -155,18 +155,28 @@ def open_table(
     return label_entries(container, table, wanted, "the table")
 
 
-def _choose_column(path: Path, columns: dict[str, Any], kind: Kind, column: str | None) -> str:
+def holds_file_column(path: Path) -> bool:
+    """Whether a .parquet file has a column of encoded files; true as well for one that cannot be read."""
+    try:
+        with _open(path) as (schema, _, _):
+            return any(_holds_files(field.type) for field in schema)
+    except Exception:  # without pyarrow, and on damaged files
+        return True
+
+
+def _holds_files(cells: Any) -> bool:
     from pyarrow import types
 
-    def holds_files(cells: Any) -> bool:
-        if types.is_struct(cells):
-            return any(field.name == "bytes" for field in cells)
-        return bool(types.is_binary(cells) or types.is_large_binary(cells))
+    if types.is_struct(cells):
+        return any(field.name == "bytes" for field in cells)
+    return bool(types.is_binary(cells) or types.is_large_binary(cells))
 
+
+def _choose_column(path: Path, columns: dict[str, Any], kind: Kind, column: str | None) -> str:
     listed = ", ".join(f"{name} ({cells})" for name, cells in columns.items()) or "no columns"
     if column is not None and column not in columns:
         raise DataError(f"{str(path)!r} has no column {column!r}, but {listed}")
-    fitting = [name for name, cells in columns.items() if holds_files(cells)]
+    fitting = [name for name, cells in columns.items() if _holds_files(cells)]
     usual = [name for name in kind.columns if name in fitting] or fitting
     chosen = column or next(iter(usual), "")
     if chosen not in fitting:

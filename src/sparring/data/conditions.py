@@ -1,0 +1,73 @@
+"""Conditions on the rows of a table, such as "sex=female, age>40"."""
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sparring.data.columns import Column
+from sparring.errors import UnknownNameError, UsageError
+
+COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "<=": operator.le, ">=": operator.ge, "!=": operator.ne, "=": operator.eq, "<": operator.lt, ">": operator.gt,
+}  # fmt: skip
+CONDITION = re.compile(r"(.+?)\s*(<=|>=|!=|==|=|<|>)\s*(.*)", re.DOTALL)
+ADVICE = 'give conditions such as "sex=female, age>40"'
+
+
+def choose_rows(items: np.ndarray, where: str, columns: Sequence[Column]) -> np.ndarray:
+    """Whether each row meets all conditions, bool [n].
+
+    Args:
+        items: an array with a field for each column.
+        where: conditions between commas; a value with a comma stands in double quotes, and an empty one is a missing
+            value.
+        columns: of the table.
+
+    Raises:
+        UsageError: for a condition that no row can meet or fail.
+        UnknownNameError: for a column or a category that does not exist.
+
+    Example:
+        >>> columns = [Column("age", "number", (30.0, 50.0), decimals=0), Column("sex", "category", ("f", "m"))]
+        >>> rows = np.array([(30, "f"), (50, "f"), (50, "m")], [("age", "i8"), ("sex", "U1")])
+        >>> choose_rows(rows, "sex=f, age>40", columns)
+        array([False,  True, False])
+    """
+    known = {column.name: column for column in columns if column.is_learned}
+    chosen = np.ones(len(items), bool)
+    for part in re.split(r""",(?=(?:[^"]*"[^"]*")*[^"]*$)""", where):
+        found = CONDITION.fullmatch(part.strip())
+        if found is None:
+            raise UsageError(f"{part.strip()!r} is no condition: {ADVICE}")
+        name, sign, text = found[1].strip().strip('"'), found[2].replace("==", "="), found[3].strip().strip('"')
+        if name not in known:
+            raise UnknownNameError("column", name, known)
+        chosen &= _compare(items[name], known[name], sign, text)
+    return chosen
+
+
+def _compare(cells: np.ndarray, column: Column, sign: str, text: str) -> np.ndarray:
+    is_ordered = column.dtype[0] in "fiM"
+    if sign not in ("=", "!=") and not is_ordered:
+        raise UsageError(f"{column.name!r} has no order: use = or !=, not {sign}")
+    if not text:
+        is_missing = (
+            cells != cells if is_ordered else cells == "" if column.dtype[0] == "U" else np.zeros(len(cells), bool)
+        )
+        return is_missing if sign == "=" else ~is_missing
+    if not is_ordered:
+        value = text.capitalize() if column.kind == "boolean" else text
+        if value not in map(str, column.values):
+            raise UnknownNameError(
+                f"value of {column.name!r}", text, [str(each) for each in column.values if each is not None]
+            )
+        return np.asarray(COMPARE[sign](cells.astype(str), value))
+    try:
+        limit = np.datetime64(text) if column.kind == "date" else float(text)
+    except ValueError as error:
+        form = "a date such as 2024-12-31" if column.kind == "date" else "a number"
+        raise UsageError(f"{column.name!r} is compared with {form}, not {text!r}") from error
+    return np.asarray(COMPARE[sign](cells, limit))
