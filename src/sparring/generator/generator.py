@@ -60,9 +60,8 @@ class Generator:
         labels = f" of the classes {', '.join(known[:3])}{', ...' if len(known) > 3 else ''}" if known else ""
         made = f"{config.modality.name} ({config.modality.describe()}){labels}"
         width = f", width {config.width}" if config.width > 1 else ""  # networks of one's own have 1
-        inputs = f"{config.latent_dim} latents"
-        if config.source is not None:
-            inputs = f"{config.source.name} ({config.source.describe()})"
+        source = config.source
+        inputs = f"{config.latent_dim} latents" if source is None else f"{source.name} ({source.describe()})"
         return f"Generator({config.network!r}{width}): {inputs} to {made}{' and back' if config.both_ways else ''}"
 
     def _repr_html_(self) -> str:
