@@ -116,7 +116,7 @@ def keep(
         (2, 8, 8)
     """
     for each in MODALITIES.values():
-        if (path := each.keep(data)) is not None:
+        if labels is None and (path := each.keep(data)) is not None:
             return path
     gathered, own_labels = gather(data)
     columns = label_arrays(own_labels if labels is None else labels, len(gathered), NAME)

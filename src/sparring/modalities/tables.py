@@ -27,7 +27,7 @@ from sparring.data.frames import ENDINGS, check_pandas, keep_frame, read_frame, 
 from sparring.data.items import split
 from sparring.data.layout import say_count
 from sparring.data.people import make_people
-from sparring.errors import DataError
+from sparring.errors import DataError, UsageError
 from sparring.metrics.extractors import Extractor, coordinates, random_projections
 from sparring.modalities.marginals import draw_marginals
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Survey
@@ -54,7 +54,7 @@ class Tables(Modality):
     """Rows of one table; an item is an entry of an array with a field for each column."""
 
     item_shape: tuple[int, ...]  # (numbers of a row,)
-    columns: tuple[Column, ...] = field(repr=False)
+    columns: tuple[Column, ...] = field(default=(), repr=False)
     scale: float = 1.0
     name: Literal["tables"] = "tables"
 
@@ -65,6 +65,11 @@ class Tables(Modality):
     sample_file = "samples.csv"
     num_shown = NUM_PICTURED
     shown_as = "table"
+
+    def __post_init__(self) -> None:
+        size = sum(column.size for column in self.columns)
+        if self.item_shape != (size,):
+            raise UsageError(f"the columns of this table take {size} numbers in a row, not {list(self.item_shape)}")
 
     @classmethod
     def of_frame(cls, frame: "DataFrame", reading: Reading, name: str) -> "tuple[Tables, np.ndarray]":
@@ -321,7 +326,7 @@ Tables.presets = (
         source="this project, docs/log.md, after Huang et al. 2024, arXiv:2501.05441",
         settings={
             "network": "mlp", "latent_dim": 64, "objective": "relativistic", "penalty": "r1r2",
-            "penalty_weight": 5.0, "penalty_interval": 4, "penalty_final": 0.1, "batch_size": 512,
+            "penalty_weight": 20.0, "penalty_interval": 4, "penalty_final": 0.1, "batch_size": 512,
             "learning_rate": 1e-3, "learning_rate_ratio": 2.0, "beta1": 0.0, "beta2": 0.99, "schedule": "cosine",
             "average_decay": 0.999, "log_steps": 50, "minutes": 5.0,
         },
