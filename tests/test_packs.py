@@ -571,7 +571,11 @@ def test_parquet(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no column 'photo', but image \(struct.*label \(int64\), text \(string\)"):
         open_dataset(str(path), size=8, column="photo")
     pyarrow.parquet.write_table(table.select(["text"]), tmp_path / "text.parquet")
-    with pytest.raises(DataError, match=r"has no column of images, but text \(string\): they .* Name the column"):
+    with pytest.raises(
+        DataError, match=r"has no column of images called 'text', but text \(string\): they .* Name the"
+    ):
+        open_dataset(str(tmp_path / "text.parquet"), column="text")
+    with pytest.raises(DataError, match="columns to learn from"):  # without pictures it is a table
         open_dataset(str(tmp_path / "text.parquet"))
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(DataError, match="cannot read"):
