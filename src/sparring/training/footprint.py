@@ -82,7 +82,7 @@ def predict_memory(recipe: Recipe, modality: Modality, num_classes: int = 0, par
         >>> from sparring.modalities.images import Images
         >>> from sparring.training.recipe import Recipe
         >>> recipe = Recipe(data="a folder", network="resnet", width=8, penalty="r1", batch_size=16)
-        >>> large, small = (predict_memory(recipe, Images((3, side, side))) for side in (256, 128))
+        >>> large, small = (predict_memory(recipe, Images((3, side, side))) for side in (512, 256))
         >>> large > 2 * small
         True
     """

@@ -61,6 +61,7 @@ class Settings(Changes, total=False):
 
     source: str | PathLike[str] | Indexable | None
     column: str | None
+    columns: str | None
     frames: Literal["first", "all"]
     follow_links: bool
     sample_rate_hz: Annotated[int, Ge(1000), Le(192_000)] | None
