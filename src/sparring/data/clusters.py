@@ -1,16 +1,61 @@
-"""Groups of similar items, which are used as labels when the data have none."""
+"""Groups of similar items, which are used as labels when the data have none.
 
+A run keeps them in its folder: what finds them may be missing where it is resumed.
+"""
+
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from sparring.data.items import Items, to_float
+from sparring.files import write_atomically
 from sparring.seeding import Stream
 from sparring.types import Features, Labels, Samples, num_at_once
 
 NUM_AT_ONCE = 500
 NUM_FITTED, NUM_ROUNDS = 10_000, 15  # the most items that the centers are fitted to, and the rounds
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The cluster of each item, int64 [num_items]."""
+
+    train: Tensor
+    heldout: Tensor
+    by: str  # the name of the extractor whose features were compared
+    digest: str  # of all items
+
+    def write(self, path: Path) -> None:
+        """Write a file of safetensors."""
+        tensors = {"train": self.train.contiguous(), "heldout": self.heldout.contiguous()}
+        about = {"by": self.by, "digest": self.digest}
+        write_atomically(path, lambda beside: save_file(tensors, beside, about))
+
+
+def read_clusters(path: Path, digest: str) -> Clusters | None:
+    """The clusters that `Clusters.write` wrote, unless there is no file, or it is of other items."""
+    if not path.exists():
+        return None
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+        found = Clusters(file.get_tensor("train"), file.get_tensor("heldout"), about["by"], about["digest"])
+    return found if found.digest == digest else None
+
+
+def digest_of(*parts: Items) -> str:
+    """Hexadecimal digits that change with any of the items, or with their order."""
+    digest = hashlib.sha256()
+    for items in parts:
+        digest.update(f"{items.num_items} {items.item_shape}".encode())
+        for numbers in torch.split(torch.arange(items.num_items), num_at_once(NUM_AT_ONCE, items.item_shape)):
+            digest.update(items.take(numbers).contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def cluster(

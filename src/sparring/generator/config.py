@@ -28,10 +28,11 @@ class Config:
     """A saved generator's modality, network and classes; an unknown name or a number out of range is a UsageError.
 
     `width` is the number of features next to the samples. `class_shares` are those of the training data; they are empty
-    without classes. `classes_are_clusters` says that the classes are clusters of the data, not labels. `attributes`
-    are the parts of labels that are vectors, and `rows` those of some training items, a number for each attribute:
-    attributes that nobody asks for are drawn from them. `source` is the modality of what a translator is fed instead of
-    latents, and `both_ways` says that it also translates back.
+    without classes. `classes_are_clusters` says that the classes are clusters of the data, not labels, and
+    `clusters_by` which extractor's features were compared, where it is known. `attributes` are the parts of labels that
+    are vectors, and `rows` those of some training items, a number for each attribute: attributes that nobody asks for
+    are drawn from them. `source` is the modality of what a translator is fed instead of latents, and `both_ways` says
+    that it also translates back.
     """
 
     modality: Modality
@@ -41,6 +42,7 @@ class Config:
     width: int
     class_shares: tuple[float, ...] = ()
     classes_are_clusters: bool = False
+    clusters_by: str = ""
     class_names: tuple[str, ...] = ()
     attributes: tuple[Attribute, ...] = ()
     rows: tuple[tuple[float, ...], ...] = ()

@@ -98,7 +98,7 @@ def efficientnet_features() -> Extractor:
         >>> [features(torch.zeros(2, *shape)).shape[1] for shape in ((3, 64, 64), (4, 200, 90), (1, 28, 28))]
         [64, 64, 64]
     """
-    return Extractor("EfficientNet-Lite0", _pretrained_features())
+    return Extractor("EfficientNet-Lite0", _pretrained_features(), is_pretrained=True)
 
 
 @final

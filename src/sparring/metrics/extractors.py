@@ -25,6 +25,7 @@ class Extractor:
     Args:
         name: its name in tables.
         module: any module, [batch, ...] to [batch, ...]; it runs in evaluation mode and its output is flattened.
+        is_pretrained: whether it has learned from other data what items show.
 
     Example:
         >>> extractor = Extractor("pixels", nn.Flatten())
@@ -34,6 +35,7 @@ class Extractor:
 
     name: str
     module: nn.Module
+    is_pretrained: bool = False
 
     def __call__(self, samples: Samples) -> Features:
         """Features of samples, float32 [n, d]; a DataError if the module cannot take such samples."""

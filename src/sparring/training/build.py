@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from sparring.data.clusters import cluster
+from sparring.data.clusters import Clusters, cluster, digest_of, read_clusters
 from sparring.data.items import Balanced, Items
 from sparring.distributed.batch_norm import synchronize_batch_norm
 from sparring.distributed.collectives import on_rank_zero
@@ -28,6 +28,7 @@ from sparring.seeding import Stream
 from sparring.training.loop import Training
 from sparring.training.parts import Parts, check_players
 from sparring.training.recipe import Recipe
+from sparring.training.run_folder import CLUSTERS
 from sparring.training.start_from import Start, copy_average, copy_players
 from sparring.types import OnProgress
 
@@ -49,7 +50,7 @@ def build(
     With a start, the networks are those of another run; with parts, they or others are the caller's own. The weights
     of a new one may depend on the data.
     """
-    has_clusters = recipe.num_clusters > 1
+    has_clusters, clusters = recipe.num_clusters > 1, None
     if has_clusters and dataset.source is not None:
         share_groups = partial(dataset.modality.share_groups, dataset, recipe.num_clusters, recipe.seed, on_progress)
         found: list[Dataset] = []
@@ -58,8 +59,8 @@ def build(
     elif has_clusters:
         assert isinstance(dataset.train, Items)
         assert isinstance(dataset.heldout, Items)
-        extractor = dataset.modality.thumbnails()
-        train, heldout = cluster(dataset.train, dataset.heldout, extractor, recipe.num_clusters, recipe.seed)
+        clusters = on_rank_zero(lambda: _find_clusters(recipe, dataset, folder), may_take_hours=True)
+        train, heldout = dataset.train.with_labels(clusters.train), dataset.heldout.with_labels(clusters.heldout)
         dataset = replace(dataset, train=train, heldout=heldout)
     attributes = dataset.attributes if recipe.conditional else ()
     rows: tuple[tuple[float, ...], ...] = ()
@@ -73,6 +74,7 @@ def build(
         width=recipe.width,
         class_shares=dataset.train.class_shares if recipe.conditional or has_clusters else (),
         classes_are_clusters=has_clusters,
+        clusters_by=clusters.by if clusters else "",
         class_names=dataset.class_names if recipe.conditional else (),
         attributes=attributes,
         rows=rows,
@@ -97,7 +99,24 @@ def build(
     if start is not None:
         copy_average(start, config, average.module)
     real = Both(data, inputs) if config.both_ways and inputs is not None else data
-    return Training(recipe, game, dataset, real, average, config, folder, parts)
+    return Training(recipe, game, dataset, real, average, config, folder, parts, clusters)
+
+
+def _find_clusters(recipe: Recipe, dataset: Dataset, folder: Path | None) -> Clusters:
+    """Those that the run began with, which its folder keeps, or those of a new run."""
+    train, heldout = dataset.train, dataset.heldout
+    assert isinstance(train, Items)
+    assert isinstance(heldout, Items)
+    digest = digest_of(train, heldout)
+    if folder is not None and (kept := read_clusters(folder / CLUSTERS, digest)) is not None:
+        return kept
+    is_old = folder is not None and not (folder / CLUSTERS).exists()  # a run of an older sparring kept none
+    best = next(iter(dataset.modality.extractors()))
+    extractor = best if best.is_pretrained and not is_old else dataset.modality.thumbnails()
+    train, heldout = cluster(train, heldout, extractor, recipe.num_clusters, recipe.seed)
+    assert train.item_labels is not None
+    assert heldout.item_labels is not None
+    return Clusters(train.item_labels, heldout.item_labels, by="" if is_old else extractor.name, digest=digest)
 
 
 def _scaled(dataset: Dataset, balance: bool = False) -> Source:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sparring.data.clusters import Clusters
 from sparring.distributed.collectives import maximum, rank, world_size
 from sparring.errors import DivergenceError, ProcessError, SparringWarning, TrainingError, UsageError
 from sparring.evaluation.health import Alarm, not_finite
@@ -66,6 +67,7 @@ class Training:
     config: Config  # of the generator, for saving it
     folder: Path | None = None  # of the run
     parts: Parts = field(default_factory=Parts)  # the caller's own
+    clusters: Clusters | None = None  # in place of labels
     images: int = 0  # real samples shown to the discriminator, over all processes
     seconds: float = 0.0  # training time, without evaluation and saving
     left_out: int = 0  # updates in a row with numbers that were not finite

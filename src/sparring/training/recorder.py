@@ -15,7 +15,7 @@ from sparring.training import checkpoint
 from sparring.training.loop import Listener, Outcome, Training
 from sparring.training.plots import curves, save
 from sparring.training.recipe import Change
-from sparring.training.run_folder import Run, Summary
+from sparring.training.run_folder import CLUSTERS, Run, Summary
 from sparring.types import Labels
 
 COLUMNS = 10  # of a picture of samples, and the most classes in it
@@ -34,6 +34,8 @@ class Recorder(Listener):
 
     def started(self, training: Training) -> None:
         """Write the summary, delete pictures that will be drawn again, and save a new training."""
+        if training.clusters is not None and not (self.run.path / CLUSTERS).exists():
+            training.clusters.write(self.run.path / CLUSTERS)
         self._seconds = training.seconds
         self._write_summary(training, Outcome("running", "it has not ended"))
         now, every = training.game.steps, training.recipe.sample_steps

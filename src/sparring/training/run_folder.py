@@ -1,6 +1,7 @@
 """A run's folder.
 
 recipe.json           the complete recipe, and versions
+clusters.safetensors  the groups of alike items that stand in for labels, if any do
 log.jsonl             a JSON object a line: step, images, seconds, losses, ...
 samples/              step-NNNNNN.png, always from the same latents; at most 300 of them, and 50 MB
 frames/               step-NNNNNN.json, what the live page shows of the training at a step; data.json, of real points
@@ -40,6 +41,7 @@ from sparring.training.recipe import Recipe
 from sparring.types import LogLine
 
 # The numbers in every line of the log: counters, and means over the steps since the last line.
+CLUSTERS = "clusters.safetensors"
 COUNTERS = ("step", "images", "seconds", "progress")
 NUMBERS = (
     "discriminator_loss", "generator_loss", "penalty", "real_probability", "fake_probability",
