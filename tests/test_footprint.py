@@ -117,7 +117,7 @@ def test_a_training_that_does_not_fit_is_refused(
     settings = {"network": "resnet", "steps": 1, "width": 2, "batch_size": 32}
     monkeypatch.setattr(footprint, "LARGE", 0)
     request = make_request(str(keep(data, None, None)), None, **settings)
-    for gigabytes, recompute in ((100, False), (1.2, True)):
+    for gigabytes, recompute in ((100, False), (1.8, True)):
         machine_with(gigabytes)
         recipe, dataset = resolve(request)
         assert recipe.recompute is recompute
@@ -127,8 +127,8 @@ def test_a_training_that_does_not_fit_is_refused(
     machine_with(0.5)
     with pytest.raises(UsageError, match=r"GB of memory, and there are 0.5: give --accumulate 2 or a smaller"):
         sparring.train(data, **settings)  # type: ignore[arg-type]
-    machine_with(1.2)
-    with pytest.raises(UsageError, match=r"GB of memory, and there are 1.2"):
+    machine_with(1.8)
+    with pytest.raises(UsageError, match=r"GB of memory, and there are 1.8"):
         sparring.train(data, **settings, recompute=False)  # type: ignore[arg-type]
 
 

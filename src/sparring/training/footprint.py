@@ -27,9 +27,10 @@ from sparring.training.parts import Parts
 from sparring.training.recipe import Recipe
 from sparring.types import num_at_once
 
-# Fitted to the peaks that benchmarks/memory.py measures.
-PROCESS = 0.37e9  # bytes of Python, PyTorch, and what measures and draws samples
-ALLOCATED = 1.2  # what the allocator takes for tensors that come and go, as a multiple of them
+# Fitted to the peaks of five trainings that benchmarks/memory.py --predict measured: see docs/scale.md.
+PROCESS = 0.62e9  # bytes of Python, PyTorch, and what opens pictures and measures samples
+ALLOCATED = 1.58  # what is allocated on a CPU, as a multiple of the tensors: freed memory is seldom used again in full
+ON_GPU = 1.2  # likewise on a GPU; not measured yet
 LARGE = 2**23  # numbers in a batch, times the width of the networks
 LEAST_RECOMPUTED = 256  # pixels
 VIEWS = 4  # samples that an evaluation holds at once, as a multiple of those it draws
@@ -109,7 +110,7 @@ def predict_memory(recipe: Recipe, modality: Modality, num_classes: int = 0, par
             game.logits(samples, inputs[1] if config.label_size else None)
     most += 8 * (recipe.accumulate - parts_played) * part * math.prod(modality.item_shape)
     if choose_device(recipe.device) != "cpu":
-        return ALLOCATED * max(most, counter.peak)
+        return ON_GPU * max(most, counter.peak)
     num_drawn = min(NUM_MEASURED, max(LEAST_MEASURED, 4 * num))
     views = 4 * VIEWS * num_drawn * math.prod(modality.item_shape)
     return PROCESS + ALLOCATED * max(most, counter.peak + views)

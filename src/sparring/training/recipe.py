@@ -83,7 +83,7 @@ class Recipe:
     beta2: Decay = 0.999  # of Adam; the smoothing constant of RMSprop
     batch_size: Count = 32  # real samples per update, over all processes
     accumulate: Count = 1  # equal parts of each batch, played one after the other to save memory
-    # Compute activations again in the backward pass instead of keeping them: a third more time, and less memory. By
+    # Compute activations again in the backward pass instead of keeping them: more time, and less memory. By
     # default, images of 256 pixels and more that would need more memory than there is.
     recompute: bool = False
     discriminator_steps: Count = 1  # updates of the discriminator per iteration
