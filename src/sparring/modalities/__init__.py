@@ -141,7 +141,7 @@ def _open_arrays(path: Path, reading: Reading) -> Dataset:
         return Dataset(str(path), modality, *parts, found.class_names, found.attributes)
     if (container := find_container(path, Kind(""))) is not None:
         others = f", but {container.list_others()}" if container.others else ", and no other files"
-        seen = "; ".join([f"{str(path)!r} holds no {' and no '.join(MODALITIES)}{others}", *container.notes])
+        seen = "; ".join([f"{str(path)!r} holds no {' and no '.join(sorted(MODALITIES))}{others}", *container.notes])
         endings = ", ".join(sorted(IMAGES.endings))
         raise DataError(f"{seen}; images are read from {endings} files, and from a column of .parquet files")
     raise DataError(
