@@ -175,8 +175,7 @@ class SampleCommand:
         if self.seconds is not None:
             raise UsageError("--seconds is the length of a walk: add --walk 3,7,12")
         generator.modality.check_path(self.out)
-        asked: Any = {"labels": self.label, "truncation": self.truncation}
-        samples = generator.sample(self.num, self.seed, **asked, where=self.where)
+        samples = generator.sample(self.num, self.seed, labels=self.label, truncation=self.truncation, where=self.where)
         config, labels = generator.config, generator.random_labels(self.num, self.seed, self.label)
         generator.modality.write(samples, self.out, config.label_array(labels), config.label_names(labels))
         print(f"{self.num} samples in {self.out}")

@@ -243,10 +243,7 @@ def _build(
             raise DataError(f"row {row + 1} of {where} holds {cells.iloc[row]!r}, which is no finite number: mend it")
         present = numbers[~is_missing]
         decimals = next((each for each in range(MAX_DECIMALS) if (np.round(present, each) == present).all()), None)
-        facts = {
-            "decimals": decimals,
-            "step": find_step(present, (1e6, 1e5, 1e4, 1000.0, 500.0, 100.0, 50.0, 10.0, 5.0)),
-        }
+        facts = {"decimals": decimals, "step": find_step(present, STEPS)}
         column = make_column(title, kind, numbers, **facts, bounds=tuple(correction.get("bounds", ())))
     elif kind == "boolean":
         column = make_column(title, kind, _objects(cells, is_missing, lambda cell: BOOLEANS[str(cell)]))

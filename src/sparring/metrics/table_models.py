@@ -175,8 +175,8 @@ def auc(scores: np.ndarray, is_positive: np.ndarray) -> Score:
         0.875
     """
     positives, negatives = scores[is_positive], scores[~is_positive]
-    above = _share_below(np.sort(negatives), positives)  # of each positive row: the share of negative ones below it
-    below = 1 - _share_below(np.sort(positives), negatives)
+    above = share_below(np.sort(negatives), positives)  # of each positive row: the share of negative ones below it
+    below = 1 - share_below(np.sort(positives), negatives)
     value = float(above.mean())
     influence = np.empty(len(scores))
     influence[is_positive] = (above - value) * len(scores) / len(positives)
@@ -184,7 +184,7 @@ def auc(scores: np.ndarray, is_positive: np.ndarray) -> Score:
     return value, influence
 
 
-def _share_below(in_order: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+def share_below(in_order: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """The share of sorted numbers below each of others; equal ones count half."""
     places = [np.searchsorted(in_order, numbers, side) for side in ("left", "right")]
     return (places[0] + places[1]) / (2 * len(in_order))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sparring.metrics.estimate import bootstrap
-from sparring.metrics.table_models import sample
+from sparring.metrics.table_models import sample, share_below
 from sparring.metrics.tables import (
     CATEGORICAL,
     Kinds,
@@ -182,7 +182,6 @@ def _ranks(rows: "pandas.DataFrame", train: "pandas.DataFrame", name: str, kind:
     """The share of training values below each value, ½ for a missing one; and ½ where it is missing, float [n, 2]."""
     known, numbers = np.sort(to_numbers(train[name], kind)), to_numbers(rows[name], kind)
     known = known[~np.isnan(known)]
-    between = [np.searchsorted(known, numbers, side) for side in ("left", "right")]
-    shares = (between[0] + between[1]) / (2 * max(1, len(known)))
+    shares = share_below(known, numbers) if len(known) else np.zeros(len(numbers))
     is_missing = np.isnan(numbers)
     return np.column_stack([np.where(is_missing, 0.5, shares), 0.5 * is_missing])
