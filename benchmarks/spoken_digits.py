@@ -9,9 +9,9 @@ spectrograms of its own, with other windows than the generator's, trained on the
 training of a generator uses them. Fréchet distances are to the training recordings, over a judge's 96 features, and of
 as many items as there are held-out recordings, since they depend on that number. Only training time counts.
 
-Three more networks of the judges' shapes learn from the generated waves alone, and hear the held-out recordings. The
-noise in what they learn from has levels between 80 and 34 dB below full scale. With noise of one level, as the judges
-have it, they would never hear silence before the test, and the figure would depend mostly on that.
+Three more networks of the judges' shapes learn from the generated waves alone, and hear the held-out recordings. All
+six learn with noise of levels between 80 and 34 dB below full scale. With noise of one level they would never hear
+silence before the test, and the figures would depend mostly on that.
 """
 
 import argparse
@@ -44,7 +44,7 @@ NUM_SAMPLES, FIRST_TAKES = 2000, 5
 BANDS = (40, 48, 56)  # of the judges
 HOPS = (100, 72, 88)
 EPOCHS, BATCH, RATE, WEIGHT_DECAY = 30, 64, 3e-3, 0.05
-JUDGES_NOISE, TAUGHT_NOISE = (1e-3, 1e-3), (1e-4, 2e-2)  # the least and the largest level in what they learn from
+NOISE = (1e-4, 2e-2)  # the least and the largest level in what they learn from
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,7 @@ def read(archive: Path, folder: Path) -> tuple[Recordings, Recordings, list[str]
     return train, test, names
 
 
-def train_judge(
-    items: Recordings, number: int, num_speakers: int, seed: int, noise: tuple[float, float] = JUDGES_NOISE
-) -> Judge:
+def train_judge(items: Recordings, number: int, num_speakers: int, seed: int) -> Judge:
     """A judge of recordings that are shifted by up to 50 ms, made up to 6 dB louder or softer, and noisy."""
     torch.manual_seed(seed)
     judge = Judge(BANDS[number], HOPS[number], num_speakers).train()
@@ -121,7 +119,7 @@ def train_judge(
         waves = pad(items.waves[index], (max(shift, 0), max(-shift, 0)))
         waves = waves[:, -shift:][:, :SAMPLES] if shift < 0 else waves[:, :SAMPLES]
         waves = waves * 10 ** (torch.empty(BATCH, 1).uniform_(-6, 6) / 20)
-        level = torch.empty(BATCH, 1).uniform_(math.log(noise[0]), math.log(noise[1])).exp()
+        level = torch.empty(BATCH, 1).uniform_(math.log(NOISE[0]), math.log(NOISE[1])).exp()
         features = judge(waves + level * torch.randn_like(waves))
         loss = cross_entropy(judge.digit(features), items.digits[index])
         loss = loss + cross_entropy(judge.speaker(features), items.speakers[index])
@@ -161,7 +159,7 @@ def teach(items: Recordings, test: Recordings, num_speakers: int) -> float:
     """The share of the test's digits that networks hear which have learned from items alone."""
     shares = []
     for number in range(len(BANDS)):
-        taught = train_judge(items, number, num_speakers, 9 + number, TAUGHT_NOISE)
+        taught = train_judge(items, number, num_speakers, 9 + number)
         shares.append((taught.hear(test.waves)[1].argmax(1) == test.digits).double().mean().item())
     return mean(shares)
 

@@ -175,6 +175,10 @@ REFUSED = {
     "no bytes": (lambda folder: [(folder / f"{n}.wav").touch() for n in range(9)], "the file is empty"),
     "too short": (lambda folder: [write(folder / f"{n}.wav", tone(300, 0.002)) for n in range(9)], "are too short"),
     "a header alone": (lambda folder: [damage(folder / f"{n}.wav", slice(30, None)) for n in range(9)], "too early"),
+    "cut off": (
+        lambda folder: [damage(folder / f"{n}.wav", slice(-1000, None)) for n in range(9)],
+        "ends after 2,700 of",
+    ),
     "no rate": (lambda folder: [damage(folder / f"{n}.wav", slice(24, 28), bytes(4)) for n in range(9)], "sample rate"),
     "not divided": (lambda folder: [write_floats(folder / f"{n}.wav", 40) for n in range(9)], "loudest sample is 20"),
     "not finite": (lambda folder: [write_floats(folder / f"{n}.wav", np.nan) for n in range(9)], "not finite"),
@@ -252,6 +256,14 @@ def test_the_library_for_other_formats_is_named(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "text.wav").write_text("no sound")
     with (tmp_path / "text.wav").open("rb") as file, pytest.raises(DataError, match="it is no WAV file"):
         read_sound(file, "text.wav")
+
+
+def test_a_wav_that_was_written_into_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", tone(300))
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    data[4:8] = data[40:44] = b"\xff" * 4  # whoever writes into a pipe cannot go back to say how long it became
+    samples, _ = read_sound(io.BytesIO(data), "a.wav")
+    assert np.abs(samples - tone(300)).max() < 1e-4
 
 
 def test_a_recording_of_an_hour_is_refused_by_its_header(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from sparring.data.containers import Container, Entry, File, Kind, list_counts, one_line
+from sparring.data.layout import say_count
 from sparring.data.survey import Findings, count_classes
 from sparring.errors import DataError, how_to_install
 from sparring.types import OnProgress
@@ -21,6 +22,7 @@ UNCUT = 0.95  # this share of the recordings fits into the length of an item
 SILENT, CLIPPED = 1e-4, 0.999  # largest magnitudes of silent and of clipped recordings
 NUM_MEASURED, LEVEL_SHARE = 500, 0.999  # recordings whose levels are measured, and the share of samples below them
 MAX_SECONDS, MAX_CUT_SECONDS = 600.0, 7_200.0  # of one recording, and of one that is cut into pieces
+NO_LENGTH = 2**31 - 2**16  # bytes, the least that a header promises if it was written before the recording ended
 MAX_PEAK = 4.0  # of floats; what is above 1 is clipped
 
 
@@ -61,8 +63,11 @@ def _read_wav(data: bytes, name: str, most: float) -> tuple[np.ndarray, int]:
     try:
         with wave.open(io.BytesIO(data)) as sound:
             rate, width, channels = sound.getframerate(), sound.getsampwidth(), sound.getnchannels()
-            num_samples = sound.getnframes()
+            frame, num_samples = width * channels, sound.getnframes()
+            if num_samples * frame >= NO_LENGTH:
+                num_samples = len(data) // frame
             raw = np.frombuffer(sound.readframes(num_samples) if num_samples <= most * rate else b"", np.uint8)
+            is_cut = sound.getnframes() == num_samples > len(raw) // frame > 0
     except wave.Error:  # floats, or an extended header
         return _read_other(data, name, most)
     except (EOFError, ValueError) as error:
@@ -70,7 +75,9 @@ def _read_wav(data: bytes, name: str, most: float) -> tuple[np.ndarray, int]:
     if rate < 1:
         raise DataError(f"{name}: its header gives no sample rate")
     _check_length(num_samples / rate, name, most)
-    raw = raw[: len(raw) // (width * channels) * width * channels].reshape(-1, width)
+    if is_cut:
+        raise DataError(f"{name}: it ends after {len(raw) // frame:,} of {num_samples:,} samples: copy it again")
+    raw = raw[: len(raw) // frame * frame].reshape(-1, width)
     if width == 1:
         values = (raw[:, 0].astype(np.float32) - 128) / 128  # 8 bits have no sign
     else:
@@ -193,7 +200,7 @@ def find_out(
         else f"brought to {seconds:.2f} s: {cut}{advice}"
     )
     lines = [
-        f"{one_line(container.path)}: {len(looks):,} sounds ({list_counts(each.ending for each in looks)}; "
+        f"{one_line(container.path)}: {say_count(len(looks), 'sounds')} ({list_counts(each.ending for each in looks)}; "
         f"{list_counts(f'{each.rate:,} Hz' for each in looks)}), {lengths[0]:.2f} to {lengths[-1]:.2f} s long, median "
         f"{lengths[len(lengths) // 2]:.2f} s",
         f"  {about_length}",
