@@ -521,6 +521,21 @@ def test_a_training_with_attributes(tmp_path: Path) -> None:
     assert sparring.load(without.path).config.attributes == ()
 
 
+def test_a_file_of_samples_keeps_its_attributes(tmp_path: Path) -> None:
+    """And can be trained on: one-hot vectors without names could not."""
+    images = np.random.default_rng(0).integers(0, 256, (120, 8, 8), np.uint8)
+    labels = {"hair": [HAIR[n % 3] for n in range(120)], "age": [20 + n / 4 for n in range(120)]}
+    run = sparring.train(images, labels=labels, steps=1, width=4, batch_size=8, out=tmp_path / "run", progress=False)
+    generator = sparring.load(run.path)
+    drawn = generator.config.label_arrays(generator.random_labels(60))
+    generator.modality.write(generator.sample(60), tmp_path / "a.npz", drawn)
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert {*arrays["labels:hair"]} == {*HAIR[:3]}
+        assert np.ptp(arrays["labels:age"]) > 10
+    again = open_dataset(str(tmp_path / "a.npz")).attributes
+    assert [(each.name, each.values) for each in again] == [("hair", tuple(sorted(HAIR[:3]))), ("age", ())]
+
+
 def test_the_setting_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the run can be resumed from anywhere."""
     names = write_images(tmp_path / "data")

@@ -31,7 +31,7 @@ def test_one_file_a_sample(tmp_path: Path) -> None:
 
 def test_labels_stand_in_the_names_of_files(tmp_path: Path) -> None:
     """Without what a file system does not take, and cut to a length that it takes."""
-    write(IMAGES, tmp_path / "folder", np.arange(5), ["cat", "a/b", "hair=red,age=30", "..", "x" * 500])
+    write(IMAGES, tmp_path / "folder", {"labels": np.arange(5)}, ["cat", "a/b", "hair=red,age=30", "..", "x" * 500])
     names = sorted(path.name for path in (tmp_path / "folder").iterdir())
     assert names[:4] == ["000000-cat.png", "000001-a_b.png", "000002-hair=red,age=30.png", "000003-...png"]
     assert len(names[4]) == 111

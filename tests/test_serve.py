@@ -171,7 +171,7 @@ def test_what_is_asked_at_once_is_answered_as_if_alone(client: Client, folder: P
         generator = generators[each["model"]]
         items = generator.sample(each["n"], each["seed"], labels=each.get("labels"))
         labels = generator.random_labels(each["n"], each["seed"], each.get("labels"))
-        assert answer.content == generator.modality.to_bytes(items, ".npz", generator.config.label_array(labels))
+        assert answer.content == generator.modality.to_bytes(items, ".npz", generator.config.label_arrays(labels))
 
 
 # Batches
@@ -676,7 +676,7 @@ def test_sigterm_finishes_what_it_has_taken(served: tuple[Process, int, Path], t
 def test_a_new_generator_is_taken_up_without_a_lost_request(served: tuple[Process, int, Path]) -> None:
     process, port, path = served
     first, second = load(path), make_generator(SMALL, seed=1)
-    known = [each.modality.to_bytes(each.sample(1), ".npz", each.config.label_array(each.random_labels(1)))
+    known = [each.modality.to_bytes(each.sample(1), ".npz", each.config.label_arrays(each.random_labels(1)))
              for each in (first, second)]  # fmt: skip
     assert known[0] != known[1]
     found = list[int]()

@@ -177,7 +177,7 @@ class SampleCommand:
         generator.modality.check_path(self.out)
         samples = generator.sample(self.num, self.seed, labels=self.label, truncation=self.truncation, where=self.where)
         config, labels = generator.config, generator.random_labels(self.num, self.seed, self.label)
-        generator.modality.write(samples, self.out, config.label_array(labels), config.label_names(labels))
+        generator.modality.write(samples, self.out, config.label_arrays(labels), config.label_names(labels))
         print(f"{self.num} samples in {self.out}")
         return 0
 

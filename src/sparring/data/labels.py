@@ -213,7 +213,8 @@ def make_labels(columns: Mapping[str, np.ndarray]) -> Labelling:
             parts.append(torch.from_numpy(numbers))
     if len(attributes) == 1 and attributes[0].values:
         class_names = attributes[0].values
-        return Labelling(parts[0], () if _are_numbers(class_names) else class_names, unused=tuple(unused))
+        are_numbers = class_names == tuple(map(str, range(len(class_names))))  # so that names say nothing
+        return Labelling(parts[0], () if are_numbers else class_names, unused=tuple(unused))
     stacked = [part.double() for part in parts]
     vectors = encode(attributes, torch.stack(stacked, dim=1)) if attributes else None
     return Labelling(vectors, (), tuple(attributes), tuple(unused))
@@ -251,18 +252,33 @@ def names_of(labels: Labels, class_names: Sequence[str], attributes: Sequence[At
     """What labels are called: the names of classes, or text such as "hair=red,age=30".
 
     Example:
-        >>> names_of(torch.tensor([1, 0]), ("cat", "dog"), ()), names_of(torch.tensor([1, 0]), (), ())
-        (['dog', 'cat'], ['1', '0'])
+        >>> names_of(torch.tensor([1, 0]), ("cat", "dog"), ())
+        ['dog', 'cat']
+    """
+    arrays = arrays_of(labels, class_names, attributes)
+    if not attributes:
+        return [str(name) for name in arrays["labels"].tolist()]
+    parts = (
+        [f"{key.removeprefix(NPZ)}={part if isinstance(part, str) else f'{part:.4g}'}" for part in array.tolist()]
+        for key, array in arrays.items()
+    )
+    return [*map(",".join, zip(*parts, strict=True))]
+
+
+def arrays_of(labels: Labels, class_names: Sequence[str], attributes: Sequence[Attribute]) -> dict[str, np.ndarray]:
+    """Labels as arrays of a .npz file: the names of classes, or an array for each attribute; see `labels_of`.
+
+    Example:
+        >>> arrays_of(torch.tensor([1, 0]), ("cat", "dog"), ())
+        {'labels': array(['dog', 'cat'], dtype='<U3')}
     """
     if not attributes:
-        return [class_names[number] if class_names else str(number) for number in labels.tolist()]
-    return [
-        ",".join(
-            f"{each.name}={each.values[int(number)] if each.values else f'{number:.4g}'}"
-            for each, number in zip(attributes, numbers, strict=True)
-        )
-        for numbers in decode(attributes, labels).tolist()
-    ]
+        return {"labels": np.array(class_names)[labels.numpy()] if class_names else labels.numpy()}
+    columns = decode(attributes, labels).numpy().T
+    return {
+        NPZ + each.name: np.array(each.values)[column.astype(int)] if each.values else column
+        for each, column in zip(attributes, columns, strict=True)
+    }
 
 
 def name_of(value: object) -> str:
@@ -276,11 +292,6 @@ def sort_names(names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: (int(name) if are_whole else 0, name))
 
 
-def _are_numbers(names: Sequence[str]) -> bool:
-    """Whether the classes are called 0, 1, 2, ..., so that names say nothing."""
-    return list(names) == [str(number) for number in range(len(names))]
-
-
 def _as_array(values: Any, name: str) -> np.ndarray:
     try:
         if isinstance(values, Tensor):
@@ -292,9 +303,8 @@ def _as_array(values: Any, name: str) -> np.ndarray:
 
 
 def _is_one_hot(array: np.ndarray) -> bool:
-    if array.dtype.kind not in "biuf" or array.shape[1] < 2:
-        return False
-    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all())
+    is_table = array.dtype.kind in "biuf" and array.shape[1] > 1
+    return is_table and bool(((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all())
 
 
 def _check_values(column: np.ndarray, name: str) -> np.ndarray:

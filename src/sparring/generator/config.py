@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sparring.data import MAX_CLASSES
-from sparring.data.labels import Attribute, decode, encode, name_of, names_of
+from sparring.data.labels import Attribute, arrays_of, decode, encode, name_of, names_of
 from sparring.errors import UnknownNameError, UsageError
 from sparring.game.both_ways import BothWays
 from sparring.game.sources import PRIORS
@@ -175,12 +175,11 @@ class Config:
             return []
         return names_of(labels, self.class_names, self.attributes)
 
-    def label_array(self, labels: Labels | None) -> np.ndarray | None:
-        """Labels as files hold them, by name if they have one; None without labels, and for clusters."""
+    def label_arrays(self, labels: Labels | None) -> dict[str, np.ndarray]:
+        """Labels as files hold them, by name if they have one; empty without labels, and for clusters."""
         if labels is None or self.classes_are_clusters:
-            return None
-        numbers: np.ndarray = labels.numpy()
-        return np.array(self.class_names)[numbers] if self.class_names else numbers
+            return {}
+        return arrays_of(labels, self.class_names, self.attributes)
 
     def build(self) -> nn.Module:
         """A network of this kind with new weights."""

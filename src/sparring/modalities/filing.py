@@ -35,14 +35,16 @@ class Filing(ABC):
     def picture(self, items: np.ndarray, columns: int | None = None) -> "Image":
         """Draw items as one picture."""
 
-    def write(self, items: np.ndarray, path: Path, labels: np.ndarray | None = None, names: Sequence[str] = ()) -> None:
+    def write(
+        self, items: np.ndarray, path: Path, labels: Mapping[str, np.ndarray] = {}, names: Sequence[str] = ()
+    ) -> None:
         """Write items as a picture (.png, .jpg, .webp), arrays (.npz), a file of this kind, or a file for each item.
 
         Args:
             items: as `decode` gives them.
             path: its ending decides; without one it is a folder. An existing file is replaced; a folder must be empty
                 or new.
-            labels: one for each item, which become an array beside them.
+            labels: arrays of one for each item, by names, which are written beside them into a .npz.
             names: what the labels are called, one for each item; they become a part of the names of files.
 
         Raises:
@@ -54,7 +56,7 @@ class Filing(ABC):
             write_files=lambda folder: self.write_files(items, folder, output.file_names(len(items), names)),
         )
 
-    def to_bytes(self, items: np.ndarray, ending: str, labels: np.ndarray | None = None) -> bytes:
+    def to_bytes(self, items: np.ndarray, ending: str, labels: Mapping[str, np.ndarray] = {}) -> bytes:
         """The bytes of the file that `write` writes, or of the same arrays as .json."""
         if ending == ".json":
             return output.to_json(self._forms(items, labels)["arrays"])
@@ -62,11 +64,11 @@ class Filing(ABC):
         output.writer_of(ending, **self._forms(items, labels))(target)
         return target.getvalue()
 
-    def _forms(self, items: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
+    def _forms(self, items: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """The items as a picture, as arrays by name, and as what files of this kind hold."""
         return {
             "draw": lambda: self.picture(items),
-            "arrays": {self.array_name: items, **self.constants} | ({} if labels is None else {"labels": labels}),
+            "arrays": {self.array_name: items, **self.constants, **labels},
             "writers": {ending: partial(write, items) for ending, write in self.file_writers.items()},
         }
 

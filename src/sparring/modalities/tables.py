@@ -278,7 +278,7 @@ class Tables(Modality):
 
         return {".csv": partial(write_csv, columns=self.columns), ".parquet": write_parquet}
 
-    def to_bytes(self, items: np.ndarray, ending: str, labels: np.ndarray | None = None) -> bytes:
+    def to_bytes(self, items: np.ndarray, ending: str, labels: Mapping[str, np.ndarray] = {}) -> bytes:
         """The bytes of a file, or as .json an object for each row."""
         if ending != ".json":
             return super().to_bytes(items, ending, labels)

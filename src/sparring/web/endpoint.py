@@ -138,7 +138,7 @@ async def _sample(service: Service, request: Request) -> Response:
     form = _check_format(wanted.get("format"), modality, modality.sample_file)
     latents = generator.latents(n, seed, truncation)
     labels = generator.random_labels(n, seed, _check_labels(wanted.get("labels")))
-    named = generator.config.label_array(labels)
+    named = generator.config.label_arrays(labels)
     content: bytes = await service.batcher.ask(
         version.sampler,
         [each for each in (latents, labels) if each is not None],
