@@ -2,6 +2,7 @@
 
     python benchmarks/spoken_digits.py spoken-digits.zip --minutes 3 10 30 --seeds 0 1 2 [--set KEY=VALUE ...]
     python benchmarks/spoken_digits.py spoken-digits.zip --runs runs/split-1      # measures runs that exist
+    python benchmarks/spoken_digits.py spoken-digits.zip --show runs/split-1      # makes the sounds of docs/sounds.md
 
 The archive is https://github.com/Jakobovski/free-spoken-digit-dataset (CC BY-SA 4.0). Takes 0 to 4 of each speaker and
 digit are held out, as its authors do. Three judges hear 2,000 generated waves. Each is a small network on log-mel
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -36,6 +38,7 @@ import sparring
 from sparring.data.sounds import prepare, read_sound
 from sparring.data.spectrograms import Spectrogram
 from sparring.metrics import frechet_distance
+from sparring.modalities.sounds import write_wav
 from sparring.training.recipe import check_setting
 
 LABELS = "{digit}_{speaker}_{take}:digit,speaker"
@@ -211,6 +214,18 @@ def measure(run: Path, judges: list[Judge], train: Recordings, test: Recordings,
     }
 
 
+def show(run: Path, test: Recordings, names: list[str]) -> None:
+    """Write the ten digits, each by the next speaker, as sounds and beside held-out ones as a picture."""
+    generator, docs = sparring.load(run), Path(__file__).parents[1] / "docs"
+    asked = [(digit, digit % len(names)) for digit in range(10)]
+    real = [test.waves[(test.digits == digit) & (test.speakers == speaker)][0].numpy() for digit, speaker in asked]
+    made = generator.sample(10, labels=[{"digit": str(digit), "speaker": names[speaker]} for digit, speaker in asked])
+    picture = generator.modality.picture(np.concatenate([np.stack(real), made]), columns=10)
+    picture.save(docs / "images" / "spoken-digits.png", optimize=True)
+    for (digit, speaker), wave in zip(asked, made, strict=True):
+        write_wav(wave, RATE_HZ, docs / "sounds" / f"{digit}-{names[speaker]}.wav")
+
+
 def main() -> None:
     """Train and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -219,6 +234,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--runs", type=Path, nargs="*", help="measure these runs instead")
+    parser.add_argument("--show", type=Path, metavar="RUN", help="make the sounds and the picture of docs/sounds.md")
     parser.add_argument("--judges", type=Path, default=Path("runs/spoken-digits-judges"))
     arguments = parser.parse_args()
     settings = {
@@ -227,6 +243,9 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         train, test, names = read(arguments.archive, Path(folder))
+        if arguments.show:
+            show(arguments.show, test, names)
+            return
         judges = open_judges(train, len(names), arguments.judges)
         runs: Iterable[tuple[str, Path]] = [(str(run), run) for run in arguments.runs or ()]
         if arguments.runs is None:
