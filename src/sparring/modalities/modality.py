@@ -29,7 +29,7 @@ from sparring.modalities.drawing import Drawing
 from sparring.modalities.filing import Filing
 from sparring.modalities.preset import Preset
 from sparring.seeding import Stream
-from sparring.types import Z_95, Estimate, Features, OnProgress, Samples
+from sparring.types import Z_95, Estimate, Faults, Features, OnProgress, Samples
 
 DEFAULT_RESAMPLES = 20
 
@@ -259,6 +259,13 @@ class Modality(Drawing, Filing):
     def compare(self, real: np.ndarray, heldout: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Estimate]:
         """Figures of whole items, as `decode` gives them: of samples beside training and held-out items."""
         return {}
+
+    def fault_finder(self, real: Tensor, heldout: Tensor) -> Callable[[np.ndarray], Faults]:
+        """What finds the faults of items, as `decode` gives them, beside training and held-out samples.
+
+        The names of faults are those of rules in `sparring.evaluation.health`.
+        """
+        return lambda items: {}
 
     def corruptions(self) -> tuple[Corruption, ...]:
         """Ways to make items worse, for `sparring bench metrics`."""

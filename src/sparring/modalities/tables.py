@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -35,7 +35,7 @@ from sparring.modalities.output import Html, Writer
 from sparring.modalities.preset import Preset
 from sparring.networks.heads import Heads, WithHeads
 from sparring.seeding import Stream
-from sparring.types import Estimate, OnProgress, Samples
+from sparring.types import Estimate, Faults, OnProgress, Samples
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -46,6 +46,7 @@ NUM_ROWS_SHOWN = 10
 NUM_PICTURED = 1_000
 NUM_PEOPLE = 3_000
 NEAR = 1e-4  # places that differ by less are the same
+LEAST_JUDGED = 200  # rows; fewer look faulty by chance
 
 
 @final
@@ -98,6 +99,11 @@ class Tables(Modality):
     @cached_property
     def _by_name(self) -> dict[str, Column]:
         return {column.name: column for column in self.columns}
+
+    @cached_property
+    def _kinds(self) -> dict[str, str]:
+        """What each column is that is learned and varies."""
+        return {column.name: column.kind for column in self.columns if column.is_learned and column.kind != "constant"}
 
     def encode(self, items: np.ndarray) -> Samples:
         """Numbers of each column, side by side; see `sparring.data.columns`."""
@@ -217,7 +223,7 @@ class Tables(Modality):
     def compare(self, real: np.ndarray, heldout: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Estimate]:
         """Figures of `sparring.metrics` for tables; `lost_lesson` is of the last column that varies."""
         train, unseen, made = map(self.to_frame, (real, heldout, fake))
-        kinds = {column.name: column.kind for column in self.columns if column.is_learned and column.kind != "constant"}
+        kinds = self._kinds
         target = [column.name for column in self.columns if column.name in kinds][-1]
         largest: dict[str, Mapping[Any, Estimate]] = {
             "column_distance": metrics.column_distances(train, made, kinds),
@@ -234,6 +240,14 @@ class Tables(Modality):
         found["nearest_record_ratio"] = metrics.nearest_record_ratio(train, unseen, made, kinds, seed=seed)
         found["membership_advantage"] = metrics.membership_advantage(train, unseen, made, kinds, seed=seed)
         return found
+
+    def fault_finder(self, real: Tensor, heldout: Tensor) -> Callable[[np.ndarray], Faults]:
+        """By `sparring.metrics.table_faults`, with the rules that these rows keep."""
+        if len(real) < LEAST_JUDGED:
+            return super().fault_finder(real, heldout)
+        train, unseen = (self.to_frame(self.decode(each)) for each in (real, heldout))
+        rules = metrics.find_rules(train, unseen, self._kinds)
+        return lambda items: metrics.table_faults(train, self.to_frame(items), self._kinds, rules)
 
     def choose(self, items: np.ndarray, where: str) -> np.ndarray:
         """Whether each row meets conditions such as "sex=female, age>40", bool [n]."""
