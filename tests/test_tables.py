@@ -14,7 +14,8 @@ from sparring.data.columns import Column, choose_knots
 from sparring.data.frames import to_items
 from sparring.data.people import make_people
 from sparring.errors import DataError, SparringError, UnknownNameError, UsageError
-from sparring.evaluation.figures import FIGURES
+from sparring.evaluation.card import estimate
+from sparring.evaluation.figures import FIGURES, Comparison, draw
 from sparring.files import parse_json
 from sparring.generator.export.to_html import build_html as generator_page
 from sparring.modalities import SOURCES, Modality, Survey, look_at, open_dataset
@@ -24,6 +25,7 @@ from sparring.seeding import Stream
 from sparring.web.report import diagnose
 
 N = 300
+OWN = [name for name, figure in FIGURES.items() if figure.needs == "rows"]
 
 
 def write(path: Path, text: str, encoding: str = "utf-8") -> str:
@@ -243,10 +245,12 @@ def test_a_run_is_measured_told_and_exported(tmp_path: Path) -> None:
 
     run = sparring.train("people", steps=3, width=8, batch_size=64, out=tmp_path / "run", progress=False)
     card = sparring.evaluate(run.path, n=300)
-    own = {name for name, figure in FIGURES.items() if figure.needs == "rows"}
+    own = {*OWN}
     assert own - {"rule_breaks", "lost_lesson"} <= card.figures.keys()
     assert card.figures["column_distance"].generated.value > 0.2
     assert card.figures["detector_auc"].generated.value > 0.9  # after three steps
+    floors = {name: card.figures[name].floor for name in own & card.figures.keys()}
+    assert [name for name, floor in floors.items() if floor is None] == ["lost_lesson"] * ("lost_lesson" in floors)
     assert "school" in diagnose(run.path).read_text()
     generator = sparring.load(run.path)
     generator.export(tmp_path / "rows.onnx")
@@ -260,6 +264,23 @@ def test_a_run_is_measured_told_and_exported(tmp_path: Path) -> None:
     assert np.median(np.abs(made["age"] - expected["age"])) == 0
     with pytest.raises(UsageError, match="draws no tables yet"):
         generator_page(generator)
+
+
+def test_held_out_rows_are_what_a_perfect_generator_would_make() -> None:
+    """In the card's last column: each figure but the lesson, which half as many rows cannot teach."""
+    dataset, seed = open_dataset("people"), 0
+    train, heldout = (draw(part, 2700, Stream(seed, "rows")) for part in (dataset.train, dataset.heldout))
+    halves = [{"samples": heldout["samples"][start::2]} for start in (0, 1)]
+    whole = estimate(Comparison(dataset, train, heldout, {}, seed), OWN)
+    parts = estimate(Comparison(dataset, train, *halves, seed), OWN)
+    assert whole.keys() == {"column_distance", "pair_distance", "categories_kept"}
+    assert parts.keys() == whole.keys() | {"detector_auc", "nearest_record_ratio", "membership_advantage"}
+    assert whole["column_distance"].value < parts["column_distance"].value  # chance makes more of fewer rows
+    assert whole["column_distance"].value < 0.1
+    assert whole["categories_kept"].value == 1.0
+    for name, perfect in (("detector_auc", 0.5), ("nearest_record_ratio", 1.0), ("membership_advantage", 0.0)):
+        assert parts[name].low < perfect < parts[name].high  # red by chance for 5 % of seeds; this one is fixed
+    assert {"lost_lesson"} | parts.keys() == estimate(Comparison(dataset, train, train, heldout, seed), OWN).keys()
 
 
 def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:

@@ -256,8 +256,8 @@ class Modality(Drawing, Filing):
         """A number for each item, [n], by each name in `measured`; figures compare their distributions."""
         return {}
 
-    def compare(self, real: np.ndarray, heldout: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Estimate]:
-        """Figures of whole items, as `decode` gives them: of samples beside training and held-out items."""
+    def compare(self, real: Tensor, heldout: Tensor | None, fake: Tensor, seed: int) -> dict[str, Estimate]:
+        """Figures of whole items: of generated samples beside training ones and, if given, held-out ones."""
         return {}
 
     def fault_finder(self, real: Tensor, heldout: Tensor) -> Callable[[np.ndarray], Faults]:

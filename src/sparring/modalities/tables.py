@@ -220,23 +220,33 @@ class Tables(Modality):
         """The same."""
         return self.neutral_extractor()
 
-    def compare(self, real: np.ndarray, heldout: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Estimate]:
-        """Figures of `sparring.metrics` for tables; `lost_lesson` is of the last column that varies."""
-        train, unseen, made = map(self.to_frame, (real, heldout, fake))
+    def compare(self, real: Tensor, heldout: Tensor | None, fake: Tensor, seed: int) -> dict[str, Estimate]:
+        """Figures of `sparring.metrics` for tables.
+
+        `lost_lesson` is of the last column that varies. It is left out unless there are more than half as many
+        generated rows as training rows, since fewer rows teach less.
+        """
+        train, made = (self.to_frame(self.decode(each)) for each in (real, fake))
         kinds = self._kinds
-        target = [column.name for column in self.columns if column.name in kinds][-1]
         largest: dict[str, Mapping[Any, Estimate]] = {
             "column_distance": metrics.column_distances(train, made, kinds),
             "pair_distance": metrics.pair_distances(train, made, kinds),
-            "rule_breaks": metrics.rule_breaks(metrics.find_rules(train, unseen, kinds), made),
         }
-        found = {name: max(each.values(), key=lambda one: one.value) for name, each in largest.items() if each}
-        found["detector_auc"] = metrics.detector_auc(unseen, made, kinds, seed=seed)
+        found = {name: next(iter(each.values())) for name, each in largest.items() if each}
         if (kept := metrics.categories_kept(train, made, kinds)) is not None:
             found["categories_kept"] = kept
+        if heldout is None:
+            return found
+        unseen = self.to_frame(self.decode(heldout))
+        if broken := metrics.rule_breaks(metrics.find_rules(train, unseen, kinds), made):
+            found["rule_breaks"] = next(iter(broken.values()))
+        with suppress(DataError):  # of too few rows
+            found["detector_auc"] = metrics.detector_auc(unseen, made, kinds, seed=seed)
         with suppress(DataError):  # a column that is always the same in one of the three teaches nothing
-            lesson = metrics.train_synthetic_test_real(train, unseen, made, kinds, target=target, seed=seed)
-            found["lost_lesson"] = lesson["boosting"].lost
+            if 2 * len(made) > len(train):
+                target = [*kinds][-1]
+                lesson = metrics.train_synthetic_test_real(train, unseen, made, kinds, target=target, seed=seed)
+                found["lost_lesson"] = lesson["boosting"].lost
         found["nearest_record_ratio"] = metrics.nearest_record_ratio(train, unseen, made, kinds, seed=seed)
         found["membership_advantage"] = metrics.membership_advantage(train, unseen, made, kinds, seed=seed)
         return found
