@@ -4,8 +4,8 @@ import numpy as np
 import pandas
 import pytest
 
-from sparring.metrics.table_faults import table_faults
 from sparring.metrics.table_rules import find_rules, rule_breaks
+from sparring.metrics.table_summary import table_faults
 
 KINDS = {
     "net": "number", "tax": "number", "total": "number", "ordered": "date", "delivered": "date",

@@ -130,7 +130,8 @@ class Column:
     def to_values(self, cells: np.ndarray) -> list[Value]:
         """Its values as JSON holds them, of those that items have."""
         if self.dtype[0] in "U?":
-            return [None if value == "" else value for value in cells.tolist()]
+            booleans = {"True": True, "False": False} if self.kind == "boolean" else {}
+            return [None if value == "" else booleans.get(value, value) for value in cells.tolist()]
         return [None if value != value else value for value in self.to_numbers(cells).tolist()]
 
     @staticmethod

@@ -212,7 +212,7 @@ RULES = {
             "--objective relativistic --penalty r1r2 or a larger --batch-size; say what the column is: --set columns",
             threshold=0.7),
         _rule_of_fault("lost_category", "a category of the data is in no row",
-            "train longer, or with a larger --batch-size; --objective relativistic --penalty r1r2", threshold=0.03),
+            "train longer, or with a larger --batch-size; --objective relativistic --penalty r1r2", threshold=0.05),
         _rule_of_fault("broken_rule", "rows break a rule that all data keep",
             "train longer; for a ≤ b, give the table a column b − a instead of b", threshold=0.05),
         Rule("overfitting", "problem", "the discriminator can tell training items from held-out ones",

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from html import escape
@@ -29,7 +28,7 @@ from sparring.data.layout import say_count
 from sparring.data.people import make_people
 from sparring.errors import DataError, UsageError
 from sparring.metrics.extractors import Extractor, coordinates, random_projections
-from sparring.modalities.marginals import draw_marginals
+from sparring.modalities.marginals import describe_columns, draw_marginals
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Survey
 from sparring.modalities.output import Html, Writer
 from sparring.modalities.preset import Preset
@@ -221,35 +220,10 @@ class Tables(Modality):
         return self.neutral_extractor()
 
     def compare(self, real: Tensor, heldout: Tensor | None, fake: Tensor, seed: int) -> dict[str, Estimate]:
-        """Figures of `sparring.metrics` for tables.
-
-        `lost_lesson` is of the last column that varies. It is left out unless there are more than half as many
-        generated rows as training rows, since fewer rows teach less.
-        """
+        """By `sparring.metrics.table_figures`."""
         train, made = (self.to_frame(self.decode(each)) for each in (real, fake))
-        kinds = self._kinds
-        largest: dict[str, Mapping[Any, Estimate]] = {
-            "column_distance": metrics.column_distances(train, made, kinds),
-            "pair_distance": metrics.pair_distances(train, made, kinds),
-        }
-        found = {name: next(iter(each.values())) for name, each in largest.items() if each}
-        if (kept := metrics.categories_kept(train, made, kinds)) is not None:
-            found["categories_kept"] = kept
-        if heldout is None:
-            return found
-        unseen = self.to_frame(self.decode(heldout))
-        if broken := metrics.rule_breaks(metrics.find_rules(train, unseen, kinds), made):
-            found["rule_breaks"] = next(iter(broken.values()))
-        with suppress(DataError):  # of too few rows
-            found["detector_auc"] = metrics.detector_auc(unseen, made, kinds, seed=seed)
-        with suppress(DataError):  # a column that is always the same in one of the three teaches nothing
-            if 2 * len(made) > len(train):
-                target = [*kinds][-1]
-                lesson = metrics.train_synthetic_test_real(train, unseen, made, kinds, target=target, seed=seed)
-                found["lost_lesson"] = lesson["boosting"].lost
-        found["nearest_record_ratio"] = metrics.nearest_record_ratio(train, unseen, made, kinds, seed=seed)
-        found["membership_advantage"] = metrics.membership_advantage(train, unseen, made, kinds, seed=seed)
-        return found
+        unseen = None if heldout is None else self.to_frame(self.decode(heldout))
+        return metrics.table_figures(train, unseen, made, self._kinds, seed=seed)
 
     def fault_finder(self, real: Tensor, heldout: Tensor) -> Callable[[np.ndarray], Faults]:
         """By `sparring.metrics.table_faults`, with the rules that these rows keep."""
@@ -280,6 +254,11 @@ class Tables(Modality):
     def picture(self, items: np.ndarray, columns: int | None = None) -> "Image":
         """Draw the distribution of each column, of these rows over that of the data."""
         return draw_marginals(items, self.columns)
+
+    @property
+    def page_facts(self) -> dict[str, Any]:
+        """What a page needs to write rows, and to draw their distributions over those of the data."""
+        return {"columns": describe_columns(self.columns)}
 
     def to_numbers(self, item: np.ndarray) -> list[Any]:
         """The cells of a row, with the names of their columns."""
