@@ -112,8 +112,8 @@ def test_chance_makes_no_faults(training: Training) -> None:
 
     A false alarm takes, for 500 rows of either kind, at worst: for a column in which one value has 95 % of the rows, at
     most 5 of others among the new ones and at least 25 among the real ones, 3e-5; for a category, none among the new
-    ones and more than 25 among the real ones, 6e-9; for a rule, that 1,000 real rows keep what each of the others breaks
-    with a probability of .05, 1e-22.
+    ones and more than 25 among the real ones, 6e-9; for a rule, that 1,000 real rows keep what each of the others
+    breaks with a probability of .05, 1e-22.
     """
     modality, monitor = training.dataset.modality, Meter(training).monitor
     assert monitor is not None

@@ -53,9 +53,9 @@ def compare_shares(column: Column, cells: np.ndarray) -> tuple[np.ndarray, np.nd
         >>> [share.tolist() for share in compare_shares(column, np.array(["m", "m", "f", "m"]))]
         [[0.5, 0.5], [0.25, 0.75]]
     """
-    numbers, (real, edges) = column.encode(cells), data_shares(column)
     has_place, num_choices = column.sizes
-    chosen = numbers[:, has_place:].argmax(1) if num_choices else np.zeros(len(cells), int)
+    real, edges = data_shares(column)
+    chosen = column.to_parts(cells)[:, -1].astype(int) if num_choices else np.zeros(len(cells), int)
     made = np.bincount(chosen, minlength=max(num_choices, 1)) / max(len(cells), 1)
     if has_place:
         own = np.histogram(np.clip(column.to_numbers(cells[chosen == 0]), edges[0], edges[-1]), edges)[0]

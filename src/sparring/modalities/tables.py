@@ -16,7 +16,7 @@ from torch.nn import Module
 
 from sparring import metrics
 from sparring.data.column_kinds import describe_column, find_columns, read_corrections
-from sparring.data.columns import Column, dtype_of, to_normal
+from sparring.data.columns import Column, dtype_of, of_parts, to_normal, to_parts
 from sparring.data.conditions import choose_rows
 from sparring.data.containers import Reading
 from sparring.data.corruptions import Corruption, mix_cells
@@ -24,6 +24,7 @@ from sparring.data.derived import fill_derived, find_sources
 from sparring.data.file_columns import holds_file_column
 from sparring.data.frames import ENDINGS, check_pandas, keep_frame, read_frame, to_frame, to_items, write_csv
 from sparring.data.items import split
+from sparring.data.large_tables import count_if_large, keep_rows, pack_table
 from sparring.data.layout import say_count
 from sparring.data.people import make_people
 from sparring.errors import DataError, UsageError
@@ -72,9 +73,11 @@ class Tables(Modality):
             raise UsageError(f"the columns of this table take {size} numbers in a row, not {list(self.item_shape)}")
 
     @classmethod
-    def of_frame(cls, frame: "DataFrame", reading: Reading, name: str) -> "tuple[Tables, np.ndarray]":
-        """The modality of a table, and its rows."""
-        corrections = read_corrections(reading.columns, frame)
+    def of_frame(
+        cls, frame: "DataFrame", reading: Reading, name: str, identifiers: Sequence[str] = ()
+    ) -> "tuple[Tables, np.ndarray]":
+        """The modality of a table, some of whose columns are known to be identifiers, and its rows."""
+        corrections = {each: {"kind": "identifier"} for each in identifiers} | read_corrections(reading.columns, frame)
         columns = find_columns(frame, corrections, name)
         items = to_items(frame, columns, name)
         columns = find_sources(items, columns, corrections)
@@ -106,10 +109,7 @@ class Tables(Modality):
 
     def encode(self, items: np.ndarray) -> Samples:
         """Numbers of each column, side by side; see `sparring.data.columns`."""
-        samples = np.zeros((len(items), *self.item_shape), np.float32)
-        for name, place in self._places.items():
-            samples[:, place] = self._by_name[name].encode(items[name])
-        return torch.from_numpy(samples)
+        return of_parts(torch.from_numpy(to_parts(items, self.columns)), self.columns)
 
     def decode(self, samples: Tensor) -> np.ndarray:
         """Rows with a field for each column that is learned."""
@@ -183,16 +183,27 @@ class Tables(Modality):
         if ending == ".parquet" and holds_file_column(path):
             return None
         on_progress(f"reading {path.name}", 0.0)
-        frame, notes = read_frame(path)
-        modality, items = cls.of_frame(frame, reading, str(path))
+        if num_large := count_if_large(path):
+            frame, identifiers = keep_rows(path, num_large, on_progress)
+            notes = [f"looked at in full; distributions, steps and what others determine by {len(frame):,} of its rows"]
+        else:
+            (frame, notes), identifiers = read_frame(path), []
+        modality, items = cls.of_frame(frame, reading, str(path), identifiers)
         on_progress(f"reading {path.name}", 1.0)
         kinds = [f"  {each.name}: {describe_column(each)}" for each in modality.columns]
         shown = kinds if len(kinds) <= MAX_TOLD else [*kinds[:MAX_TOLD], f"  and {len(kinds) - MAX_TOLD} more columns"]
-        title = f"{path}: {say_count(len(frame), 'rows')}; a column that is taken wrongly: --set columns=FILE.toml"
+        count = say_count(num_large or len(frame), "rows")
+        title = f"{path}: {count}; a column that is taken wrongly: --set columns=FILE.toml"
 
         def read(size: tuple[int, ...] | None, on_progress: OnProgress, dry: bool) -> Dataset:
-            parts = split(str(path), modality.store(items))
-            return Dataset(str(path), modality, *parts, survey=survey)
+            if num_large and not dry:
+                packed = pack_table(path, num_large, modality.columns, on_progress)
+                expand = partial(of_parts, columns=modality.columns)
+                train, heldout = (each.mapped(expand, modality.item_shape) for each in split(str(path), packed))
+            else:
+                counted = torch.empty(num_large, *modality.item_shape, device="meta")
+                train, heldout = split(str(path), counted if num_large else modality.store(items))
+            return Dataset(str(path), modality, train, heldout, survey=survey)
 
         survey = Survey([modality], modality, None, [title, *shown, *(f"  {note}" for note in notes)], read)
         return survey
