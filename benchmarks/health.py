@@ -22,11 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from sparring import RECIPES, open_dataset
-from sparring.data import Items
+from sparring import open_dataset
+from sparring.data import Items, to_float
 from sparring.errors import TrainingError, UsageError
 from sparring.evaluation.health import RULES, Doctor, Line
 from sparring.game.ema import Average
+from sparring.modalities.images import Images
 from sparring.training.build import build
 from sparring.training.loop import Training, play
 from sparring.training.meter import Meter
@@ -78,7 +79,7 @@ class Copies(nn.Module):
         items = self.items
         assert isinstance(items, Tensor)
         index = (latents.abs().sum(1) * 1e4).long() % len(items)
-        return items[index].float() / 127.5 - 1 + 0 * self.weight
+        return to_float(items[index]) + 0 * self.weight
 
 
 def copies(choose: Callable[[Items], Tensor]) -> Callable[[Training], None]:
@@ -88,6 +89,16 @@ def copies(choose: Callable[[Items], Tensor]) -> Callable[[Training], None]:
         assert isinstance(training.dataset.train, Items)
         training.game.generator = Copies(choose(training.dataset.train))
         training.average = Average(training.game.generator, 0.0)
+
+    return sabotage
+
+
+def rows(where: str) -> Callable[[Training], None]:
+    """Put a generator in place that gives the training rows which meet conditions."""
+
+    def sabotage(training: Training) -> None:
+        modality = training.dataset.modality
+        copies(lambda items: items.items[modality.choose(modality.decode(items.items), where)])(training)
 
     return sabotage
 
@@ -187,6 +198,9 @@ SABOTAGES = (
     Case("grain", right=alarms("artefacts"), sabotage=spoiled(grain)),
     Case("checkerboard", right=alarms("artefacts"), sabotage=spoiled(checkerboard)),
     Case("smear", right=alarms("artefacts"), sabotage=spoiled(smear)),
+    Case("one-school", "people", alarms("collapsed_column"), sabotage=rows("school=college")),
+    Case("no-town-a", "people", alarms("lost_category"), sabotage=rows("town!=town A")),
+    Case("copied-rows", "people", alarms("memorization"), sabotage=rows("age>0")),
     Case("fifty-images", right=alarms("overfitting", "memorization"), limit=50),
     Case("rate-times-100", right=alarms("divergence"), settings={"learning_rate": 0.4}),
     Case(
@@ -202,9 +216,10 @@ SABOTAGES = (
 def healthy() -> list[Case]:
     """Every recipe on every data set that it suits."""
     images = [data for data in ("digits", "fashion-mnist") if _is_here(data)]
-    names = [name for name in RECIPES if name != "points"]
+    names = [preset.name for preset in Images.presets if not preset.translates]
     cases = [Case(f"{data}-{name}", data, preset=name, minutes=2.0) for data in images for name in names]
-    return [*cases, Case("ring-points", "ring", minutes=1.0), Case("grid-points", "grid", minutes=1.5)]
+    others = Case("ring-points", "ring"), Case("grid-points", "grid", minutes=1.5), Case("people-tables", "people")
+    return [*cases, *others]
 
 
 def _is_here(data: str) -> bool:

@@ -1,5 +1,6 @@
 """The page of an export, without a browser: its random numbers and its engine run in node."""
 
+import io
 import json
 import re
 import shutil
@@ -7,9 +8,10 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
-from untrained import CONFIGS, make_generator
+from untrained import CONFIGS, make_generator, make_table
 
 from sparring.errors import UsageError
 from sparring.files import join_modules
@@ -18,6 +20,7 @@ from sparring.generator.export.assemble import assemble
 from sparring.generator.export.to_html import FOLDER, MODULES, build_html
 from sparring.generator.generator import Generator
 from sparring.modalities import open_dataset
+from sparring.modalities.marginals import compare_shares
 from sparring.modalities.points import Points
 from sparring.seeding import Stream
 
@@ -51,6 +54,15 @@ unpack(part("weights"), about.numHalves).then(({ singles }) => {
     const voice = makeVoice(about.wave, height, width, mel, inverse);
     console.log(JSON.stringify(spectrograms.map((each) => Array.from(voice(each)))));
 });
+"""
+TABLE = """
+const part = (id) => input.match(new RegExp(`id="${id}">(.*?)</script>`, "s"))[1];
+const { columns } = JSON.parse(part("about"));
+const samples = JSON.parse(input.slice(input.indexOf("</html>") + 7));
+console.log(JSON.stringify({
+    cells: samples.map((sample, number) => toCells(columns, sample, number)),
+    shares: columns.filter(({ bars }) => bars.length).map((column) => shares(column, samples)),
+}));
 """
 
 
@@ -105,6 +117,44 @@ def test_the_sounds_are_those_of_python() -> None:
     waves, wanted = np.array(run_node(SOUND, given)), sounds.decode(spectrograms)
     assert waves.shape == wanted.shape
     assert np.abs(waves - wanted).max() < 0.02 * np.abs(wanted).max()
+
+
+@needs_node
+def test_the_cells_of_a_table_are_those_of_python() -> None:
+    """Of samples of the data, and of any numbers: the page decodes scores, and a generator has chosen among them."""
+    modality, items = make_table()
+    assert {len(column.sources) for column in modality.columns} == {0, 1, 2}
+    anything = 2 * Stream(0, "samples").normal(300, *modality.item_shape)
+    for samples in (modality.encode(items), anything):
+        page = build_html(make_generator(Config(modality, "mlp", 6, "gaussian", 8)))
+        found = run_node(TABLE, page + json.dumps(samples.tolist()))
+        assert isinstance(found, dict)
+        made = modality.decode(samples)
+        wanted = pandas.read_csv(io.BytesIO(modality.to_bytes(made, ".csv")), dtype=str, keep_default_na=False)
+        cells = pandas.DataFrame(found["cells"], columns=wanted.columns)
+        for column in modality.columns:
+            if column.name not in wanted:
+                continue
+            if column.kind != "number":
+                assert (cells[column.name] == wanted[column.name]).all(), column.name
+                continue
+            numbers, expected = (pandas.to_numeric(each[column.name]) for each in (cells, wanted))
+            is_near = np.isclose(numbers, expected, rtol=1e-9, equal_nan=True)
+            assert is_near.mean() > 0.99, column.name  # a half may be rounded the other way
+        drawn = [column for column in modality.columns if column.size]
+        for column, shares in zip(drawn, found["shares"], strict=True):
+            _, made_shares = compare_shares(column, made[column.name])
+            assert np.abs(np.array(shares) - made_shares).max() < 0.01, column.name
+
+
+@needs_node
+def test_the_engine_makes_the_scores_of_a_table() -> None:
+    modality, _ = make_table()
+    generator = make_generator(Config(modality, "mlp", 6, "gaussian", 8), rounded=True)
+    found = run_node(ENGINE.replace("COUNT", str(NUM_SAMPLES)), build_html(generator))
+    scores = generator.module.network(generator.latents(NUM_SAMPLES, 7))
+    assert np.abs(np.array(found) - scores.numpy()).max() < 1e-5
+    assert np.array_equal(modality.decode(scores), generator.sample(NUM_SAMPLES, 7))
 
 
 @needs_node

@@ -36,6 +36,7 @@ from sparring.errors import UsageError
 from sparring.generator.config import Config
 from sparring.generator.export.run_onnx import with_onnx
 from sparring.generator.generator import load
+from sparring.modalities import open_dataset
 from sparring.modalities.images import Images
 from sparring.modalities.words import Words
 from sparring.web import batching
@@ -47,6 +48,7 @@ from sparring.web.service import Service
 OWN = {"host": f"{HOST}:{PORT}"}
 NUM_HOSTILE, LEAK_KILOBYTES = 2000, 60_000
 SMALL = Config(Images((1, 8, 8)), "conv", 6, "gaussian", 4, (0.25, 0.75), class_names=("cat", "dog"))
+WHERE = "age>30, income!=0"
 TRANSLATOR = Config(Images((1, 8, 8)), "translate", 6, "gaussian", 4, source=Images((1, 8, 8)), both_ways=True)
 
 
@@ -60,7 +62,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Generators of all kinds."""
     top = tmp_path_factory.mktemp("served")
     words = Config(make_words(2), "linear", 6, "gaussian", 1, source=make_words(1))
-    configs = {"small": SMALL, "points": CONFIGS["mlp"], "sounds": CONFIGS["sounds"], "translator": TRANSLATOR}
+    tables = Config(open_dataset("people").modality, "mlp", 6, "gaussian", 8)
+    configs = {
+        "small": SMALL,
+        "tables": tables,
+        "points": CONFIGS["mlp"],
+        "sounds": CONFIGS["sounds"],
+        "translator": TRANSLATOR,
+    }
     for name, config in (configs | {"attributes": CONFIGS["attributes"], "words": words}).items():
         make_generator(config).save(top / name)
     return top
@@ -105,6 +114,8 @@ def run_command(*words: object) -> None:
         ("small", {"n": 130, "truncation": 0.5, "seed": 2**63}, ["-n", 130, "--truncation", 0.5, "--seed", 2**63]),
         ("points", {"n": 5, "format": "npz"}, ["-n", 5]),
         ("points", {"n": 5, "format": "png"}, ["-n", 5]),
+        ("tables", {"n": 3}, ["-n", 3]),
+        ("tables", {"n": 30, "seed": 2, "where": WHERE}, ["-n", 30, "--seed", 2, "--where", WHERE]),
         ("sounds", {"n": 2}, ["-n", 2]),
         ("sounds", {"n": 2, "format": "npz"}, ["-n", 2]),
         ("attributes", {"n": 9, "labels": {"hair": "red"}, "format": "npz"}, ["-n", 9, "--label", "hair=red"]),
@@ -114,12 +125,12 @@ def test_answers_are_the_files_of_the_command(
     name: str, wanted: dict[str, Any], options: list[object], client: Client, folder: Path, tmp_path: Path
 ) -> None:
     answer = client.post("/sample", {"model": name, **wanted})
-    ending = wanted.get("format", "wav" if name == "sounds" else "png")
+    ending = wanted.get("format", {"sounds": "wav", "tables": "csv"}.get(name, "png"))
     run_command("sample", folder / name, *options, "--out", tmp_path / f"out.{ending}")
     assert answer.status == 200
     assert answer.content == (tmp_path / f"out.{ending}").read_bytes()
-    kind = {"png": "image/png", "wav": "audio/wav", "npz": "application/octet-stream"}[ending]
-    assert answer.headers["content-type"] == kind
+    kinds = {"png": "image/png", "wav": "audio/wav", "csv": "text/csv; charset=utf-8"}
+    assert answer.headers["content-type"] == kinds.get(ending, "application/octet-stream")
 
 
 def test_json_holds_the_same_arrays(client: Client, folder: Path) -> None:
@@ -131,6 +142,29 @@ def test_json_holds_the_same_arrays(client: Client, folder: Path) -> None:
     assert np.array_equal(answer["images"], generator.sample(3, labels=["cat", "dog", "cat"]))
     points = client.post("/sample", {"model": "points", "format": "json"}).json()
     assert points == {"points": load(folder / "points").sample(1).tolist()}
+
+
+def test_rows_that_meet_conditions(client: Client, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a clear sentence where none can; such requests are few at a time, and those without conditions go on."""
+    wanted = {"model": "tables", "n": 5, "where": "age>50", "format": "json"}
+    rows = client.post("/sample", wanted).json()["tables"]
+    assert len(rows) == 5
+    assert min(row["age"] for row in rows) > 50
+    for model, where, message in (
+        ("tables", "ages>2", "unknown column 'ages'"),
+        ("tables", "sex=woman", "woman"),
+        ("tables", "age=old", "'age' is compared with a number, not 'old'"),
+        ("tables", "moved>soon", "a date such as 2024-12-31"),
+        ("tables", "adult", "'adult' is no condition: give conditions such as"),
+        ("tables", "age>200", "of 20,000 items that this generator made, 0 have age>200"),
+        ("tables", "", "where must be conditions"),
+        ("small", "age>2", "conditions are for tables, and this generator makes images"),
+    ):
+        answer = client.post("/sample", {"model": model, "where": where})
+        assert (answer.status, message in answer.json()["error"]) == (400, True), answer.json()
+    monkeypatch.setattr("sparring.web.service.MAX_LONG", 0)
+    assert client.post("/sample", wanted).status == 429
+    assert client.post("/sample", {"model": "tables"}).status == 200
 
 
 def test_onnxruntime_answers_as_it_does_alone(folder: Path) -> None:
@@ -422,7 +456,7 @@ BAD_FIELDS: list[dict[str, Any]] = [
     {"format": 3}, {"format": "../x"}, {"labels": "bird"}, {"labels": 7}, {"labels": []}, {"labels": ["cat"] * 3},
     {"labels": [["cat"]]}, {"labels": {"hair": "red"}}, {"labels": True}, {"labels": [None]}, {"labels": "\ud800"},
     {"labels": "x" * 2000}, {"labels": [{"a": {}}]}, {"labels": [True]}, {"model": 3}, {"x": 1}, {"N": 1},
-    {"\ud800": 1},
+    {"\ud800": 1}, {"where": 3}, {"where": ["a>2"]}, {"where": "x" * 2000}, {"where": "\ud800>2"},
 ]  # fmt: skip
 
 
@@ -479,11 +513,18 @@ def hostile_request(draw: random.Random) -> tuple[str, str, bytes, dict[str, str
             return [value(depth + 1) for _ in range(draw.randrange(4))]
         return {draw.choice(["hair", "age", noise]): value(depth + 1) for _ in range(2)}
 
-    models = ["small", "points", "attributes", "translator", "words"]
+    models = ["small", "points", "attributes", "translator", "words", "tables"]
     wanted: dict[str, Any] = {"model": draw.choice(models), "n": draw.randrange(1, 20)}
     wanted["format"] = draw.choice(["npz", "json"])
-    fields = ["n", "seed", "labels", "truncation", "format", "model", noise]
+    fields = ["n", "seed", "labels", "truncation", "where", "format", "model", noise]
     wanted |= {draw.choice(fields): value() for _ in range(draw.choice([0, 0, 1, 2]))}
+    if draw.random() < 0.1:
+        columns, signs, values = (
+            ["age", "sex", "moved", "married", noise],
+            ["=", "<", ">=", "", noise],
+            ["1", "x", noise],
+        )
+        wanted["where"] = draw.choice(columns) + draw.choice(signs) + draw.choice([*values, "", '"', "9" * 30, "NaT"])
     usual = json.dumps(wanted).encode()
     body = draw.choice([usual] * 9 + [b"", noise.encode(), draw.randbytes(50), json.dumps(value()).encode()])
     headers = {}
@@ -582,7 +623,7 @@ def test_the_page_is_the_exported_one(small: Client, client: Client, folder: Pat
     (weights,) = re.findall(r'id="weights">(.*?)<', answer.content.decode())
     assert f'id="weights">{weights}<' in exported
     links = re.findall(r'href="([^"]+)"', client.get("/").content.decode())
-    assert [client.get(link).status for link in links] == [200] * 6
+    assert [client.get(link).status for link in links] == [200] * 7
     assert client.get("/models/small").content == answer.content
 
 

@@ -1,13 +1,17 @@
 """Generators of every kind without a training."""
 
+import numpy as np
 import torch
 
+from sparring.data.containers import Reading
 from sparring.data.labels import Attribute
+from sparring.data.people import make_people
 from sparring.generator.config import Config
 from sparring.generator.generator import Generator
 from sparring.modalities.images import Images
 from sparring.modalities.points import Points
 from sparring.modalities.sounds import Sounds
+from sparring.modalities.tables import Tables
 from sparring.networks import NETWORKS
 from sparring.networks.network import Modulation
 
@@ -50,3 +54,18 @@ CONFIGS = {
     "sounds": Config(Sounds.of_length(8000, 3040, 0.5), "conv", 6, "gaussian", 4),
     "attributes": Config(Images((1, 8, 8)), "conv", 5, "gaussian", 4, attributes=HAIR, rows=((0, 3.5), (1, 4.5))),
 }
+
+
+def make_table(n: int = 400) -> tuple[Tables, np.ndarray]:
+    """A table with all that a column can be: `make_people`, and dates as text, a sum, and what others determine."""
+    random, frame = np.random.default_rng(0), make_people(n)
+    frame["month"] = random.integers(1, 13, n)
+    frame["season"] = np.array(["winter", "spring", "summer", "autumn"])[frame["month"] % 12 // 3]
+    frame["greeting"] = frame["married"].map({True: "Mrs", False: "Miss"}).fillna("?")
+    frame["log"] = np.log(frame["rent"])
+    frame["spent"] = (frame["income"] + frame["rent"]).round(2)
+    frame["at"] = [f"{minute // 60:02d}:{minute % 60:02d}" for minute in random.integers(0, 1440, n)]
+    frame["since"] = frame["moved"].dt.strftime("%d.%m.%Y")
+    frame["wealth"] = np.where(random.random(n) < 0.2, np.nan, random.normal(0, 1e4, n).round(-2))
+    frame["note"] = [f"a long story about the person of number {i} in so many words" for i in range(n)]
+    return Tables.of_frame(frame, Reading(), "the table")

@@ -32,9 +32,14 @@ Features = Float[Tensor, "_ _"]
 OnProgress = Callable[[str, float], None]
 """Called with a description of the work and the share that is done, from 0 to 1."""
 
+Faults = dict[str, dict[str, float]]
+"""What may be wrong with samples: the evidence of each fault by the name of its alarm, as numbers by name, the score
+first."""
+
 LogLine = dict[str, Any]
-"""One line of `log.jsonl`: `step` and other numbers by name; if the monitor measured, `evaluation`, its figures, and
-`class_shares` of the samples where there are classes; `alarms`, all active ones, if one began or ended."""
+"""One line of `log.jsonl`: `step` and other numbers by name; if the monitor measured, `evaluation`, its figures,
+`class_shares` of the samples where there are classes, and `faults` where a modality found some; `alarms`, all active
+ones, if one began or ended."""
 
 Z_95 = 1.959964
 """Half the width of a normal 95 % interval, in standard errors."""

@@ -1,11 +1,13 @@
 """The page of an export in a real browser, from a file, without a network."""
 
+import io
 import wave
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from PIL import Image
@@ -14,8 +16,10 @@ from untrained import CONFIGS, make_generator
 
 from sparring.data.labels import Attribute
 from sparring.game.sources import spherical
+from sparring.generator.config import Config
 from sparring.generator.export.to_html import build_html
 from sparring.generator.generator import Generator
+from sparring.modalities import open_dataset
 
 pytestmark = pytest.mark.slow
 
@@ -185,3 +189,28 @@ def test_points(context: BrowserContext, tmp_path: Path) -> None:
     (tmp_path / "points.html").write_text(build_html(make_generator(CONFIGS["fourier"])), encoding="utf-8")
     page = open_page(context, tmp_path / "points.html")
     assert sum(page.evaluate(GRID)[3::4]) > 0
+
+
+def test_a_table_shows_its_rows(context: BrowserContext, tmp_path: Path) -> None:
+    """Cells, the file that is saved, and a picture, as the command makes them."""
+    modality = open_dataset("people").modality
+    generator = make_generator(Config(modality, "mlp", 6, "gaussian", 16), rounded=True)
+    (tmp_path / "people.html").write_text(build_html(generator, name="people"), encoding="utf-8")
+    page = open_page(context, tmp_path / "people.html", "seed=7")
+    expect(page.locator("code")).to_have_text("sparring sample RUN -n 1000 --seed 7")
+    content = io.BytesIO(modality.to_bytes(generator.sample(1000, seed=7), ".csv"))
+    wanted = pandas.read_csv(content, dtype=str, keep_default_na=False)
+    assert page.locator("th").all_text_contents() == list(wanted.columns)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="save as CSV").click()
+    assert download.value.suggested_filename == "people-seed-7.csv"
+    made = pandas.read_csv(download.value.path(), dtype=str, keep_default_na=False)
+    assert (made["town"] == wanted["town"]).mean() > 0.99
+    assert (made["age"] == wanted["age"]).mean() > 0.99
+    assert (made["person"] == wanted["person"]).all()
+    shown = page.locator("td").all_text_contents()
+    assert shown == made[:20].to_numpy().ravel().tolist()
+    pixels = np.array(page.evaluate(GRID), np.uint8).reshape(-1, 4)
+    assert len(np.unique(pixels, axis=0)) > 3  # bars, lines and words
+    wait_for_drawing(page, lambda: page.get_by_role("button", name="another seed").click())
+    assert page.locator("td").all_text_contents() != shown

@@ -4,8 +4,8 @@ import numpy as np
 import pandas
 import pytest
 
-from sparring.metrics.table_faults import table_faults
 from sparring.metrics.table_rules import find_rules, rule_breaks
+from sparring.metrics.table_summary import table_faults
 
 KINDS = {
     "net": "number", "tax": "number", "total": "number", "ordered": "date", "delivered": "date",
@@ -98,19 +98,14 @@ def test_independent_columns_have_no_rules() -> None:
 
 
 def test_each_fault_has_its_evidence() -> None:
-    """Fresh orders have none: the attack's interval misses 0 upwards with a probability of 2.5 %, and .1 never."""
+    """Fresh orders have none but little less variety in a column, by chance."""
     rules = find_rules(TRAIN, HELDOUT, KINDS)
-    faults = table_faults(TRAIN, HELDOUT, orders(1000, 3), KINDS, rules)
-    scores = {name: next(iter(evidence.values())) for name, evidence in faults.items()}
-    assert scores.keys() == {"collapsed_column", "lost_category", "copied_rows", "broken_rule"}
-    assert scores["collapsed_column"] < 0.1
-    assert scores["lost_category"] == scores["broken_rule"] == 0.0
-    assert scores["copied_rows"] < 0.1
-    bad = TRAIN.assign(noise=0.1, city="Bonn")
-    faults = table_faults(TRAIN, HELDOUT, bad, KINDS, rules)
-    assert faults["collapsed_column"] == pytest.approx({"city": 1.0, "noise": 1.0, "net": 0.0})
-    assert faults["lost_category"]["lost"] == pytest.approx(3 / 8)  # of four cities, two countries and a boolean
-    assert {name.partition("=")[0] for name in faults["lost_category"]} == {"lost", "city"}
-    assert next(iter(faults["broken_rule"])) == "city → country"
-    assert faults["broken_rule"]["city → country"] > 0.4
-    assert table_faults(TRAIN, HELDOUT, TRAIN, KINDS, rules)["copied_rows"] == {"advantage": 1.0, "nearest_record": 0.0}
+    faults = table_faults(TRAIN, orders(1000, 3), KINDS, rules)
+    assert faults.keys() == {"collapsed_column"}
+    assert max(faults["collapsed_column"].values()) < 0.1
+    faults = table_faults(TRAIN, TRAIN.assign(noise=0.1, city="Bonn"), KINDS, rules)
+    assert faults["collapsed_column"] == {"city": 1.0, "noise": 1.0}
+    shares = TRAIN["city"].value_counts(normalize=True)
+    assert faults["lost_category"] == {f"city={name}": shares[name] for name in shares.index if name != "Bonn"}
+    assert [*faults["broken_rule"]] == ["city → country"]
+    assert 0.4 < faults["broken_rule"]["city → country"] < (TRAIN["country"] == "F").mean()

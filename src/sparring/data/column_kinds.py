@@ -125,7 +125,7 @@ def _find_column(cells: "Series", title: str, correction: Mapping[str, Any], nam
     is_missing = cells.isna().to_numpy()
     present = cells[~is_missing]
     if wanted in ("identifier", "text"):
-        return Column(title, wanted)
+        return Column(title, wanted, form="number" if pandas.api.types.is_numeric_dtype(cells) else "")
     if not len(present):
         return Column(title, "constant", (None,))
     guessed: ColumnKind

@@ -80,25 +80,21 @@ class Column:
         numbers = [knot[0] for knot in self.knots] + [float(value) for value in self.values if value is not None]
         return min(numbers), max(numbers)
 
-    def encode(self, cells: np.ndarray) -> np.ndarray:
-        """Numbers of its values [n], float32 [n, sum of `sizes`]."""
+    def to_parts(self, cells: np.ndarray) -> np.ndarray:
+        """The place of each value and the number of the one-hot number that is 1, float32 [n, 0 to 2].
+
+        Only those that it has; see `sizes`.
+        """
         has_place, num_choices = self.sizes
-        found = np.zeros((len(cells), self.size), np.float32)
-        if not self.size:
-            return found
         if self.dtype[0] in "U?":
             known = ["" if value is None else str(value) for value in self.values]
             order = np.argsort(known)
-            texts = cells.astype(str)
-            chosen = order[np.searchsorted(np.array(known)[order], texts).clip(max=len(known) - 1)]
-        else:
-            numbers = self.to_numbers(cells)
-            chosen = self._choose(numbers)
-            if has_place:
-                found[:, 0] = np.where(chosen == 0, self._place(numbers), 0)
-        if num_choices:
-            found[np.arange(len(cells)), has_place + chosen] = 1
-        return found
+            chosen = order[np.searchsorted(np.array(known)[order], cells.astype(str)).clip(max=len(known) - 1)]
+            return np.asarray(chosen, np.float32)[:, None][:, : int(num_choices > 0)]
+        numbers = self.to_numbers(cells)
+        chosen = self._choose(numbers)
+        parts = [np.where(chosen == 0, self._place(numbers), 0)] if has_place else []
+        return np.stack(parts + [chosen] * (num_choices > 0), axis=1).astype(np.float32)
 
     def decode(self, samples: np.ndarray) -> np.ndarray:
         """Its values [n], of numbers [n, sum of `sizes`]; one-hot parts may hold any scores."""
@@ -130,7 +126,8 @@ class Column:
     def to_values(self, cells: np.ndarray) -> list[Value]:
         """Its values as JSON holds them, of those that items have."""
         if self.dtype[0] in "U?":
-            return [None if value == "" else value for value in cells.tolist()]
+            booleans = {"True": True, "False": False} if self.kind == "boolean" else {}
+            return [None if value == "" else booleans.get(value, value) for value in cells.tolist()]
         return [None if value != value else value for value in self.to_numbers(cells).tolist()]
 
     @staticmethod
@@ -190,6 +187,25 @@ class Column:
 def dtype_of(columns: Sequence[Column]) -> np.dtype[np.void]:
     """Of an array of rows: a field for each column that is learned."""
     return np.dtype([(column.name, column.dtype) for column in columns if column.is_learned])
+
+
+def to_parts(items: np.ndarray, columns: Sequence[Column]) -> np.ndarray:
+    """Rows in the least room: the parts of each column that has some, side by side, float32 [n, m]."""
+    return np.concatenate([column.to_parts(items[column.name]) for column in columns if column.size], axis=1)
+
+
+def of_parts(parts: Tensor, columns: Sequence[Column]) -> Tensor:
+    """Rows as networks see them, float32 [n, sum of `sizes`], of those of `to_parts`."""
+    samples = torch.zeros(len(parts), sum(column.size for column in columns))
+    start = part = 0
+    for column in columns:
+        has_place, num_choices = column.sizes
+        if has_place:
+            samples[:, start] = parts[:, part]
+        if num_choices:
+            samples[torch.arange(len(parts)), start + has_place + parts[:, part + has_place].long()] = 1
+        start, part = start + column.size, part + has_place + (num_choices > 0)
+    return samples
 
 
 def to_normal(u: Tensor) -> Tensor:

@@ -7,16 +7,16 @@ separately would break the rule in nearly every row.
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 
 from sparring.data.columns import Column
+from sparring.data.rules import count_proofs, find_sums
 
 LEAST_ROWS = 100  # fewer rows show no rule
 LEAST_PROOFS = 50  # rows that would break a rule if it held by chance
 MAX_PAIRS = 2000  # different values of a column that may determine another
-NUM_TRIED = 500  # rows by which most rules are refuted
+ROUNDING = 1e-12  # of a sum, as a share of the largest one
 
 
 def find_sources(items: np.ndarray, columns: Sequence[Column], kept: Collection[str] = ()) -> tuple[Column, ...]:
@@ -49,35 +49,22 @@ def find_sources(items: np.ndarray, columns: Sequence[Column], kept: Collection[
 
 def _determines(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether each value of a comes with one value of b, by more rows than chance would allow."""
-    num_a, num_b = int(a.max()) + 1, int(b.max()) + 1
-    if num_a > MAX_PAIRS or num_a < num_b:
-        return False
-    joined = a.astype(np.int64) * num_b + b
-    few = joined[:NUM_TRIED]
-    if len(np.unique(few)) > len(np.unique(few // num_b)) or len(np.unique(joined)) > num_a:
-        return False
-    usual = np.bincount(b).argmax()
-    return int(((np.bincount(a)[a] > 1) & (b != usual)).sum()) >= LEAST_PROOFS
+    return b.max() <= a.max() < MAX_PAIRS and count_proofs(a, b) >= LEAST_PROOFS
 
 
 def _find_sums(items: np.ndarray, columns: Sequence[Column], kept: Collection[str]) -> dict[str, Column]:
     """Columns that are the sum of two others in each row, by their names."""
-    numbers = [column for column in columns if column.size and column.kind == "number" and column.decimals is not None]
-    if len(numbers) < 3:
-        return {}
-    table = np.stack([items[column.name][:NUM_TRIED].astype(float) for column in numbers])
+    known = {
+        each.name: each
+        for each in columns
+        if each.size and each.kind == "number" and each.decimals is not None and None not in each.values
+    }
     found: dict[str, Column] = {}
     used: set[str] = set()
-    for first, second in combinations(range(len(numbers)), 2):
-        sums = table[first] + table[second]
-        for third in np.flatnonzero(np.isclose(table, sums, rtol=0, atol=1e-9).all(1)).tolist():
-            names = [numbers[place].name for place in (first, second, third)]
-            if third in (first, second) or names[2] in {*kept, *used} or {names[0], names[1]} & found.keys():
-                continue
-            a, b, c = (items[name].astype(float) for name in names)
-            if np.isclose(a + b, c, rtol=0, atol=1e-9).all():
-                found[names[2]] = replace(numbers[third], sources=(names[0], names[1]))
-                used |= {names[0], names[1]}
+    for (whole, *parts), _ in find_sums({name: items[name].astype(float) for name in known}, ROUNDING):
+        if whole not in {*kept, *used} and not {*parts} & found.keys():
+            found[whole] = replace(known[whole], sources=(parts[0], parts[1]))
+            used |= {*parts}
     return found
 
 

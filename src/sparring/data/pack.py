@@ -11,11 +11,11 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -96,16 +96,43 @@ def pack(
     place = _place(container, reading)
     folder = place / "x".join(map(str, form.item_shape))
     with _lock(place):
-        info = _read(folder / "pack.json", PackInfo)
-        if info is None or not _is_whole(folder, info, container):
-            write_atomically(folder, lambda beside: _make(beside, container, class_names, form, on_progress))
-            info = read_json(folder / "pack.json", PackInfo)
+        info = _make_once(
+            folder,
+            container.fingerprint,
+            lambda beside: _make(beside, container, class_names, form, on_progress),
+        )
         labels, is_heldout, files = (
             torch.from_numpy(np.load(folder / name)) if (folder / name).exists() else None for name in OTHERS
         )
         items = Packed(np.load(folder / ITEMS, mmap_mode="r"))
     warn_of(info.faults)
     return Contents(items, labels, is_heldout, files)
+
+
+def pack_rows(path: Path, fingerprint: str, description: str, num_columns: int, parts: Iterable[np.ndarray]) -> Packed:
+    """Rows of numbers that are made of a file, from an earlier pack or a new one.
+
+    Args:
+        path: of the file.
+        fingerprint: of the file and of how the rows are made.
+        description: of a row, in words.
+        num_columns: numbers in a row.
+        parts: the rows in their order, float32 [k, num_columns] each; taken only if there is no such pack.
+    """
+
+    def make(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        count = 0
+        with _write_items(folder, "<f4", (num_columns,), lambda: count) as file:
+            for part in parts:
+                file.write(np.ascontiguousarray(part, "<f4").tobytes())
+                count += len(part)
+        _seal(folder, path, fingerprint, description, count, "")
+
+    place = _place_of(path, "rows")
+    with _lock(place):
+        _make_once(place / "rows", fingerprint, make)
+        return Packed(np.load(place / "rows" / ITEMS, mmap_mode="r"))
 
 
 def warn_of(faults: str) -> None:
@@ -147,9 +174,7 @@ def _make(
         return number, items
 
     folder.mkdir(parents=True)
-    with (folder / ITEMS).open("wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (0, *form.item_shape)}
-        np.lib.format.write_array_header_1_0(file, header)
+    with _write_items(folder, "|u1", form.item_shape, lambda: len(labels)) as file:
         for entry, (number, items) in container.read(read, faults, f"packing as {form.description}", on_progress):
             for data in items:
                 file.write(data)
@@ -159,9 +184,6 @@ def _make(
                 paths.append(entry.inside)
                 if len(different) < 2:
                     different.add(zlib.crc32(data))
-        file.seek(0)
-        header["shape"] = (len(labels), *form.item_shape)  # numpy pads headers: it takes no more room
-        np.lib.format.write_array_header_1_0(file, header)
     if len(different) < 2 <= len(labels):
         what = f"all {len(labels)} {container.kind.name} in {str(container.path)!r}"
         raise DataError(f"{what} are the same: there is nothing to learn")
@@ -176,9 +198,36 @@ def _make(
     for name, (is_there, values, kind) in zip(OTHERS, found, strict=True):
         if is_there:
             np.save(folder / name, np.array(values, kind)[order])
-    origin = one_line(container.path), container.fingerprint, form.description, len(labels)
+    origin = container.path, container.fingerprint, form.description, len(labels)
+    _seal(folder, *origin, container.list_faults(faults))
+
+
+@contextmanager
+def _write_items(folder: Path, dtype: str, item_shape: tuple[int, ...], count: Callable[[], int]) -> Iterator[BinaryIO]:
+    """A new file of items, to which their bytes are written; its header says how many there are in the end."""
+    with (folder / ITEMS).open("wb") as file:
+        header = {"descr": dtype, "fortran_order": False, "shape": (0, *item_shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        yield file
+        file.seek(0)
+        header["shape"] = (count(), *item_shape)  # numpy pads headers: it takes no more room
+        np.lib.format.write_array_header_1_0(file, header)
+
+
+def _seal(folder: Path, path: Path, fingerprint: str, description: str, num_items: int, faults: str) -> None:
+    """Write down what a pack is made of, and its checksums."""
     checksums = tuple(_checksum(*block) for block in _blocks(folder))
-    write_json(folder / "pack.json", asdict(PackInfo(*origin, container.list_faults(faults), checksums)))
+    info = PackInfo(one_line(path), fingerprint, description, num_items, faults, checksums)
+    write_json(folder / "pack.json", asdict(info))
+
+
+def _make_once(folder: Path, fingerprint: str, make: Callable[[Path], object]) -> PackInfo:
+    """What is in a pack, which is made first if there is none of this fingerprint, or a damaged one."""
+    info = _read(folder / "pack.json", PackInfo)
+    if info is None or not _is_whole(folder, info, fingerprint):
+        write_atomically(folder, make)
+        info = read_json(folder / "pack.json", PackInfo)
+    return info
 
 
 def _reorder(path: Path, order: Sequence[int]) -> None:
@@ -192,8 +241,12 @@ def _reorder(path: Path, order: Sequence[int]) -> None:
 
 
 def _place(container: Container, reading: Reading) -> Path:
-    path = os.fsencode(os.path.realpath(container.path)) + f"\0{reading}\0{VERSION}".encode()
-    return packs_folder() / hashlib.sha256(path).hexdigest()[:16]
+    return _place_of(container.path, str(reading))
+
+
+def _place_of(path: Path, how: str) -> Path:
+    key = os.fsencode(os.path.realpath(path)) + f"\0{how}\0{VERSION}".encode()
+    return packs_folder() / hashlib.sha256(key).hexdigest()[:16]
 
 
 @contextmanager
@@ -230,9 +283,9 @@ def _read(path: Path, kind: type[T]) -> T | None:
         return None
 
 
-def _is_whole(folder: Path, info: PackInfo, container: Container) -> bool:
-    """Whether a pack is of the container as it is now, and the checked blocks are undamaged."""
-    if info.fingerprint != container.fingerprint or not (folder / ITEMS).exists():
+def _is_whole(folder: Path, info: PackInfo, fingerprint: str) -> bool:
+    """Whether a pack is of what it is made of now, and the checked blocks are undamaged."""
+    if info.fingerprint != fingerprint or not (folder / ITEMS).exists():
         return False
     blocks, n = _blocks(folder), len(info.checksums)
     chosen = {*range(0, n, max(1, n // MAX_CHECKED)), max(0, n - 2), n - 1}  # the last blocks are the other arrays

@@ -83,14 +83,13 @@ class Comparison:
     @cached_property
     def of_items(self) -> Mapping[str, Estimate]:
         """Those by the modality, which compares whole items, by their names."""
-        modality = self.dataset.modality
-        real, heldout, fake = (modality.decode(view["samples"]) for view in (self.real, self.heldout, self.fake))
-        return modality.compare(real, heldout, fake, self.seed)
+        real, heldout, fake = (view.get("samples") for view in (self.real, self.heldout, self.fake))
+        return {} if real is None or fake is None else self.dataset.modality.compare(real, heldout, fake, self.seed)
 
     def has(self, need: str) -> bool:
         """Whether it has what a figure needs."""
         if need == "rows":
-            return "samples" in self.heldout and bool(self.of_items)
+            return bool(self.of_items)
         return {
             "": True,
             "labels": "labels" in self.real and "labels" in self.fake,

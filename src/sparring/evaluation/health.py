@@ -157,6 +157,18 @@ def _stalled(lines: Sequence[Line]) -> dict[str, float]:
     return {"since_best": 1 - best["step"] / last["step"], "best": best["distance"], "now": last["distance"]}
 
 
+def _rule_of_fault(name: str, meaning: str, advice: str, threshold: float) -> Rule:
+    """The rule of a fault that the modality looks for: what is worst of it, and what else exceeds the threshold."""
+
+    def evidence(lines: Sequence[Line]) -> dict[str, float]:
+        if lines[-1].get("diversity", 0.0) < 0.3:
+            return {}  # samples that are alike have an alarm of their own
+        found = lines[-1].get("faults", {}).get(name, {})
+        return {each: score for each, score in found.items() if score > threshold or each == next(iter(found))}
+
+    return Rule(name, "problem", meaning, advice, evidence, threshold)
+
+
 def _is_improving(lines: Sequence[Line]) -> bool:
     """Whether the samples are better than half of the steps ago, by a tenth and by more than chance."""
     measured = _with_distance(lines)
@@ -196,6 +208,13 @@ RULES = {
         Rule("swapped_classes", "problem", "most items of a class are translated into items of another one",
             "more weight on what binds them to what went in (--set restraints=cycle:20,identity:10), or another --seed",
             _swapped, threshold=0.5),
+        _rule_of_fault("collapsed_column", "nearly all rows have the same value in a column",
+            "--objective relativistic --penalty r1r2 or a larger --batch-size; say what the column is: --set columns",
+            threshold=0.7),
+        _rule_of_fault("lost_category", "a category of the data is in no row",
+            "train longer, or with a larger --batch-size; --objective relativistic --penalty r1r2", threshold=0.05),
+        _rule_of_fault("broken_rule", "rows break a rule that all data keep",
+            "train longer; for a ≤ b, give the table a column b − a instead of b", threshold=0.05),
         Rule("overfitting", "problem", "the discriminator can tell training items from held-out ones",
             "train on more data, or stop at the best generator (best/); a smaller --width or --penalty r1",
             _overfitting, threshold=0.5, at_once=True),

@@ -22,7 +22,7 @@ from sparring.generator.generator import Generator
 from sparring.metrics import Estimate, nearest_labels
 from sparring.modalities.modality import Dataset
 from sparring.seeding import Stream
-from sparring.types import AnyLogits, Labels, Latents, Samples, num_at_once
+from sparring.types import AnyLogits, Faults, Labels, Latents, Samples, num_at_once
 
 NUM_SAMPLES, LEAST_SAMPLES = 500, 100  # the fewer of large items, which take much memory
 MIN_TRAIN = 6  # data with fewer items are not monitored: coverage looks at five neighbours
@@ -64,6 +64,7 @@ class Monitor:
         extractor: of the features that are compared.
         class_shares: the share of each class among the samples of the latest measurement, by their nearest training
             samples; empty where that is unknown.
+        faults: what the modality found wrong with these samples.
     """
 
     def __init__(self, game: Game, dataset: Dataset, *, share: float = 0.05, interval_steps: int | None = None) -> None:
@@ -72,10 +73,12 @@ class Monitor:
         self._num = min(NUM_SAMPLES, max(LEAST_SAMPLES, 4 * self._at_once))
         self._last_step, self._last_seconds = 0, 0.0
         self.class_shares: list[float] = []
+        self.faults: Faults = {}
         self._cost, self._spent, self._count = FIRST_SECONDS, 0.0, 0
         self._first_norms = _norms(game)
         self.extractor, self._thumbnails = dataset.extractor(), dataset.modality.thumbnails()
         self._real, self._heldout = self._view("train"), self._view("heldout")
+        self._find_faults = dataset.modality.fault_finder(self._real["samples"], self._heldout["samples"])
         self._real["features"] = self.extractor(self._real["samples"])
         needs = {figure.needs for figure in FIGURES.values() if figure.in_monitor}
         self._is_measured = not needs.isdisjoint(dataset.modality.measured)
@@ -107,7 +110,7 @@ class Monitor:
         """The figures of the averaged generator that have a meaning now, and `seconds`, the time that they took."""
         start = time.perf_counter()
         norms = zip(_norms(self.game).items(), self._first_norms.values(), strict=True)
-        self.class_shares = []
+        self.class_shares, self.faults = [], {}
         figures = {f"{player}_growth": norm / first if first > 0 else 1.0 for (player, norm), first in norms}
         pair = self._compare(generator)
         for figure in FIGURES.values():
@@ -130,6 +133,7 @@ class Monitor:
         fake["features"] = self.extractor(fake["samples"])
         if not fake["features"].isfinite().all():
             return None
+        self.faults = self._find_faults(items)
         told = source_labels(self.dataset, self._num, seed)
         num_classes = len(self.dataset.train.class_shares)
         if "labels" in real:

@@ -84,6 +84,7 @@ def sample_where(
         UsageError: if fewer than one in a thousand does.
     """
     stream, batches, count = Stream(seed, "sample/where"), list[np.ndarray](), 0
+    choose(candidates(1, stream), where)  # what is no condition is told before thousands are drawn
     most = max(LEAST_TRIED, MOST_TRIED * n)
     for tried in range(0, most, NUM_CANDIDATES):
         batch = candidates(NUM_CANDIDATES, stream.at(tried // NUM_CANDIDATES))

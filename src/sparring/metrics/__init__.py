@@ -19,10 +19,10 @@ from sparring.metrics.neighbors import (
     neighbor_distance,
     precision_recall,
 )
-from sparring.metrics.table_faults import table_faults
 from sparring.metrics.table_models import Lesson, detector_auc, train_synthetic_test_real
 from sparring.metrics.table_privacy import membership_advantage, nearest_record_ratio
 from sparring.metrics.table_rules import TableRule, find_rules, rule_breaks
+from sparring.metrics.table_summary import table_faults, table_figures
 from sparring.metrics.tables import (
     categories_kept,
     column_collapses,
@@ -38,6 +38,6 @@ __all__ = [
     "count_modes", "density_coverage", "density_ratio", "detector_auc", "digit_features", "divergence", "find_rules",
     "frechet_distance", "inception_features", "kernel_distance", "ks_distance", "lost_categories",
     "membership_advantage", "memorization", "nearest_labels", "nearest_record_ratio", "neighbor_distance",
-    "pair_distances", "precision_recall", "random_features", "rule_breaks", "table_faults", "thumbnails",
-    "train_synthetic_test_real",
+    "pair_distances", "precision_recall", "random_features", "rule_breaks", "table_faults", "table_figures",
+    "thumbnails", "train_synthetic_test_real",
 ]  # fmt: skip

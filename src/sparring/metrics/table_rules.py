@@ -8,10 +8,12 @@ chance with a probability of about exp(−20). Columns that depend on each other
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparring.data.rules import count_proofs, find_sums
 from sparring.metrics.table_models import sample
 from sparring.metrics.tables import (
     CATEGORICAL,
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 MIN_EXPECTED = 20
 MAX_ROWS = 50_000
 """Rules are found in so many random rows of a larger table."""
-NUM_SCREENED = 30
-"""Rows in which all sums are tried; only those that hold there are tried in all rows."""
 TOLERANCE = 1e-6
 """Sums may differ by this share of the largest number of the column."""
 
@@ -77,7 +77,8 @@ def find_rules(train: "pandas.DataFrame", heldout: "pandas.DataFrame", kinds: Ki
         kind: {name: to_numbers(train[name], kind) for name in learned(kinds) if kinds[name] == kind}
         for kind in NUMERIC
     }
-    sums = {names: rule for names, rule in _find_sums(numbers["number"]) if not rule.find_broken(heldout).any()}
+    summed = {names: _sum_rule(*names, limit) for names, limit in find_sums(numbers["number"], TOLERANCE)}
+    sums = {names: rule for names, rule in summed.items() if not rule.find_broken(heldout).any()}
     implied = {
         (part, whole)
         for whole, *parts in sums
@@ -128,7 +129,9 @@ def _find_orders(numbers: dict[str, np.ndarray], kind: str) -> Iterator[tuple[tu
     names = list(numbers)
     for first in names:
         for second in names:
-            a, b = _present(numbers[first], numbers[second])
+            a, b = numbers[first], numbers[second]
+            is_present = ~np.isnan(a) & ~np.isnan(b)
+            a, b = a[is_present], b[is_present]
             if first == second or not len(a) or (a > b).any():
                 continue
             # The number of rows that would break the rule, were the columns independent.
@@ -139,44 +142,15 @@ def _find_orders(numbers: dict[str, np.ndarray], kind: str) -> Iterator[tuple[tu
                     yield (first, second), _order_rule(first, second, kind, is_equal=True)
 
 
-def _find_sums(numbers: dict[str, np.ndarray]) -> Iterator[tuple[tuple[str, str, str], TableRule]]:
-    """The rules a = b + c, where neither b nor c is nearly always 0."""
-    names = [name for name, values in numbers.items() if (np.abs(np.nan_to_num(values)) > 0).sum() >= MIN_EXPECTED]
-    if len(names) < 3:
-        return
-    table = np.stack([numbers[name] for name in names])
-    limits = TOLERANCE * np.nanmax(np.abs(table), axis=1)
-    few = table[:, :: max(1, table.shape[1] // NUM_SCREENED)]  # the order of the rows is random
-    pairs = few[:, None] + few[None]
-    for whole, limit in enumerate(limits):
-        differs = np.abs(pairs - few[whole]) > limit  # False where one is missing
-        for first, second in np.argwhere(~differs.any(-1)):
-            if first < second and whole not in (first, second):
-                a, b, c = _present(table[whole], table[first], table[second])
-                enough = min(np.count_nonzero(b), np.count_nonzero(c)) >= MIN_EXPECTED
-                if enough and (np.abs(a - b - c) <= limit).all():
-                    found = names[whole], names[first], names[second]
-                    yield found, _sum_rule(*found, float(limit))
-
-
-def _find_dependences(train: "pandas.DataFrame", kinds: Kinds) -> list[TableRule]:
+def _find_dependences(train: "pandas.DataFrame", kinds: Kinds) -> Iterator[TableRule]:
     """The rules a → b."""
     names = [name for name in learned(kinds) if kinds[name] in CATEGORICAL]
     codes = {name: to_codes(kinds[name], train[name])[0][0] for name in names}
-    found = []
-    for first in names:
-        for second in names:
-            rows = np.flatnonzero((codes[first] > 0) & (codes[second] > 0)) if first != second else np.zeros(0, int)
-            a, b = codes[first][rows], codes[second][rows]
-            pairs = a.astype(np.int64) * (1 + len(train)) + b
-            _, once = np.unique(pairs, return_index=True)
-            if len(once) == 0 or len(once) > len(np.unique(a)):
-                continue
-            shares = np.bincount(b) / len(b)
-            if (len(a) - len(once)) * (1 - shares @ shares) >= MIN_EXPECTED:
-                known = train.iloc[rows[once]]
-                found.append(_dependence_rule(known[first], known[second], kinds[first], kinds[second]))
-    return found
+    for first, second in permutations(names, 2):
+        rows = np.flatnonzero((codes[first] > 0) & (codes[second] > 0))
+        if count_proofs(codes[first][rows], codes[second][rows]) >= MIN_EXPECTED:
+            known = train.iloc[rows[np.unique(codes[first][rows], return_index=True)[1]]]
+            yield _dependence_rule(known[first], known[second], kinds[first], kinds[second])
 
 
 def _order_rule(first: str, second: str, kind: str, *, is_equal: bool) -> TableRule:
@@ -206,9 +180,3 @@ def _dependence_rule(first: "pandas.Series", second: "pandas.Series", kind: str,
         return np.asarray((belongs[a] > 0) & (b > 0) & (belongs[a] != b))
 
     return TableRule(f"{first.name} → {second.name}", find_broken)
-
-
-def _present(*columns: np.ndarray) -> list[np.ndarray]:
-    """The values of the rows in which no column lacks one."""
-    is_present = ~np.isnan(columns).any(axis=0)
-    return [column[is_present] for column in columns]

@@ -1,7 +1,8 @@
 """Pictures of a table: the distribution of each of its columns, of generated rows over that of the data."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,18 +53,41 @@ def compare_shares(column: Column, cells: np.ndarray) -> tuple[np.ndarray, np.nd
         >>> [share.tolist() for share in compare_shares(column, np.array(["m", "m", "f", "m"]))]
         [[0.5, 0.5], [0.25, 0.75]]
     """
-    numbers = column.encode(cells)
     has_place, num_choices = column.sizes
-    chosen = numbers[:, has_place:].argmax(1) if num_choices else np.zeros(len(cells), int)
-    count = max(num_choices, 1)
+    real, edges = data_shares(column)
+    chosen = column.to_parts(cells)[:, -1].astype(int) if num_choices else np.zeros(len(cells), int)
+    made = np.bincount(chosen, minlength=max(num_choices, 1)) / max(len(cells), 1)
+    if has_place:
+        own = np.histogram(np.clip(column.to_numbers(cells[chosen == 0]), edges[0], edges[-1]), edges)[0]
+        made = np.concatenate([own / max(len(cells), 1), made[1:]])
+    return real, made[: NUM_BINS + MAX_BARS]
+
+
+def data_shares(column: Column) -> tuple[np.ndarray, np.ndarray]:
+    """The shares of the data in the bins of a column's picture, and the edges of those of numbers, if there are any."""
+    has_place, num_choices = column.sizes
+    count, edges = max(num_choices, 1), np.zeros(0)
     real = np.array(column.shares) if column.shares else np.ones(count) / count
-    made = np.bincount(chosen, minlength=count) / max(len(cells), 1)
     if has_place:
         values, _, high = np.array(column.knots).T
         edges = np.linspace(values[0], np.interp(0.99, high, values), NUM_BINS + 1)  # a long tail would hide the rest
         below = np.interp(edges, values, high)
         below[0], below[-1] = 0, 1
-        own = np.histogram(np.clip(column.to_numbers(cells[chosen == 0]), edges[0], edges[-1]), edges)[0]
         real = np.concatenate([real[0] * np.diff(below), real[1:]])
-        made = np.concatenate([own / max(len(cells), 1), made[1:]])
-    return real[: NUM_BINS + MAX_BARS], made[: NUM_BINS + MAX_BARS]
+    return real[: NUM_BINS + MAX_BARS], edges
+
+
+def describe_columns(columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """What a page must know of each column but free text, to write its cells and draw its distribution."""
+    found, start = [], 0
+    for column in columns:
+        if column.kind == "text":
+            continue
+        has_place, num_choices = column.sizes
+        bars, edges = data_shares(column) if column.size else (np.zeros(0), np.zeros(0))
+        is_day = column.step > 0 and column.step % 86_400 == 0
+        form = column.form or ("%Y-%m-%d" if is_day else "%Y-%m-%d %H:%M:%S")
+        places = {"start": start, "hasPlace": has_place, "numChoices": num_choices}
+        found.append(asdict(column) | places | {"form": form, "bars": bars.tolist(), "edges": edges.tolist()})
+        start += column.size
+    return found

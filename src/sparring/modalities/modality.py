@@ -29,7 +29,7 @@ from sparring.modalities.drawing import Drawing
 from sparring.modalities.filing import Filing
 from sparring.modalities.preset import Preset
 from sparring.seeding import Stream
-from sparring.types import Z_95, Estimate, Features, OnProgress, Samples
+from sparring.types import Z_95, Estimate, Faults, Features, OnProgress, Samples
 
 DEFAULT_RESAMPLES = 20
 
@@ -256,9 +256,16 @@ class Modality(Drawing, Filing):
         """A number for each item, [n], by each name in `measured`; figures compare their distributions."""
         return {}
 
-    def compare(self, real: np.ndarray, heldout: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Estimate]:
-        """Figures of whole items, as `decode` gives them: of samples beside training and held-out items."""
+    def compare(self, real: Tensor, heldout: Tensor | None, fake: Tensor, seed: int) -> dict[str, Estimate]:
+        """Figures of whole items: of generated samples beside training ones and, if given, held-out ones."""
         return {}
+
+    def fault_finder(self, real: Tensor, heldout: Tensor) -> Callable[[np.ndarray], Faults]:
+        """What finds the faults of items, as `decode` gives them, beside training and held-out samples.
+
+        The names of faults are those of rules in `sparring.evaluation.health`.
+        """
+        return lambda items: {}
 
     def corruptions(self) -> tuple[Corruption, ...]:
         """Ways to make items worse, for `sparring bench metrics`."""

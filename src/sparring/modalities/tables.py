@@ -2,8 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from html import escape
@@ -17,7 +16,7 @@ from torch.nn import Module
 
 from sparring import metrics
 from sparring.data.column_kinds import describe_column, find_columns, read_corrections
-from sparring.data.columns import Column, dtype_of, to_normal
+from sparring.data.columns import Column, dtype_of, of_parts, to_normal, to_parts
 from sparring.data.conditions import choose_rows
 from sparring.data.containers import Reading
 from sparring.data.corruptions import Corruption, mix_cells
@@ -25,17 +24,18 @@ from sparring.data.derived import fill_derived, find_sources
 from sparring.data.file_columns import holds_file_column
 from sparring.data.frames import ENDINGS, check_pandas, keep_frame, read_frame, to_frame, to_items, write_csv
 from sparring.data.items import split
+from sparring.data.large_tables import count_if_large, keep_rows, pack_table
 from sparring.data.layout import say_count
 from sparring.data.people import make_people
 from sparring.errors import DataError, UsageError
 from sparring.metrics.extractors import Extractor, coordinates, random_projections
-from sparring.modalities.marginals import draw_marginals
+from sparring.modalities.marginals import describe_columns, draw_marginals
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Survey
 from sparring.modalities.output import Html, Writer
 from sparring.modalities.preset import Preset
 from sparring.networks.heads import Heads, WithHeads
 from sparring.seeding import Stream
-from sparring.types import Estimate, OnProgress, Samples
+from sparring.types import Estimate, Faults, OnProgress, Samples
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -46,6 +46,7 @@ NUM_ROWS_SHOWN = 10
 NUM_PICTURED = 1_000
 NUM_PEOPLE = 3_000
 NEAR = 1e-4  # places that differ by less are the same
+LEAST_JUDGED = 200  # rows; fewer look faulty by chance
 
 
 @final
@@ -72,9 +73,11 @@ class Tables(Modality):
             raise UsageError(f"the columns of this table take {size} numbers in a row, not {list(self.item_shape)}")
 
     @classmethod
-    def of_frame(cls, frame: "DataFrame", reading: Reading, name: str) -> "tuple[Tables, np.ndarray]":
-        """The modality of a table, and its rows."""
-        corrections = read_corrections(reading.columns, frame)
+    def of_frame(
+        cls, frame: "DataFrame", reading: Reading, name: str, identifiers: Sequence[str] = ()
+    ) -> "tuple[Tables, np.ndarray]":
+        """The modality of a table, some of whose columns are known to be identifiers, and its rows."""
+        corrections = {each: {"kind": "identifier"} for each in identifiers} | read_corrections(reading.columns, frame)
         columns = find_columns(frame, corrections, name)
         items = to_items(frame, columns, name)
         columns = find_sources(items, columns, corrections)
@@ -99,12 +102,14 @@ class Tables(Modality):
     def _by_name(self) -> dict[str, Column]:
         return {column.name: column for column in self.columns}
 
+    @cached_property
+    def _kinds(self) -> dict[str, str]:
+        """What each column is that is learned and varies."""
+        return {column.name: column.kind for column in self.columns if column.is_learned and column.kind != "constant"}
+
     def encode(self, items: np.ndarray) -> Samples:
         """Numbers of each column, side by side; see `sparring.data.columns`."""
-        samples = np.zeros((len(items), *self.item_shape), np.float32)
-        for name, place in self._places.items():
-            samples[:, place] = self._by_name[name].encode(items[name])
-        return torch.from_numpy(samples)
+        return of_parts(torch.from_numpy(to_parts(items, self.columns)), self.columns)
 
     def decode(self, samples: Tensor) -> np.ndarray:
         """Rows with a field for each column that is learned."""
@@ -178,16 +183,27 @@ class Tables(Modality):
         if ending == ".parquet" and holds_file_column(path):
             return None
         on_progress(f"reading {path.name}", 0.0)
-        frame, notes = read_frame(path)
-        modality, items = cls.of_frame(frame, reading, str(path))
+        if num_large := count_if_large(path):
+            frame, identifiers = keep_rows(path, num_large, on_progress)
+            notes = [f"looked at in full; distributions, steps and what others determine by {len(frame):,} of its rows"]
+        else:
+            (frame, notes), identifiers = read_frame(path), []
+        modality, items = cls.of_frame(frame, reading, str(path), identifiers)
         on_progress(f"reading {path.name}", 1.0)
         kinds = [f"  {each.name}: {describe_column(each)}" for each in modality.columns]
         shown = kinds if len(kinds) <= MAX_TOLD else [*kinds[:MAX_TOLD], f"  and {len(kinds) - MAX_TOLD} more columns"]
-        title = f"{path}: {say_count(len(frame), 'rows')}; a column that is taken wrongly: --set columns=FILE.toml"
+        count = say_count(num_large or len(frame), "rows")
+        title = f"{path}: {count}; a column that is taken wrongly: --set columns=FILE.toml"
 
         def read(size: tuple[int, ...] | None, on_progress: OnProgress, dry: bool) -> Dataset:
-            parts = split(str(path), modality.store(items))
-            return Dataset(str(path), modality, *parts, survey=survey)
+            if num_large and not dry:
+                packed = pack_table(path, num_large, modality.columns, on_progress)
+                expand = partial(of_parts, columns=modality.columns)
+                train, heldout = (each.mapped(expand, modality.item_shape) for each in split(str(path), packed))
+            else:
+                counted = torch.empty(num_large, *modality.item_shape, device="meta")
+                train, heldout = split(str(path), counted if num_large else modality.store(items))
+            return Dataset(str(path), modality, train, heldout, survey=survey)
 
         survey = Survey([modality], modality, None, [title, *shown, *(f"  {note}" for note in notes)], read)
         return survey
@@ -214,26 +230,19 @@ class Tables(Modality):
         """The same."""
         return self.neutral_extractor()
 
-    def compare(self, real: np.ndarray, heldout: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, Estimate]:
-        """Figures of `sparring.metrics` for tables; `lost_lesson` is of the last column that varies."""
-        train, unseen, made = map(self.to_frame, (real, heldout, fake))
-        kinds = {column.name: column.kind for column in self.columns if column.is_learned and column.kind != "constant"}
-        target = [column.name for column in self.columns if column.name in kinds][-1]
-        largest: dict[str, Mapping[Any, Estimate]] = {
-            "column_distance": metrics.column_distances(train, made, kinds),
-            "pair_distance": metrics.pair_distances(train, made, kinds),
-            "rule_breaks": metrics.rule_breaks(metrics.find_rules(train, unseen, kinds), made),
-        }
-        found = {name: max(each.values(), key=lambda one: one.value) for name, each in largest.items() if each}
-        found["detector_auc"] = metrics.detector_auc(unseen, made, kinds, seed=seed)
-        if (kept := metrics.categories_kept(train, made, kinds)) is not None:
-            found["categories_kept"] = kept
-        with suppress(DataError):  # a column that is always the same in one of the three teaches nothing
-            lesson = metrics.train_synthetic_test_real(train, unseen, made, kinds, target=target, seed=seed)
-            found["lost_lesson"] = lesson["boosting"].lost
-        found["nearest_record_ratio"] = metrics.nearest_record_ratio(train, unseen, made, kinds, seed=seed)
-        found["membership_advantage"] = metrics.membership_advantage(train, unseen, made, kinds, seed=seed)
-        return found
+    def compare(self, real: Tensor, heldout: Tensor | None, fake: Tensor, seed: int) -> dict[str, Estimate]:
+        """By `sparring.metrics.table_figures`."""
+        train, made = (self.to_frame(self.decode(each)) for each in (real, fake))
+        unseen = None if heldout is None else self.to_frame(self.decode(heldout))
+        return metrics.table_figures(train, unseen, made, self._kinds, seed=seed)
+
+    def fault_finder(self, real: Tensor, heldout: Tensor) -> Callable[[np.ndarray], Faults]:
+        """By `sparring.metrics.table_faults`, with the rules that these rows keep."""
+        if len(real) < LEAST_JUDGED:
+            return super().fault_finder(real, heldout)
+        train, unseen = (self.to_frame(self.decode(each)) for each in (real, heldout))
+        rules = metrics.find_rules(train, unseen, self._kinds)
+        return lambda items: metrics.table_faults(train, self.to_frame(items), self._kinds, rules)
 
     def choose(self, items: np.ndarray, where: str) -> np.ndarray:
         """Whether each row meets conditions such as "sex=female, age>40", bool [n]."""
@@ -256,6 +265,11 @@ class Tables(Modality):
     def picture(self, items: np.ndarray, columns: int | None = None) -> "Image":
         """Draw the distribution of each column, of these rows over that of the data."""
         return draw_marginals(items, self.columns)
+
+    @property
+    def page_facts(self) -> dict[str, Any]:
+        """What a page needs to write rows, and to draw their distributions over those of the data."""
+        return {"columns": describe_columns(self.columns)}
 
     def to_numbers(self, item: np.ndarray) -> list[Any]:
         """The cells of a row, with the names of their columns."""

@@ -75,6 +75,8 @@ class Meter(Listener):
             line["measured_by"] = self.monitor.extractor.name
             if self.monitor.class_shares:
                 line["class_shares"] = [round(share, 4) for share in self.monitor.class_shares]
+            if self.monitor.faults:
+                line["faults"] = self.monitor.faults
         before = {alarm.name for alarm in training.alarms}
         self._read(training, line)
         if before != {alarm.name for alarm in training.alarms}:

@@ -245,6 +245,10 @@ def check_line(line: object, name: str) -> LogLine:
     shares = line.get("class_shares", [])
     if not isinstance(shares, list) or not all(isinstance(each, int | float) for each in shares):
         raise UsageError(f"the class_shares in {name} are no numbers: no training wrote it")
+    faults = line.get("faults", {})
+    evidence = [*faults.values()] if isinstance(faults, dict) else [faults]
+    if not all(isinstance(each, dict) and all(isinstance(n, int | float) for n in each.values()) for each in evidence):
+        raise UsageError(f"the faults in {name} have no numbers: no training wrote it")
     if not isinstance(alarms, list) or not all(isinstance(each, dict) and "name" in each for each in alarms):
         raise UsageError(f"the alarms in {name} have no names: no training wrote it")
     return line

@@ -10,6 +10,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def make_endpoint(service: Service, token: str | None, host: str, port: int) -> 
             return await _sample(service, request)
 
     async def translate(request: Request) -> Response:
-        with service.taking(), service.translating():
+        with service.taking(), service.working_long():
             return await _translate(service, request)
 
     async def list_models(request: Request) -> Response:
@@ -121,7 +122,7 @@ async def _sample(service: Service, request: Request) -> Response:
     wanted = parse_object(body)
     if not wanted and body.strip() not in (b"", b"{}"):
         raise RefusedError(400, "the request must be a JSON object")
-    if unknown := wanted.keys() - {"model", "n", "seed", "labels", "truncation", "format"}:
+    if unknown := wanted.keys() - {"model", "n", "seed", "labels", "truncation", "where", "format"}:
         raise RefusedError(400, f"unknown field {_shorten(min(unknown))!r}: see /openapi.json")
     model = _find(service, wanted.get("model"))
     version = model.current
@@ -135,17 +136,25 @@ async def _sample(service: Service, request: Request) -> Response:
         raise RefusedError(400, "seed must be a whole number from 0 to 2**64 - 1")
     if truncation is not None and (type(truncation) not in (int, float) or not 0 < truncation <= MAX_TRUNCATION):
         raise RefusedError(400, f"truncation must be a number above 0, and at most {MAX_TRUNCATION}")
+    if (where := wanted.get("where")) is not None and not (isinstance(where, str) and 0 < len(where) <= MAX_TEXT):
+        raise RefusedError(400, f'where must be conditions such as "age>40", of at most {MAX_TEXT:,} characters')
     form = _check_format(wanted.get("format"), modality, modality.sample_file)
-    latents = generator.latents(n, seed, truncation)
-    labels = generator.random_labels(n, seed, _check_labels(wanted.get("labels")))
-    named = generator.config.label_arrays(labels)
-    content: bytes = await service.batcher.ask(
-        version.sampler,
-        [each for each in (latents, labels) if each is not None],
-        lambda items: modality.to_bytes(items, f".{form}", named),
-        numbers,
-        waits=False,
-    )
+    asked = _check_labels(wanted.get("labels"))
+    content: bytes
+    if where is None:
+        latents, labels = generator.latents(n, seed, truncation), generator.random_labels(n, seed, asked)
+        named = generator.config.label_arrays(labels)
+        content = await service.batcher.ask(
+            version.sampler,
+            [each for each in (latents, labels) if each is not None],
+            lambda items: modality.to_bytes(items, f".{form}", named),
+            numbers,
+            waits=False,
+        )
+    else:  # it may take a thousand times as many samples as are sent
+        with service.working_long():
+            choose = partial(version.fast.sample, n, seed, labels=asked, truncation=truncation, where=where)
+            content = await run_in_threadpool(lambda: modality.to_bytes(choose(), f".{form}"))
     service.num_samples[model.name] += n
     return _file(content, form)
 

@@ -21,6 +21,8 @@ LABEL = {
     ]
 }
 
+WHERE = 'Of tables: conditions such as "sex=female, age>40", by which rows are drawn until enough of them meet all.'
+
 
 def describe_service(models: Sequence[str], formats: Sequence[str], *, with_token: bool) -> dict[str, Any]:
     """The document.
@@ -31,7 +33,7 @@ def describe_service(models: Sequence[str], formats: Sequence[str], *, with_toke
         with_token: whether requests need one.
     """
     model = {"type": "string", "enum": [*models]}
-    form = {"type": "string", "enum": [*formats], "description": "By default png, or wav for sounds."}
+    form = {"type": "string", "enum": [*formats], "description": "By default png, wav for sounds, csv for tables."}
     wanted = {
         "type": "object",
         "additionalProperties": False,
@@ -42,6 +44,7 @@ def describe_service(models: Sequence[str], formats: Sequence[str], *, with_toke
             "seed": {"type": "integer", "minimum": 0, "maximum": 2**64 - 1, "default": 0},
             "labels": {"oneOf": [*LABEL["oneOf"], {"type": "array", "items": LABEL}]},
             "truncation": {"type": "number", "exclusiveMinimum": 0, "maximum": 1000},
+            "where": {"type": "string", "maxLength": 1000, "description": WHERE},
             "format": form,
         },
     }

@@ -14,7 +14,7 @@ from sparring.web.models import Models
 from sparring.web.server import RefusedError
 
 BUCKETS = 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0  # seconds
-MAX_TRANSLATIONS = 4  # at a time
+MAX_LONG = 4  # requests that take long, at a time
 
 
 class Service:
@@ -33,7 +33,7 @@ class Service:
         self.batcher = Batcher()
         self.is_draining = False
         self.num_samples: Counter[str] = Counter()
-        self._num_taken = self._num_translations = 0
+        self._num_taken = self._num_long = 0
         self._requests: Counter[tuple[str, int]] = Counter()
         self._seconds: Counter[str] = Counter()
         self._buckets: Counter[tuple[str, int]] = Counter()
@@ -53,15 +53,15 @@ class Service:
                 self._is_empty.set()
 
     @contextmanager
-    def translating(self) -> Iterator[None]:
-        """Inside it, a translation counts as such; a RefusedError if there are too many."""
-        if self._num_translations >= MAX_TRANSLATIONS:
-            raise RefusedError(429, "too many translations are going on: try again in a moment")
-        self._num_translations += 1
+    def working_long(self) -> Iterator[None]:
+        """Inside it, a request counts as one that takes long; a RefusedError if there are too many."""
+        if self._num_long >= MAX_LONG:
+            raise RefusedError(429, "too many requests that take long are going on: try again in a moment")
+        self._num_long += 1
         try:
             yield
         finally:
-            self._num_translations -= 1
+            self._num_long -= 1
 
     async def drain(self) -> None:
         """Take no more requests, and wait until those that were taken are answered."""

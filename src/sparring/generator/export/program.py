@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sparring.errors import UsageError
 from sparring.networks.fourier import LATENT_GAIN, Signs
+from sparring.networks.heads import WithHeads
 from sparring.networks.network import ConditionalGenerator, Modulation, UnconditionalGenerator
 from sparring.networks.resnet import Residual
 
@@ -61,6 +62,7 @@ def compile_network(module: nn.Module, num_inputs: int) -> Program:
     Raises:
         UsageError: for a network with layers that are not known here.
     """
+    module = module.network if isinstance(module, WithHeads) else module  # who decodes takes the largest scores
     layers = module.layers if isinstance(module, ConditionalGenerator) else module
     if not isinstance(module, UnconditionalGenerator | ConditionalGenerator):
         raise UsageError("this generator's network is no sequence of layers: export it as .onnx")

@@ -34,7 +34,7 @@ FOLDER = Path(__file__).parent / "page"
 SHARED = Path(__file__).parents[2] / "web" / "page"  # what the live page's modules are made of
 MODULES = (
     SHARED / "elements.js",
-    *(FOLDER / f"{name}.js" for name in ("random", "engine", "sampler", "sound", "plane", "main")),
+    *(FOLDER / f"{name}.js" for name in ("random", "engine", "sampler", "sound", "table", "plane", "main")),
 )
 NUM_DIRECTIONS = 6
 NUM_SHOWN, NUM_LARGE, LARGE_PIXELS = 64, 16, 64 * 64
@@ -63,8 +63,6 @@ def build_html(generator: Generator, *, name: str = "samples", licence: str = ""
         raise UsageError(f"this generator translates {config.source.name}: a page draws samples of noise")
     if not generator.is_finite():
         raise UsageError("this generator has weights that are not finite: export an earlier checkpoint")
-    if modality.shown_as == "table":
-        raise UsageError("a page draws no tables yet: export a .onnx, or write a .csv with sparring sample")
     program = compile_network(generator.module, config.latent_dim + config.label_size)
     num_directions = min(NUM_DIRECTIONS, config.latent_dim)
     directions = program.put_single(principal_directions(generator, num_directions).numpy())

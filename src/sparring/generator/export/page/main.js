@@ -3,6 +3,7 @@
 import { choice, command, element, numbers, save } from "./elements.js";
 import { makePlane, mix } from "./plane.js";
 import { makeVoice, wavFile } from "./sound.js";
+import { makeTable } from "./table.js";
 import { between, level, openSampler } from "./sampler.js";
 
 const FRAME_MS = 12; // of work, before the browser may draw
@@ -24,6 +25,8 @@ async function main() {
     }
     const sampler = await openSampler(about, read("weights"), numbers(about.kernel, Uint8Array));
     const { engine } = sampler, isPoints = about.shownAs === "points";
+    const table = about.columns ? makeTable(about.columns, () => `${about.name}-seed-${state.seed}.csv`) : null;
+    const hasPictures = !isPoints && !table;
 
     // What is drawn. All of it stands in the address, so a link opens the same view.
     const FIRST = { seed: "0", label: "", truncation: "", place: "0,0", chosen: "0", sliders: "", kept: "" };
@@ -65,10 +68,11 @@ async function main() {
 
     // Drawing: the chosen sample at once, the others as time allows; what is no longer wanted is given up.
     const columns = Math.min(about.count, Math.ceil(Math.sqrt((about.count * height) / width))), rows = Math.ceil(about.count / columns);
-    const [gridWidth, gridHeight] = isPoints ? [SIDE * 2, SIDE * 2] : [columns * width, rows * height];
+    const [gridWidth, gridHeight] = table ? table.size : isPoints ? [SIDE * 2, SIDE * 2] : [columns * width, rows * height];
+    const told = table ? "of each column, the shares of the data as bars and those of the rows as lines" : isPoints ? "a plane with the samples" : "samples: choose one by the arrow keys";
     const drawing = { willReadFrequently: true }; // pixels are made here, not by the graphics card
-    const grid = element("canvas", { width: gridWidth, height: gridHeight, tabindex: isPoints ? false : 0, role: "img", "aria-label": isPoints ? "a plane with the samples" : "samples: choose one by the arrow keys" });
-    const large = element("canvas", { width: isPoints ? 1 : width, height: isPoints ? 1 : height, role: "img", "aria-label": "the chosen sample" });
+    const grid = element("canvas", { width: gridWidth, height: gridHeight, tabindex: hasPictures && 0, role: "img", "aria-label": told, class: table && "smooth" });
+    const large = element("canvas", { width: hasPictures ? width : 1, height: hasPictures ? height : 1, role: "img", "aria-label": "the chosen sample" });
     large.style.width = `min(100%, ${(24 * width) / height}rem)`; // a style in the markup would be against the policy
     const caption = element("p", { class: "quiet" }), line = element("p", { class: "quiet" });
     const voice = about.wave ? makeVoice(about.wave, height, width, sampler.singles.subarray(about.mel), sampler.singles.subarray(about.melInverse)) : null;
@@ -114,11 +118,12 @@ async function main() {
 
     async function update() {
         const mine = ++turn, { make, labels } = maker(), chosen = chosenOne();
+        const made = [];
         if (isPoints) {
             const context = grid.getContext("2d", drawing);
             context.clearRect(0, 0, gridWidth, gridHeight);
             context.fillStyle = getComputedStyle(document.body).getPropertyValue("--accent");
-        } else large.getContext("2d").putImageData(picture(make([chosen])[0]), 0, 0);
+        } else if (hasPictures) large.getContext("2d").putImageData(picture(make([chosen])[0]), 0, 0);
         if (mine === 1) performance.mark("first picture");
         plane.draw();
         say(chosen, labels[chosen]);
@@ -130,15 +135,16 @@ async function main() {
             }
             if (mine !== turn) return;
             const group = Array.from({ length: Math.min(engine.together, about.count - number) }, (_, place) => number + place);
-            make(group).forEach((sample, place) => draw(sample, group[place]));
+            make(group).forEach((sample, place) => (table ? made.push(sample) : draw(sample, group[place])));
         }
+        table?.show(grid.getContext("2d", drawing), made);
         document.body.dataset.drawn = mine;
     }
 
     function say(chosen, label) {
         const classOf = (isIt) => about.labels.find(([, number]) => isIt(number))?.[0], hasAttributes = about.attributes.length > 0;
         const name = hasAttributes ? nameOf(sampler.decode(label)) : classOf((number) => label[number]);
-        caption.textContent = isPoints ? "" : `sample ${chosen + 1} of ${about.count}${name ? `, ${name}` : ""}`;
+        caption.textContent = hasPictures ? `sample ${chosen + 1} of ${about.count}${name ? `, ${name}` : ""}` : "";
         const chosenLabel = hasAttributes ? nameOf(wanted()) : classOf((number) => number === wanted());
         const options = [`-n ${about.count}`, `--seed ${state.seed}`, chosenLabel ? `--label ${/^[\w=,.-]+$/.test(chosenLabel) ? chosenLabel : JSON.stringify(chosenLabel)}` : "", state.truncation ? `--truncation ${state.truncation}` : ""];
         const isPlain = !walking && placeOf(state.place).every((each) => !each) && amounts().every((amount) => !amount);
@@ -239,7 +245,7 @@ async function main() {
         ),
         element("main", {},
             element("div", { class: "grid" }, grid),
-            element("div", {}, ...(isPoints ? [] : [large, caption]), ...(voice ? [
+            element("div", {}, ...(hasPictures ? [large, caption] : []), ...(voice ? [
                 element("button", { type: "button", onclick: play }, "play"), " ",
                 element("button", { type: "button", onclick: () => save(wavFile(speak(), about.wave.rate), `${about.name}-seed-${state.seed}.wav`) }, "save as WAV"),
             ] : []), element("div", { class: "sliders" },
@@ -250,11 +256,12 @@ async function main() {
                 element("p", { class: "quiet" }, "Each crossing is a seed. Drag to move between seeds; double-click goes to the nearest."),
                 element("button", { type: "button", title: "keep this place, with its sliders", onclick: () => keep([state.kept, [state.seed, state.place, state.sliders].join(";")].filter(Boolean).join("|")) }, "keep"), " ", places),
         ),
+        ...(table ? [table.host] : []),
         line,
         element("p", { class: "quiet" }, about.licence),
     );
     const choose = (chosen) => chosen >= 0 && chosen < about.count && set({ chosen: String(chosen) });
-    if (!isPoints) {
+    if (hasPictures) {
         grid.addEventListener("click", (event) => {
             const place = [(event.offsetX / grid.clientWidth) * columns, (event.offsetY / grid.clientHeight) * rows].map(Math.floor);
             choose(place[1] * columns + place[0]);

@@ -74,7 +74,7 @@ export function normals(seed, purpose, count) {
 }
 
 // The share of standard normal numbers below x, by its series around 0: exact to 15 digits where |x| < 5.
-function shareBelow(x) {
+export function shareBelow(x) {
     let sum = 0, term = x;
     for (let power = 3; Math.abs(term) > 1e-17; power += 2) {
         sum += term;
