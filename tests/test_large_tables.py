@@ -1,10 +1,14 @@
 """Tables that are not read as a whole: known by some rows, encoded once, and the same as small ones."""
 
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -122,6 +126,30 @@ def test_many_categories_are_all_known(tmp_path: Path) -> None:
     frame.to_parquet(path, index=False)
     known = {column.name: column for column in columns_of(path)}
     assert len(known["town"].values) == N // 2
+
+
+def test_every_type_of_cells_is_known_as_in_a_small_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types that pyarrow has and text has not: the limits are found in rows that are not evenly chosen."""
+    random, path = np.random.default_rng(0), tmp_path / "types.parquet"
+    days, cents = random.integers(0, 9000, N), random.integers(0, 10**6, N)
+    table = {
+        "day": pa.array([date(2000, 1, 1) + timedelta(days=int(each)) for each in days]),
+        "price": pa.array([Decimal(int(each)) / 100 for each in cents], pa.decimal128(12, 2)),
+        "kind": pa.array(random.choice(["a", "b"], N)).dictionary_encode(),
+        "zone": pa.array(pd.date_range("2020-01-01", periods=N, freq="h", tz="Europe/Berlin")),
+        "count": pa.array([None if number % 7 == 0 else number % 5000 for number in range(N)], pa.int32()),
+    }
+    pq.write_table(pa.table(table), path)
+    found = {
+        column.name: (column.kind, column.limits if column.knots else column.values) for column in columns_of(path)
+    }
+    monkeypatch.setattr(large_tables, "MOST_CELLS", 10**9)
+    assert found == {
+        column.name: (column.kind, column.limits if column.knots else column.values) for column in columns_of(path)
+    }
+    pq.write_table(pa.table({"pair": [[1, 2]] * N, "price": table["price"]}), path)
+    with pytest.raises(DataError, match="holds lists or records"):
+        open_dataset(str(path))
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:

@@ -177,3 +177,11 @@ def test_tables_that_cannot_be_compared() -> None:
         column_distances(table, table.drop(columns="sex"), KINDS)
     with pytest.raises(DataError, match="the real table has 1 rows"):
         pair_distances(table[:1], table, KINDS)
+
+
+def test_many_rare_categories_do_not_collapse_by_chance() -> None:
+    """The most frequent of a thousand categories in 500 rows are so by chance, and rarer in others of the same kind."""
+    random = np.random.default_rng(0)
+    train, made = (pandas.DataFrame({"city": [f"city {each}" for each in random.integers(0, 1000, 500)]}) for _ in "ab")
+    assert column_collapses(train, made, {"city": "category"})["city"] < 0.05
+    assert column_collapses(train, made.assign(city="city 5"), {"city": "category"})["city"] == 1.0

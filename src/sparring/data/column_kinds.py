@@ -28,6 +28,7 @@ MAX_PLACES = 4096  # numbers of a row as networks see it
 STEPS = (1e6, 1e5, 1e4, 1000.0, 500.0, 100.0, 50.0, 10.0, 5.0)  # of which all numbers of a column may be multiples
 SETTINGS = {"kind", "order", "bounds"}  # of a column in a file of corrections
 ZERO_FIRST = re.compile(r"[+-]?0\d.*")
+NESTED = (list, tuple, dict, np.ndarray)  # cells that hold several values
 NUM_TOLD = 3
 
 
@@ -128,6 +129,11 @@ def _find_column(cells: "Series", title: str, correction: Mapping[str, Any], nam
         return Column(title, wanted, form="number" if pandas.api.types.is_numeric_dtype(cells) else "")
     if not len(present):
         return Column(title, "constant", (None,))
+    if isinstance(present.iloc[0], NESTED):
+        raise DataError(
+            f"{where} holds lists or records: give each of their parts a column of its own, or leave it out by "
+            'kind = "text" in --set columns=columns.toml'
+        )
     guessed: ColumnKind
     if pandas.api.types.is_bool_dtype(present) or set(map(str, present.unique()[:3])) <= BOOLEANS.keys():
         guessed = "boolean"

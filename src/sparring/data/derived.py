@@ -49,7 +49,7 @@ def find_sources(items: np.ndarray, columns: Sequence[Column], kept: Collection[
 
 def _determines(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether each value of a comes with one value of b, by more rows than chance would allow."""
-    return b.max() <= a.max() < MAX_PAIRS and count_proofs(a, b) >= LEAST_PROOFS
+    return bool(b.max() <= a.max() < MAX_PAIRS) and count_proofs(a, b) >= LEAST_PROOFS
 
 
 def _find_sums(items: np.ndarray, columns: Sequence[Column], kept: Collection[str]) -> dict[str, Column]:

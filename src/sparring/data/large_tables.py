@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparring.data.column_kinds import MAX_CATEGORIES
+from sparring.data.column_kinds import MAX_CATEGORIES, NESTED
 from sparring.data.columns import Column, to_parts
 from sparring.data.containers import stamp
 from sparring.data.frames import check_names, check_pandas, to_items
@@ -42,7 +42,7 @@ def read_parts(path: Path) -> Iterator[tuple[int, "DataFrame"]]:
     start = 0
     try:
         for batch in _open(path).iter_batches(batch_size=ROWS_AT_ONCE):
-            frame = batch.to_pandas()
+            frame = batch.to_pandas(date_as_object=False)
             frame.columns = [str(each) for each in frame.columns]
             yield start, frame
             start += len(frame)
@@ -100,16 +100,19 @@ class _Memory:
         if len(present) < len(cells) and not self.has_missing:
             self.has_missing = True
             places.add(int(cells.isna().to_numpy().argmax()))
-        if self.is_known:
+        one = present.iloc[0] if len(present) else None
+        if self.is_known and not isinstance(one, NESTED):
             first = present.drop_duplicates()
             first = first[~first.isin(self.known)]
             self.known.update(first)
             self.is_known = len(self.known) <= MAX_CATEGORIES
             places |= {*first.index} if self.is_known else set()
-        if len(present) and (is_number or pandas.api.types.is_datetime64_any_dtype(cells)):
-            ends, before = (present.min(), present.max()), self.limits
+        if one is not None and not isinstance(one, (str, bool, np.bool_, *NESTED)):  # numbers, dates and times
+            values, before = present.to_numpy(), self.limits
+            least, most = int(values.argmin()), int(values.argmax())
+            ends = values[least], values[most]
             self.limits = ends if before is None else (min(ends[0], before[0]), max(ends[1], before[1]))
-            places |= {present.idxmin(), present.idxmax()} if self.limits != before else set()
+            places |= {*present.index[[least, most]]} if self.limits != before else set()
         return places
 
     def _goes_on(self, cells: "Series", start: int) -> bool:

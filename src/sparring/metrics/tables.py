@@ -226,9 +226,11 @@ def lost_categories(
 def column_collapses(train: "pandas.DataFrame", synthetic: "pandas.DataFrame", kinds: Kinds) -> dict[str, float]:
     """How much less varied each column has become, 1 − H(synthetic) / H(train), the largest first.
 
-    H is the entropy of the column's shares in the parts of `pair_distances`: 1 means that all synthetic values lie in
-    one tenth of the numbers, or are one category; 0 or less means as much variety as in the data. Columns in which one
-    part has more than 95 % of the training rows are left out: few synthetic rows may all lie there by chance.
+    H is the entropy of the column's shares in tenths of the numbers or in its categories: 1 means that all synthetic
+    values lie in one tenth, or are one category; 0 or less means as much variety as in the data. More than ten
+    categories are cut into tenths in the order of their names, since the most frequent ones of few rows are so by
+    chance. Columns in which one part has more than 95 % of the training rows are left out: few synthetic rows may all
+    lie there by chance.
 
     Example:
         >>> import pandas
@@ -240,7 +242,12 @@ def column_collapses(train: "pandas.DataFrame", synthetic: "pandas.DataFrame", k
     check_tables(kinds, train=train, synthetic=synthetic)
     found = {}
     for name in learned(kinds):
-        shares = [np.bincount(part) / len(part) for part in _bins(kinds[name], train[name], synthetic[name])]
+        if kinds[name] in NUMERIC:
+            parts = _bins(kinds[name], train[name], synthetic[name])
+        else:
+            parts, uniques = to_codes(kinds[name], train[name], synthetic[name])
+            parts = parts if len(uniques) <= NUM_BINS else _tenths([np.where(each, each, np.nan) for each in parts])
+        shares = [np.bincount(part) / len(part) for part in parts]
         if shares[0].max() <= FREQUENT:
             before, after = (-float(each[each > 0] @ np.log(each[each > 0])) for each in shares)
             found[name] = 1 - after / before
@@ -271,18 +278,22 @@ def share_difference(value: float, share: float, n: int, other: float, m: int, l
 def _bins(kind: str, real: "pandas.Series", synthetic: "pandas.Series") -> list[np.ndarray]:
     """The part of a column that each value lies in, from 0 to NUM_BINS + 1; 0 is that of missing values."""
     if kind in NUMERIC:
-        numbers = [to_numbers(cells, kind) for cells in (real, synthetic)]
-        present = numbers[0][~np.isnan(numbers[0])]
-        # Edges are values of the data, so that one which many rows share is the end of its part.
-        tenths = np.linspace(0, 1, NUM_BINS + 1)[1:-1]
-        edges = np.unique(np.quantile(present, tenths, method="inverted_cdf")) if len(present) else present
-        return [np.where(np.isnan(each), 0, 1 + np.searchsorted(edges, each)) for each in numbers]
+        return _tenths([to_numbers(cells, kind) for cells in (real, synthetic)])
     codes, uniques = to_codes(kind, real, synthetic)
     counts = np.bincount(codes[0], minlength=len(uniques) + 1)[1:]
     places = np.full(len(uniques) + 1, NUM_BINS + 1)
     places[0] = 0
     places[1 + np.argsort(-counts, kind="stable")[:NUM_BINS]] = np.arange(1, min(NUM_BINS, len(uniques)) + 1)
     return [places[each] for each in codes]
+
+
+def _tenths(numbers: list[np.ndarray]) -> list[np.ndarray]:
+    """Which tenth of the first numbers each number lies in, from 1; 0 for NaN."""
+    present = numbers[0][~np.isnan(numbers[0])]
+    # Edges are values of the data, so that one which many rows share is the end of its part.
+    shares = np.linspace(0, 1, NUM_BINS + 1)[1:-1]
+    edges = np.unique(np.quantile(present, shares, method="inverted_cdf")) if len(present) else present
+    return [np.where(np.isnan(each), 0, 1 + np.searchsorted(edges, each)) for each in numbers]
 
 
 def _count_categories(
