@@ -148,11 +148,11 @@ def main() -> None:
     for seed in arguments.seeds:
         for training in arguments.trainings:
             name, _, steps = training.partition("=")
-            hybrid.load = load_random if name == "random" else load
+            vars(hybrid)["load"] = load_random if name == "random" else load
             network, out = "hybrid" if name == "random" else name, FOLDER / f"emoji-{name}-{seed}"
             start = time.process_time()
             settings = {"network": network, "steps": int(steps), "seed": seed, "size": (SIDE, SIDE)}
-            run = sparring.train(str(folder), out=out, **settings)  # type: ignore[arg-type]
+            run = sparring.train(str(folder), out=out, **settings)
             seconds = time.process_time() - start
             made = sparring.load(run).sample(NUM_SAMPLES, seed=1)
             dataset.modality.picture(made[:96], 16).save(out / "samples.png")

@@ -24,7 +24,7 @@ ENDS = 6, 8, 14, 19  # the first so many layers of the network make them
 NUM_FEATURES = 24, 40, 112, 320
 DEVIATIONS = 10.0, 10.0, 8.0, 3.0  # of mixtures of them, about, for pictures
 NUM_MIXTURES = 64
-SLOPE = 0.03  # the heads' logits are thirty times as steep as those of `conv`, and the generator is to heed both
+SLOPE = 0.1  # the heads' logits are 12 to 31 times as steep as that of `conv`, and the generator is to heed both
 LEAST_SIDE = 4  # a head halves its features until the shorter side is so long
 
 
