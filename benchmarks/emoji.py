@@ -11,6 +11,7 @@ import argparse
 import base64
 import hashlib
 import io
+import shutil
 import tarfile
 import urllib.request
 from pathlib import Path
@@ -23,14 +24,14 @@ from sparring.data import Items, to_float
 
 URL = "https://registry.npmjs.org/emoji-datasource-twitter/-/emoji-datasource-twitter-16.0.0.tgz"
 SHA512 = "7F+uCuHH+7Qnrc15P5tnbvKkg9E6tlzi4MnT2uW1RlN4pLYTza6cP/dstIfSDMtpjFLWuZewWg8jBbuL2eyELQ=="
-INSIDE = Path("package/img/twitter/64")
+INSIDE, KINDS = Path("package/img/twitter/64"), Path("package/emoji.json")
 PICTURES = Path("docs/images")
 
 
 def fetch(folder: Path) -> Path:
-    """Download the images, unless the folder is there already."""
-    images = folder / "emoji"
-    if images.exists():
+    """Download the images, and beside them emoji.json, which tells their kinds; unless both are there already."""
+    images, kinds = folder / "emoji", folder / "emoji.json"
+    if images.exists() and kinds.exists():
         return images
     with urllib.request.urlopen(URL, timeout=60) as answer:
         data = answer.read()
@@ -38,11 +39,14 @@ def fetch(folder: Path) -> Path:
         raise SystemExit(f"{URL} is not the published file: its checksum differs")
     unpacked = folder / "emoji.part"
     unpacked.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(images, ignore_errors=True)
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for member in archive:
             path = Path(member.name)
             if path.parent == INSIDE and path.suffix == ".png" and (file := archive.extractfile(member)):
                 (unpacked / path.name).write_bytes(file.read())
+            elif path == KINDS and (file := archive.extractfile(member)):
+                kinds.write_bytes(file.read())
     unpacked.rename(images)
     return images
 

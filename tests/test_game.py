@@ -374,8 +374,8 @@ def test_errors_name_what_is_wrong() -> None:
         Game(generator, discriminator, discriminator_steps=0)
     with pytest.raises(UsageError, match="clip_gradients"):
         Game(generator, discriminator, clip_gradients=0.0)
-    with pytest.raises(UsageError, match="one logit to each sample"):
-        game(generator, nn.Linear(DIMENSIONS, 3).double()).step(real_batch(0))
+    with pytest.raises(UsageError, match="end it with one output"):
+        game(generator, nn.Sequential(nn.Linear(DIMENSIONS, 3).double(), nn.Flatten(0))).step(real_batch(0))
     with pytest.raises(UsageError, match="takes 2 batches"):
         game(generator, discriminator, discriminator_steps=2).step([real_batch(0)])
 

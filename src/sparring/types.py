@@ -14,17 +14,17 @@ Samples = Float[Tensor, "batch *item"]
 Latents = Float[Tensor, "batch *latent"]
 """The generator's input."""
 
-Logits = Float[Tensor, "batch"]
-"""The discriminator's scores: positive if a sample looks real."""
+Logits = Float[Tensor, "batch *several"]
+"""The discriminator's scores, [batch] or several to each sample: positive if a sample looks real."""
 
 AnyLogits = Float[Tensor, " _"]
-"""Logits of sets of different sizes."""
+"""One logit for each sample, of sets of different sizes."""
 
 Labels = Int[Tensor, "batch"] | Float[Tensor, "batch _"]
 """The class of each sample, int64 [batch] from 0; or its attributes, float32 [batch, d]."""
 
-PerSample = Float[Tensor, "batch"]
-"""A loss or a penalty, one value for each sample of the batch."""
+PerSample = Float[Tensor, "batch *several"]
+"""A loss or a penalty, one value for each sample of the batch; a loss, for each logit."""
 
 Features = Float[Tensor, "_ _"]
 """An extractor's output: d numbers for each of n samples, [n, d]."""

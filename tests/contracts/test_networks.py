@@ -46,7 +46,7 @@ def test_a_matching_pair_from_an_items_shape(network: Network, shape: tuple[int,
     assert samples.abs().max() <= 1
     for normalization in network.normalizations:
         discriminator = network.discriminator(fitting, 4, normalization, 0)
-        assert discriminator(samples).shape == (2,)
+        assert len(discriminator(samples)) == 2
         assert discriminator(samples).isfinite().all()
 
 
@@ -137,8 +137,8 @@ def test_both_players_listen_to_the_labels(network: Network, num_classes: int) -
     samples = generator(latents, labels)
     assert samples.shape == (num_classes, *shape)
     assert len(samples.flatten(1).unique(dim=0)) == num_classes
-    logits = discriminator(samples[:1].expand(num_classes, *shape), labels)
-    assert len(logits.unique()) == num_classes
+    logits = discriminator(samples[:1].expand(num_classes, *shape), labels).view(num_classes, -1)
+    assert all(len(each.unique()) == num_classes for each in logits.T)
 
 
 @pytest.mark.parametrize("side", [32, 256])
@@ -206,7 +206,7 @@ def test_channels_last_gives_the_same_gradients(network: Network) -> None:
         gradients = torch.autograd.grad(logits.sum(), parameters, allow_unused=True, materialize_grads=True)
         results.append([gradient.contiguous() for gradient in gradients])
     for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+        assert (one - other).norm() <= 1e-2 * one.norm() + 1e-6  # rounding decides where a ReLU begins
 
 
 @pytest.mark.parametrize("name", [name for name, network in NETWORKS.items() if network.translates])

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from sparring import SparringWarning, UsageError
-from sparring.metrics import efficientnet
-from sparring.metrics.efficientnet import efficientnet_features, load
+from sparring.metrics.pretrained import efficientnet_features
 from sparring.modalities import images
 from sparring.modalities.images import Images
+from sparring.networks import efficientnet
+from sparring.networks.efficientnet import load
 from sparring.seeding import Stream
 
 STORED = Path(__file__).parents[1] / "golden" / "efficientnet-lite0.npz"

@@ -1,5 +1,6 @@
 """The tables of `sparring list`."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from rich.table import Column, Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from sparring.cli.terminal import new_table
-from sparring.errors import UnknownNameError, UsageError
+from sparring.errors import SparringWarning, UnknownNameError, UsageError
 from sparring.evaluation.figures import FIGURES
 from sparring.game.objectives import OBJECTIVES
 from sparring.game.penalties import PENALTIES
@@ -62,7 +63,11 @@ def costs(on_progress: OnProgress = lambda what, share: None) -> Iterator[Networ
             inputs = shape if network.translates else (recipe.latent_dim,)
             with torch.device("meta"):  # counts without computing
                 generator = network.generator(shape, recipe.latent_dim, network.width, 0).eval()
-                discriminator = network.discriminator(shape, network.width, recipe.normalization, 0).eval()
+                try:
+                    discriminator = network.discriminator(shape, network.width, recipe.normalization, 0).eval()
+                except UsageError as error:
+                    warnings.warn(SparringWarning(f"the network {name!r} is left out: {error}"), stacklevel=2)
+                    continue
                 with FlopCounterMode(display=False) as counter:
                     discriminator(generator(torch.zeros(1, *inputs)))
             num_parameters = sum(each.numel() for player in (generator, discriminator) for each in player.parameters())

@@ -31,13 +31,13 @@ from sparring.distributed import collectives
 from sparring.errors import DivergenceError, UnknownNameError, UsageError
 from sparring.game import optimizers
 from sparring.game.augment import Adaptive
-from sparring.game.logit_cache import LogitCache
+from sparring.game.logit_cache import LogitCache, one_each
 from sparring.game.objectives import OBJECTIVES, Objective
 from sparring.game.penalties import Penalty
 from sparring.game.restraints import Restraint
 from sparring.game.sources import Source, prior_for
 from sparring.seeding import Stream
-from sparring.types import Labels, Logits, Samples
+from sparring.types import AnyLogits, Labels, Logits, Samples
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Game:
     Args:
         generator: any module from latents [batch, ...] to samples [batch, ...]; labels are its second argument.
         discriminator: any module from samples to one logit each, [batch] or [batch, 1], without a sigmoid at its end;
-            labels are its second argument.
+            labels are its second argument. If it gives several, [batch, ...], the losses are means over all of them.
         objective: a name in `OBJECTIVES`, or an `Objective`.
         penalties: restrain the discriminator. The generator's loss does not contain them.
         restraints: bind what the generator makes to what it is fed, in games without labels.
@@ -166,7 +166,7 @@ class Game:
 
         Raises:
             DivergenceError: if a loss or gradient is not finite; that update is not applied, and buffers are restored.
-            UsageError: if the batches don't fit the game, or the discriminator's output is not one logit a sample.
+            UsageError: if the batches don't fit the game, or the discriminator's output is not a row for each sample.
         """
         batches = [real] * self.discriminator_steps if isinstance(real, Tensor) else list(real)
         classes = [labels] * self.discriminator_steps if labels is None or isinstance(labels, Tensor) else list(labels)
@@ -186,13 +186,10 @@ class Game:
                 y_parts = [None] * self.accumulate if given is None else given.chunk(self.accumulate)
                 for part, (real_part, y) in enumerate(zip(whole.chunk(self.accumulate), y_parts, strict=True)):
                     with torch.set_grad_enabled(turn == last and self.accumulate == 1):  # for the generator's update
-                        # 2. sample latents, 3. generate samples from them
-                        latents, fake, shown = self.generate(
-                            len(real_part), turn, y, part
-                        )  # 2. and 3. generate samples
+                        latents, fake, shown = self.generate(len(real_part), turn, y, part)  # 2. latents, 3. samples
                     fixed = shown.detach()
                     x = self._alter(real_part, "real", turn, part)  # 4. sample real data
-                    logits = LogitCache(partial(self.logits, labels=y), differentiable=bool(due))
+                    logits = LogitCache(partial(self.all_logits, labels=y), differentiable=bool(due))
                     loss = self.objective.discriminator(logits(x), logits(fixed)).mean()  # 5. the discriminator's loss
                     penalty = x.new_zeros(())
                     for number, each in due.items():
@@ -212,9 +209,9 @@ class Game:
                     if turn > 0 or self.accumulate > 1:
                         place = turn + self.discriminator_steps if turn else last
                         latents, fake, shown = self.generate(len(x), place, y, part)
-                    fake_logits = self.logits(shown, y)
+                    fake_logits = self.all_logits(shown, y)
                     with torch.no_grad():  # only paired losses need the real logits
-                        real_logits = self.logits(x, y) if self.objective.paired else fake_logits
+                        real_logits = self.all_logits(x, y) if self.objective.paired else fake_logits
                     loss = self.objective.generator(real_logits, fake_logits).mean()  # 7. the generator's loss
                     with self._autocast(fake):
                         values = (each(self.generator, latents, fake, real_part).mean() for each in self.restraints)
@@ -253,16 +250,19 @@ class Game:
             fake = self.generator(*inputs).to(parameter.dtype)
         return inputs[0], fake, self._alter(fake, "fake", turn, part)
 
-    def logits(self, samples: Samples, labels: Labels | None = None, network: nn.Module | None = None) -> Logits:
-        """The discriminator's logits of samples, [batch]; a UsageError if its output is not one number a sample."""
+    def logits(self, samples: Samples, labels: Labels | None = None, network: nn.Module | None = None) -> AnyLogits:
+        """The discriminator's logits of samples, [batch]; their means if it gives several to each."""
+        return one_each(self.all_logits(samples, labels, network))
+
+    def all_logits(self, samples: Samples, labels: Labels | None = None, network: nn.Module | None = None) -> Logits:
+        """As `logits`, but [batch, n] if there are n to each; a UsageError if the output has not a row a sample."""
         with self._autocast(samples):
             output: Tensor = (network or self.discriminator)(samples, *([] if labels is None else [labels]))
-        if output.numel() != len(samples):
+        if output.shape[:1] != samples.shape[:1]:
             raise UsageError(
-                f"the discriminator must give one logit to each sample, and its output is {list(output.shape)} "
-                f"for samples {list(samples.shape)}: end it with a layer that has one output"
+                f"the discriminator makes {list(output.shape)} of samples {list(samples.shape)}: end it with one output"
             )
-        return output.flatten().to(samples.dtype)
+        return output.flatten(int(output.numel() > len(output))).to(samples.dtype)
 
     def _autocast(self, values: Tensor) -> AbstractContextManager[object]:
         return nullcontext() if self.autocast is None else torch.autocast(values.device.type, self.autocast)

@@ -9,10 +9,20 @@ from typing import final
 
 import torch
 
-from sparring.types import Logits, Samples
+from sparring.types import AnyLogits, Logits, Samples
 
 Score = Callable[[Samples], Logits]
-"""The discriminator that a penalty gets: samples [batch, ...] to logits [batch]."""
+"""The discriminator that a penalty gets: samples [batch, ...] to logits, [batch] or several to each sample."""
+
+
+def one_each(logits: Logits) -> AnyLogits:
+    """One logit for each sample, [batch]: the mean if there are several.
+
+    Example:
+        >>> one_each(torch.tensor([[1.0, 3.0], [5.0, 5.0]]))
+        tensor([2., 5.])
+    """
+    return logits if logits.ndim == 1 else logits.mean(1)
 
 
 @final
@@ -29,7 +39,7 @@ class LogitCache:
         self._gradients: dict[int, Samples] = {}
 
     def __call__(self, samples: Samples) -> Logits:
-        """The logits of samples [batch, ...], [batch]."""
+        """The logits of samples [batch, ...]."""
         if id(samples) not in self._results:
             cut = self._differentiable and not samples.requires_grad
             inputs = samples.detach().requires_grad_() if cut else samples
@@ -37,11 +47,11 @@ class LogitCache:
         return self._results[id(samples)][2]
 
     def gradients(self, samples: Samples) -> Samples:
-        """∇ₓD(x) at each sample, with a graph, so that a loss can contain it."""
+        """∇ₓD(x) at each sample, with a graph, so that a loss can contain it; of several logits, that of their mean."""
         if id(samples) not in self._gradients:
             logits = self(samples)
             # A sample's logit depends on that sample alone (batch normalisation aside), so the sum separates.
-            (gradients,) = torch.autograd.grad(logits.sum(), self._results[id(samples)][1], create_graph=True)
+            (gradients,) = torch.autograd.grad(one_each(logits).sum(), self._results[id(samples)][1], create_graph=True)
             self._gradients[id(samples)] = gradients
         return self._gradients[id(samples)]
 

@@ -1,4 +1,4 @@
-"""Measurements of single images: how much fine detail they have, and how many specks; and images without opacity."""
+"""Measurements of single images: how much fine detail they have, and how many specks."""
 
 from itertools import product
 
@@ -7,18 +7,6 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
 SPECK = 0.2  # by so much of the range a speck differs from all pixels around it
-
-
-def on_white(samples: Tensor) -> Tensor:
-    """Images [n, channels, height, width] in [−1, 1] without the fourth channel, their opacity, if they have one.
-
-    Example:
-        >>> transparent, half = torch.tensor([[-1.0, 0.0, 1.0, -1.0], [-1.0, 0.0, 1.0, 0.0]])[..., None, None]
-        >>> on_white(torch.stack([transparent, half]))[..., 0, 0].tolist()
-        [[1.0, 1.0, 1.0], [0.0, 0.5, 1.0]]
-    """
-    colours, opacity = samples[:, :3], (samples[:, 3:] + 1) / 2
-    return colours * opacity + 1 - opacity if opacity.shape[1] else colours
 
 
 def measure_detail(images: Tensor) -> Tensor:

@@ -35,12 +35,13 @@ from sparring.game.augment import differentiable, warp
 from sparring.game.sources import Source
 from sparring.metrics.classifier import Classifier
 from sparring.metrics.digit_classifier import classify
-from sparring.metrics.efficientnet import efficientnet_features, is_installed
 from sparring.metrics.extractors import Extractor, digit_features, inception_features, random_features, thumbnails
-from sparring.metrics.texture import measure_detail, measure_specks, on_white
+from sparring.metrics.pretrained import efficientnet_features
+from sparring.metrics.texture import measure_detail, measure_specks
 from sparring.modalities.folders import find_files, load_container
 from sparring.modalities.image_presets import PRESETS
 from sparring.modalities.modality import Dataset, Modality, NamedSource, Survey
+from sparring.networks.efficientnet import is_installed, on_white
 from sparring.types import OnProgress, Samples
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from sparring.networks.conv import CONV
 from sparring.networks.dcgan import DCGAN
 from sparring.networks.fourier import FOURIER
+from sparring.networks.hybrid import HYBRID
 from sparring.networks.linear import LINEAR
 from sparring.networks.mlp import MLP
 from sparring.networks.network import NORMALIZATIONS, ConditionalGenerator, Discriminator, Network
@@ -11,7 +12,7 @@ from sparring.networks.resnet import RESNET
 from sparring.networks.translate import TRANSLATE
 
 NETWORKS: dict[str, Network] = {
-    network.name: network for network in (CONV, RESNET, DCGAN, MLP, FOURIER, TRANSLATE, REDRAW, LINEAR)
+    network.name: network for network in (CONV, HYBRID, RESNET, DCGAN, MLP, FOURIER, TRANSLATE, REDRAW, LINEAR)
 }
 """Every family of networks by its name."""
 

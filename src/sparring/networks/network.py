@@ -141,7 +141,8 @@ class Network:
     fit: Callable[[tuple[int, ...]], tuple[int, ...]]  # the nearest possible item shape; a UsageError if there is none
     # From item_shape, latent_dim, width, num_classes: a module of latents, and of labels if there are classes.
     generator: Callable[[tuple[int, ...], int, int, int], nn.Module]
-    # From item_shape, width, normalization, num_classes: a module of samples, and of labels, with a logit for each.
+    # From item_shape, width, normalization, num_classes: a module of samples, and of labels, with a logit for each, or
+    # with several.
     discriminator: Callable[[tuple[int, ...], int, str, int], nn.Module]
     normalizations: tuple[str, ...] = NORMALIZATIONS  # those that the discriminator can have
     takes_labels: bool = True  # whether both do if there are classes; of a translator, its discriminator alone

