@@ -99,6 +99,20 @@ def test_artefacts_that_pass_are_no_sickness() -> None:
     assert read([line(step, detail_distance=30 / step**0.6) for step in range(300, 700, 50)]) == []
 
 
+def test_a_fault_must_have_lasted_since_half_of_the_steps() -> None:
+    """As rare categories come and go while a generator learns; the least score since then counts, of each name."""
+
+    def read_faults(*found: dict[str, float]) -> list[dict[str, float]]:
+        steps = (300, 500, 600, 700, 900)
+        lines = [line(step) | {"faults": {"lost_category": each}} for step, each in zip(steps, found, strict=True)]
+        return [alarm.evidence for alarm in read(lines)]
+
+    a, b = {"town=a": 0.2}, {"town=b": 0.1, "town=c": 0.01}
+    assert read_faults(b, a | b, b, a | b, a | b) == [{"town=b": 0.1}]
+    assert read_faults(a, b, a, b, a) == []
+    assert read_faults({}, a | b, a | b, a | b, a | {"town=b": 0.08}) == [{"town=a": 0.2, "town=b": 0.08}]
+
+
 def test_slow_progress_is_progress() -> None:
     """By a hundredth from one evaluation to the next in the end, and by a fifth since half of the steps."""
     assert read([line(100 * step, distance=20 * step**-0.3, diversity=0.2) for step in range(1, 40)]) == []

@@ -22,7 +22,7 @@ from sparring.types import Estimate, Faults
 if TYPE_CHECKING:
     import pandas
 
-NUM_NAMED = 3
+NUM_NAMED = 10
 """So many columns, categories or rules are named, the worst first."""
 
 
@@ -99,8 +99,7 @@ def table_faults(
         rules: found by `find_rules`, once for a training.
 
     Returns:
-        For each fault the three worst columns, categories or rules, with numbers above 0 and up to 1, the largest
-        first.
+        For each fault the ten worst columns, categories or rules, with numbers above 0 and up to 1, the largest first.
 
     Raises:
         DataError: for a table that lacks a column or rows.
