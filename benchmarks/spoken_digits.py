@@ -225,7 +225,7 @@ def show(run: Path, test: Recordings, names: list[str]) -> None:
     asked = [(digit, digit % len(names)) for digit in range(10)]
     real = [test.waves[(test.digits == digit) & (test.speakers == speaker)][0].numpy() for digit, speaker in asked]
     made = generator.sample(10, labels=[{"digit": str(digit), "speaker": names[speaker]} for digit, speaker in asked])
-    picture = generator.modality.picture(np.concatenate([np.stack(real), made]), columns=10)
+    picture = generator.modality.picture(np.concatenate([np.stack(real), made[:, :SAMPLES]]), columns=10)
     picture.save(docs / "images" / "spoken-digits.png", optimize=True)
     for (digit, speaker), wave in zip(asked, made, strict=True):
         write_wav(wave, RATE_HZ, docs / "sounds" / f"{digit}-{names[speaker]}.wav")
