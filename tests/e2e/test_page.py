@@ -478,7 +478,7 @@ def test_a_training_is_watched(context: BrowserContext, tmp_path: Path) -> None:
             training.wait()
             expect(panel(page, "Where it stands")).to_contain_text("Cut off without warning")
             expect(panel(page, "Where it stands").locator("code")).to_contain_text("sparring resume")
-            expect(page.locator("#runs small").first).to_contain_text(re.compile(r"[1-9]\d* steps, cut off"))
+            expect(page.locator("#runs small").first).to_contain_text(re.compile(r"[1-9][\d,]* steps, cut off"))
             sparring.resume(out, steps=Run(out).log()[-1]["step"] + 40)
             last = Run(out).log()[-1]["step"]
             expect(page.locator("output")).to_contain_text(f"of {last:,}", timeout=8_000)

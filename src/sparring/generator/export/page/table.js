@@ -4,7 +4,8 @@
 import { element, save } from "./elements.js";
 import { shareBelow } from "./random.js";
 
-const LEAST_SHARE = 1e-4; // see sparring/data/columns.py
+// As in sparring/data/columns.py.
+const LEAST_SHARE = 1e-4;
 const [WIDTH, HEIGHT, MARGIN, TITLE, IN_ROW, MOST_PANELS, MOST_NAME] = [400, 220, 16, 32, 4, 24, 28]; // pixels, and panels
 const NUM_ROWS = 20; // that are shown
 
