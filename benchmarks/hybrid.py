@@ -15,7 +15,6 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -103,16 +102,13 @@ def kinds(folder: Path, train: Tensor) -> nn.Module:
 
 def load_random() -> nn.Sequential:
     """The network with random weights."""
-    network = load()
+    network = efficientnet.load()
     with torch.no_grad(), Stream(7, "random network").as_default():
         for conv in network.modules():
             if isinstance(conv, nn.Conv2d) and conv.bias is not None:
                 nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
                 nn.init.zeros_(conv.bias)
     return network
-
-
-load: Callable[[], nn.Sequential] = efficientnet.load
 
 
 def main() -> None:
@@ -148,7 +144,7 @@ def main() -> None:
     for seed in arguments.seeds:
         for training in arguments.trainings:
             name, _, steps = training.partition("=")
-            vars(hybrid)["load"] = load_random if name == "random" else load
+            vars(hybrid)["load"] = load_random if name == "random" else efficientnet.load
             network, out = "hybrid" if name == "random" else name, FOLDER / f"emoji-{name}-{seed}"
             start = time.process_time()
             settings = {"network": network, "steps": int(steps), "seed": seed, "size": (SIDE, SIDE)}

@@ -64,10 +64,9 @@ def _read_wav(data: bytes, name: str, most: float) -> tuple[np.ndarray, int]:
         with wave.open(io.BytesIO(data)) as sound:
             rate, width, channels = sound.getframerate(), sound.getsampwidth(), sound.getnchannels()
             frame, num_samples = width * channels, sound.getnframes()
-            if num_samples * frame >= NO_LENGTH:
-                num_samples = len(data) // frame
+            has_length = num_samples * frame < NO_LENGTH
+            num_samples = num_samples if has_length else len(data) // frame
             raw = np.frombuffer(sound.readframes(num_samples) if num_samples <= most * rate else b"", np.uint8)
-            is_cut = sound.getnframes() == num_samples > len(raw) // frame > 0
     except wave.Error:  # floats, or an extended header
         return _read_other(data, name, most)
     except (EOFError, ValueError) as error:
@@ -75,9 +74,10 @@ def _read_wav(data: bytes, name: str, most: float) -> tuple[np.ndarray, int]:
     if rate < 1:
         raise DataError(f"{name}: its header gives no sample rate")
     _check_length(num_samples / rate, name, most)
-    if is_cut:
-        raise DataError(f"{name}: it ends after {len(raw) // frame:,} of {num_samples:,} samples: copy it again")
-    raw = raw[: len(raw) // frame * frame].reshape(-1, width)
+    num_read = len(raw) // frame
+    if has_length and 0 < num_read < num_samples:
+        raise DataError(f"{name}: it ends after {num_read:,} of {num_samples:,} samples: copy it again")
+    raw = raw[: num_read * frame].reshape(-1, width)
     if width == 1:
         values = (raw[:, 0].astype(np.float32) - 128) / 128  # 8 bits have no sign
     else:

@@ -178,13 +178,14 @@ def measure(
         "held-out": (heldout | looked_at, unseen),
     }
     columns, by_neutral = [], []
+    asked = FIGURES if only is None else [only]
     has_two = only is None and extractors["features"].hash != extractors["neutral"].hash
     for place, (what, pair) in enumerate(pairs.items(), start=3):
         on_progress(f"measuring {what} samples", place / 6)
-        columns.append(estimate(Comparison(dataset, train, *pair, seed), FIGURES if only is None else [only]))
+        columns.append(estimate(Comparison(dataset, train, *pair, seed), asked))
     # Rows that take the place of generated ones and rows that stay held out must be others, also to be told apart.
     half, others = (_select(heldout, slice(start, None, 2)) for start in (1, 0))
-    of_rows = [name for name in (FIGURES if only is None else [only]) if FIGURES[name].needs == "rows"]
+    of_rows = [name for name in asked if FIGURES[name].needs == "rows"]
     columns[-1] = estimate(Comparison(dataset, train, half, others, seed), of_rows) | columns[-1]
     for view in (generated, matched, heldout) if has_two else ():
         real, fake = ({"features": each["neutral"]} for each in (train, view))
