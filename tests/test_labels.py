@@ -16,7 +16,7 @@ import sparring
 from sparring import DataError, UnknownNameError, UsageError
 from sparring.data.containers import Reading
 from sparring.data.items import Balanced, Items
-from sparring.data.labels import Attribute, check_labels, decode, label_arrays, labels_of
+from sparring.data.labels import Attribute, check_labels, decode, labels_of, npz_labels
 from sparring.errors import SparringWarning
 from sparring.generator.config import Config
 from sparring.generator.generator import Generator
@@ -52,7 +52,7 @@ CLASSES: dict[str, tuple[Any, list[int], tuple[str, ...]]] = {
 def test_the_labels_that_occur_are_the_classes(case: str) -> None:
     """In memory, and after they were written into a file."""
     given, numbers, names = CLASSES[case]
-    for labels in (given, labels_of(label_arrays(given, 4, "x"))):
+    for labels in (given, labels_of(npz_labels(given, 4, "x"))):
         found = check_labels(labels, 4, "x")
         assert found.labels is not None
         assert found.labels.dtype == torch.int64
@@ -96,7 +96,7 @@ def test_attributes_are_one_hot_and_standardized() -> None:
     columns = {"hair": hair, "age": age, **remarks}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     with pytest.warns(SparringWarning, match="'planet' is 'earth' for every item.*; remark has 4 different values"):
-        arrays = label_arrays(columns, 4, "x")
+        arrays = npz_labels(columns, 4, "x")
     for given in (columns, rows, labels_of(arrays)):
         with pytest.warns(SparringWarning, match="left out"):
             found = check_labels(given, 4, "x")

@@ -624,7 +624,7 @@ def test_images_in_a_file_are_resized_when_they_are_read(tmp_path: Path) -> None
     labels = torch.arange(20) % 2
     packed = Packed(np.load(tmp_path / "a.npy", mmap_mode="r"))
     in_file, in_memory = (
-        Items(items, labels, torch.arange(0, 20, 2)).doubled(flipped).mapped(lambda part: fit(part, (8, 8)), (3, 8, 8))
+        Items(items, labels, torch.arange(0, 20, 2)).with_copies(flipped).map(lambda part: fit(part, (8, 8)), (3, 8, 8))
         for items in (packed, torch.from_numpy(array))
     )
     assert in_file.item_shape == in_memory.item_shape == (3, 8, 8)
@@ -654,7 +654,7 @@ def test_images_in_a_file_are_those_in_memory(layout: str, tmp_path: Path) -> No
 
 
 def test_mirrored_images_come_as_often_as_the_others() -> None:
-    items = Items(torch.arange(12, dtype=torch.uint8).reshape(3, 1, 2, 2), torch.tensor([0, 1, 0])).doubled(flipped)
+    items = Items(torch.arange(12, dtype=torch.uint8).reshape(3, 1, 2, 2), torch.tensor([0, 1, 0])).with_copies(flipped)
     assert items.num_items == 6
     rows = items.items[:, 0].tolist()
     assert rows[3:] == [[row[::-1] for row in image] for image in rows[:3]]

@@ -581,6 +581,12 @@ def test_models_are_described(client: Client) -> None:
     assert about["attributes"]["attributes"][0] == {"name": "hair", "values": ["red", "black"]}
     assert (about["translator"]["translates"], about["translator"]["back"]) == ("images", True)
     assert about["words"]["formats"] == ["npz", "json", "tsv", "txt"]
+    assert about["small"]["columns"] == []
+    columns = {each.pop("name"): each for each in about["tables"]["columns"]}
+    assert columns["sex"] == {"kind": "category", "values": ["female", "male"]}
+    assert columns["age"]["low"] >= 0
+    assert isinstance(columns["age"]["high"], int)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT00:00:00", columns["moved"]["low"])
 
 
 def test_models_of_one_name_get_numbers(folder: Path, tmp_path: Path) -> None:

@@ -241,6 +241,21 @@ def test_rows_that_meet_conditions(tmp_path: Path) -> None:
             generator.sample(2, where=where)
 
 
+def test_every_choice_can_be_asked_for() -> None:
+    """Each value that is listed is that of some row, and all rows but those without a value lie between the limits."""
+    dataset = open_dataset("people")
+    modality = dataset.modality
+    items = modality.decode(dataset.train.items)
+    assert {each["name"] for each in modality.choices} == {*items.dtype.names}
+    for each in modality.choices:
+        name = each["name"]
+        for value in each.get("values", ()):
+            assert modality.choose(items, f'{name}="{value}"').any(), (name, value)
+        if "low" in each:
+            is_missing = modality.choose(items, f"{name}=")
+            assert (modality.choose(items, f"{name}>={each['low']},{name}<={each['high']}") != is_missing).all(), name
+
+
 def test_a_run_is_measured_told_and_exported(tmp_path: Path) -> None:
     """The card's own figures, the report, and a graph whose samples decode as the generator's do."""
     import onnxruntime

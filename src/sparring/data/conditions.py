@@ -17,6 +17,30 @@ CONDITION = re.compile(r"(.+?)\s*(<=|>=|!=|==|=|<|>)\s*(.*)", re.DOTALL)
 ADVICE = 'give conditions such as "sex=female, age>40"'
 
 
+def describe_choices(columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """What conditions may compare: for each column its name, its kind, and its values, or its least and largest one.
+
+    Limits of dates are text such as 2024-12-31T00:00:00, and of whole numbers integers.
+
+    Example:
+        >>> describe_choices([Column("age", "number", (30.0, 50.0), decimals=0)])
+        [{'name': 'age', 'kind': 'number', 'low': 30, 'high': 50}]
+        >>> describe_choices([Column("sex", "category", ("f", "m"))])
+        [{'name': 'sex', 'kind': 'category', 'values': ['f', 'm']}]
+    """
+    found: list[dict[str, Any]] = []
+    for column in columns:
+        if column.is_learned and column.dtype[0] in "fiM":
+            low, high = np.array(column.limits).astype(column.dtype).tolist()
+            if column.kind == "date":
+                low, high = low.isoformat(), high.isoformat()
+            found.append({"name": column.name, "kind": column.kind, "low": low, "high": high})
+        elif column.is_learned:
+            values = [str(each) for each in column.values if each is not None]
+            found.append({"name": column.name, "kind": column.kind, "values": values})
+    return found
+
+
 def choose_rows(items: np.ndarray, where: str, columns: Sequence[Column]) -> np.ndarray:
     """Whether each row meets all conditions, bool [n].
 

@@ -30,9 +30,9 @@ class Stacked(Source):
         self.item_shape = (num_channels, *images.item_shape[1:])
         self.num_items = None
 
-    def mapped(self, change: Change, item_shape: tuple[int, ...]) -> "Stacked":
+    def map(self, change: Change, item_shape: tuple[int, ...]) -> "Stacked":
         """The same stacks of changed images."""
-        return Stacked(self.images.mapped(change, (1, *item_shape[1:])), self.item_shape[0])
+        return Stacked(self.images.map(change, (1, *item_shape[1:])), self.item_shape[0])
 
     def batch(self, size: int, stream: Stream) -> Samples:
         """Images [size, num_channels, height, width]."""

@@ -73,7 +73,7 @@ class Items(Source):
         self._order: tuple[Stream, Tensor] | None = None
 
     def __len__(self) -> int:
-        """The number of items without the copies of `doubled`."""
+        """The number of items without the copies of `with_copies`."""
         return self._count
 
     @property
@@ -89,14 +89,14 @@ class Items(Source):
         other.item_labels, other.class_shares = item_labels, _shares(item_labels)
         return other
 
-    def doubled(self, change: Change) -> "Items":
+    def with_copies(self, change: Change) -> "Items":
         """The same set, followed by a changed copy of each item."""
         other = copy.copy(self)
         other.num_items, other._second, other._order = 2 * self._count, change, None
         other.item_labels = None if self.item_labels is None else torch.cat([self.item_labels[: self._count]] * 2)
         return other
 
-    def mapped(self, change: Change, item_shape: tuple[int, ...]) -> "Items":
+    def map(self, change: Change, item_shape: tuple[int, ...]) -> "Items":
         """The same set with every item changed to a new shape; items in a file are changed when they are read."""
         other = copy.copy(self)
         other.item_shape = item_shape

@@ -151,7 +151,7 @@ def label_columns(labels: Any, num_items: int, name: str) -> dict[str, np.ndarra
     return columns
 
 
-def label_arrays(labels: Any, num_items: int, name: str) -> dict[str, np.ndarray]:
+def npz_labels(labels: Any, num_items: int, name: str) -> dict[str, np.ndarray]:
     """Labels as arrays of a .npz file, without columns that carry no information; see `labels_of`."""
     if labels is None or check_labels(labels, num_items, name).labels is None:
         return {}

@@ -67,7 +67,7 @@ def write_memory_images(images: Sequence[np.ndarray], labels: Mapping[str, np.nd
 
     Args:
         images: all of one type, in one of the layouts of `sparring.data.arrays.as_images`.
-        labels: arrays as `sparring.data.labels.label_arrays` gives them.
+        labels: arrays as `sparring.data.labels.npz_labels` gives them.
     """
     kinds = [f"{image.dtype} {list(image.shape)}" for image in images]
     for number, image in enumerate(images):

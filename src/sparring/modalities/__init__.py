@@ -14,7 +14,7 @@ from sparring.data.containers import ARCHIVES, Kind, Reading
 from sparring.data.files import check_exists, find_container
 from sparring.data.images import IMAGES
 from sparring.data.items import split
-from sparring.data.labels import check_labels, choose_labels, label_arrays, labels_of
+from sparring.data.labels import check_labels, choose_labels, labels_of, npz_labels
 from sparring.data.memory import NAME, Indexable, gather, write_memory_file, write_memory_images
 from sparring.errors import DataError, SparringWarning, UnknownNameError, UsageError
 from sparring.modalities.images import Images
@@ -119,7 +119,7 @@ def keep(
         if labels is None and (path := each.keep(data)) is not None:
             return path
     gathered, own_labels = gather(data)
-    columns = label_arrays(own_labels if labels is None else labels, len(gathered), NAME)
+    columns = npz_labels(own_labels if labels is None else labels, len(gathered), NAME)
     if isinstance(gathered, list):
         return write_memory_images(gathered, columns)
     modality, items = _accept({"": gathered}, NAME, Reading(sample_rate_hz=sample_rate_hz))

@@ -136,7 +136,7 @@ class Images(Modality):
 
         def resize(source: Source) -> Source:
             assert isinstance(source, Items | Stacked)
-            return source.mapped(lambda images: fit(images, (height, width)), modality.item_shape)
+            return source.map(lambda images: fit(images, (height, width)), modality.item_shape)
 
         return dataset.with_sources(resize, modality)
 
@@ -146,7 +146,7 @@ class Images(Modality):
         def mirror(source: Source) -> Source:
             if not isinstance(source, Items):
                 raise UsageError(f"{dataset.name} holds no finite set of images to mirror: leave --mirror away")
-            return source.doubled(lambda images: images.flip(3))
+            return source.with_copies(lambda images: images.flip(3))
 
         return dataset.with_sources(mirror, self)
 

@@ -244,9 +244,9 @@ class Modality(Drawing, Filing):
         """All feature extractors that never saw the data, the best one first."""
         yield self.neutral_extractor()
 
-    @abstractmethod
     def thumbnails(self) -> Extractor:
         """An extractor of few, cheap features in which copies and similar items are close together."""
+        return self.neutral_extractor()
 
     def paper_extractor(self) -> Extractor:
         """The feature extractor that papers use; a UsageError if there is none."""
@@ -275,6 +275,11 @@ class Modality(Drawing, Filing):
         """The distance between real and generated items and its standard error; the least is of the best generator."""
         kernel = kernel_distance(real, fake, num_resamples=DEFAULT_RESAMPLES, seed=seed)
         return kernel.value, (kernel.high - kernel.low) / (2 * Z_95)
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        """What the conditions of `choose` may compare, each with its name, and its values or its limits."""
+        return []
 
     def choose(self, items: np.ndarray, where: str) -> np.ndarray:
         """Whether each item meets conditions, bool [n]; a UsageError where items have nothing to compare."""

@@ -68,10 +68,6 @@ class Points(Modality):
         """The coordinates."""
         return coordinates()
 
-    def thumbnails(self) -> Extractor:
-        """The coordinates."""
-        return coordinates()
-
     def distance(self, real: Features, fake: Features, seed: int) -> tuple[float, float]:
         """By nearest neighbours: the moments of points may agree although no mode is found."""
         distance = neighbor_distance(real, fake)

@@ -190,7 +190,7 @@ class Sounds(Modality):
 
         def change(source: Source) -> Source:
             assert isinstance(source, Items)
-            return source.mapped(stretch, modality.item_shape)
+            return source.map(stretch, modality.item_shape)
 
         return dataset.with_sources(change, modality)
 

@@ -17,7 +17,7 @@ from torch.nn import Module
 from sparring import metrics
 from sparring.data.column_kinds import describe_column, find_columns, read_corrections
 from sparring.data.columns import Column, dtype_of, of_parts, to_normal, to_parts
-from sparring.data.conditions import choose_rows
+from sparring.data.conditions import choose_rows, describe_choices
 from sparring.data.containers import Reading
 from sparring.data.corruptions import Corruption, mix_cells
 from sparring.data.derived import fill_derived, find_sources
@@ -199,7 +199,7 @@ class Tables(Modality):
             if num_large and not dry:
                 packed = pack_table(path, num_large, modality.columns, on_progress)
                 expand = partial(of_parts, columns=modality.columns)
-                train, heldout = (each.mapped(expand, modality.item_shape) for each in split(str(path), packed))
+                train, heldout = (each.map(expand, modality.item_shape) for each in split(str(path), packed))
             else:
                 counted = torch.empty(num_large, *modality.item_shape, device="meta")
                 train, heldout = split(str(path), counted if num_large else modality.store(items))
@@ -226,10 +226,6 @@ class Tables(Modality):
         (size,) = self.item_shape
         return coordinates() if size <= MAX_FEATURES else random_projections(size, MAX_FEATURES)
 
-    def thumbnails(self) -> Extractor:
-        """The same."""
-        return self.neutral_extractor()
-
     def compare(self, real: Tensor, heldout: Tensor | None, fake: Tensor, seed: int) -> dict[str, Estimate]:
         """By `sparring.metrics.table_figures`."""
         train, made = (self.to_frame(self.decode(each)) for each in (real, fake))
@@ -243,6 +239,11 @@ class Tables(Modality):
         train, unseen = (self.to_frame(self.decode(each)) for each in (real, heldout))
         rules = metrics.find_rules(train, unseen, self._kinds)
         return lambda items: metrics.table_faults(train, self.to_frame(items), self._kinds, rules)
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        """The columns that are learned."""
+        return describe_choices(self.columns)
 
     def choose(self, items: np.ndarray, where: str) -> np.ndarray:
         """Whether each row meets conditions such as "sex=female, age>40", bool [n]."""

@@ -139,10 +139,6 @@ class Words(Modality):
         """The numbers of the vectors."""
         return coordinates()
 
-    def thumbnails(self) -> Extractor:
-        """The numbers of the vectors."""
-        return coordinates()
-
     def distance(self, real: Features, fake: Features, seed: int) -> tuple[float, float]:
         """1 − the mean cosine of translated words and their nearest words by CSLS: it needs no dictionary."""
         mapped, target = normalize(fake), self.table[:NUM_FREQUENT]

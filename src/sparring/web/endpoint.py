@@ -291,6 +291,7 @@ def _describe(model: Model) -> dict[str, Any]:
         "translates": None,
         "labels": [*config.known_labels],
         "attributes": attributes,
+        "columns": modality.choices,
         "truncates": config.prior == "gaussian",
         "formats": formats_of(modality),
     }

@@ -87,7 +87,7 @@ class Explorer:
 
     def _load(self, run: FoundRun) -> Generator:
         """The generator of a run, as it was saved last."""
-        if not all(self._runs.has_file(run, f"generator/{name}") for name in ("config.json", "model.safetensors")):
+        if not all(self._runs.changed_ns(run, f"generator/{name}") for name in ("config.json", "model.safetensors")):
             raise NotFoundError(f"the run {run.shown} has saved no generator yet")
         return load(run.path / "generator")
 
@@ -113,7 +113,7 @@ def describe_run(runs: Runs, run: FoundRun) -> dict[str, Any]:
     except UsageError:  # of another version
         config = None
     known = config.known_labels if config is not None else {}
-    saved = runs.changed(run, "generator/model.safetensors")
+    saved = runs.changed_ns(run, "generator/model.safetensors")
     return {
         "id": run.id,
         "name": run.name,

@@ -201,21 +201,13 @@ class Runs:
         except NotFoundError:
             return {}
 
-    def changed(self, run: FoundRun, name: str) -> int:
-        """When a file changed, in nanoseconds; 0 if there is none."""
+    def changed_ns(self, run: FoundRun, name: str) -> int:
+        """When a file in a run's own folder changed; 0 if there is none."""
         try:
             with open_file(run, name) as descriptor:
                 return os.fstat(descriptor).st_mtime_ns
         except NotFoundError:
             return 0
-
-    def has_file(self, run: FoundRun, name: str) -> bool:
-        """Whether a run has a file, in its own folder."""
-        try:
-            with open_file(run, name):
-                return True
-        except NotFoundError:
-            return False
 
     def _cached(self, run: FoundRun, name: str, what: str, read: Callable[[int], T]) -> T:
         """What `read` makes of a file, remembered until the file changes."""
