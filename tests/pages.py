@@ -3,6 +3,9 @@
 import asyncio
 import base64
 import json
+import resource
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +49,23 @@ class Client:
 
     def send(self, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
         return asyncio.run(self.exchange(method, target, body, {**self.headers, **(headers or {})}))
+
+    def attack(
+        self, requests: Iterator[tuple[str, str, bytes, dict[str, str]]], number: int, check: Callable[[Answer], object]
+    ) -> tuple[Counter[int], int]:
+        """Send so many requests, and check each answer; the statuses, and the kilobytes grown after the first fifth."""
+        statuses, used = Counter[int](), list[int]()
+
+        async def send_all() -> None:
+            for _ in range(number):
+                method, target, body, headers = next(requests)
+                answer = await self.exchange(method, target, body, {**self.headers, **headers})
+                check(answer)
+                statuses[answer.status] += 1
+                used.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+        asyncio.run(send_all())
+        return statuses, used[-1] - used[number // 5]
 
     async def exchange(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
         """Send one request, with its body in two parts; a header that is empty is not sent."""
