@@ -5,7 +5,7 @@ import base64
 import json
 import resource
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sparring.web.reading import Runs
 from sparring.web.server import make_app
 
 HOST, PORT, TOKEN = "127.0.0.1", 8642, "the-token"
+Request = tuple[str, str, bytes, dict[str, str]]  # method, target, body, headers
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,14 @@ class Client:
         return asyncio.run(self.exchange(method, target, body, {**self.headers, **(headers or {})}))
 
     def attack(
-        self, requests: Iterator[tuple[str, str, bytes, dict[str, str]]], number: int, check: Callable[[Answer], object]
+        self, make_request: Callable[[], Request], number: int, check: Callable[[Answer], None]
     ) -> tuple[Counter[int], int]:
         """Send so many requests, and check each answer; the statuses, and the kilobytes grown after the first fifth."""
         statuses, used = Counter[int](), list[int]()
 
         async def send_all() -> None:
             for _ in range(number):
-                method, target, body, headers = next(requests)
+                method, target, body, headers = make_request()
                 answer = await self.exchange(method, target, body, {**self.headers, **headers})
                 check(answer)
                 statuses[answer.status] += 1

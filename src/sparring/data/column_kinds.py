@@ -91,7 +91,7 @@ def find_columns(
 
 def describe_column(column: Column) -> str:
     """What a column is taken for, in a few words."""
-    values = [value for value in column.values if value is not None]
+    values = column.present
     missing = ", some missing" if None in column.values and column.kind != "constant" else ""
     if len(column.sources) == 2:
         return f"always {column.sources[0]} + {column.sources[1]}: computed, not learned"
@@ -264,11 +264,11 @@ def _in_order(column: Column, order: Sequence[object], where: str) -> Column:
     if not order:
         return column
     wanted = [str(each) for each in order]
-    given = [value for value in column.values if value is not None]
-    if left := sorted(set(map(str, given)) - set(wanted)):
-        raise UsageError(f"the order of {where} lacks {left[0]!r}: give all {len(given)} categories")
+    present = column.present
+    if left := sorted(set(map(str, present)) - set(wanted)):
+        raise UsageError(f"the order of {where} lacks {left[0]!r}: give all {len(present)} categories")
     missing: list[Value] = [None] * (None in column.values)
-    return replace(column, values=(*(each for each in wanted if each in given), *missing))
+    return replace(column, values=(*(each for each in wanted if each in present), *missing))
 
 
 def _objects(cells: "Series", is_missing: np.ndarray, change: Callable[[object], Value]) -> np.ndarray:
@@ -294,7 +294,7 @@ def parse_cells(cells: "Series", column: Column, name: str) -> np.ndarray:
         raise DataError(f"row {int(is_missing.argmax()) + 1} of {name!r} has no {column.name!r}, and each row had one")
     if column.kind == "date":
         return _dates(cells, column.form)
-    if column.dtype[0] in "U?":
+    if not column.is_ordered:
         change = (lambda cell: str(BOOLEANS.get(str(cell), cell))) if column.kind == "boolean" else str
         texts = _objects(cells, is_missing, change)
         texts[is_missing] = ""

@@ -58,6 +58,11 @@ class Column:
         return int(bool(self.knots)), num_choices if num_choices > 1 else 0
 
     @property
+    def present(self) -> list[bool | float | str]:
+        """Its one-hot values without the missing one."""
+        return [value for value in self.values if value is not None]
+
+    @property
     def size(self) -> int:
         """How many numbers of a sample it has."""
         return sum(self.sizes)
@@ -67,17 +72,22 @@ class Column:
         """Of its values in an array of items; a missing value is NaN, NaT, or an empty text."""
         if self.kind == "date":
             return "M8[s]"
-        given = [value for value in self.values if value is not None]
-        if self.knots or (given and isinstance(given[0], float)):
+        present = self.present
+        if self.knots or (present and isinstance(present[0], float)):
             return "i8" if self.decimals == 0 and None not in self.values else "f8"
-        if given and isinstance(given[0], bool) and None not in self.values:
+        if present and isinstance(present[0], bool) and None not in self.values:
             return "?"
-        return f"U{max(1, *(len(str(value)) for value in given))}" if given else "U1"
+        return f"U{max(1, *(len(str(value)) for value in present))}" if present else "U1"
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether its values are numbers or dates; else they are text, or true and false."""
+        return self.dtype[0] in "fiM"
 
     @property
     def limits(self) -> tuple[float, float]:
         """The least and the largest of its numbers, or of its dates in seconds since 1970."""
-        numbers = [knot[0] for knot in self.knots] + [float(value) for value in self.values if value is not None]
+        numbers = [knot[0] for knot in self.knots] + [float(value) for value in self.present]
         return min(numbers), max(numbers)
 
     def to_parts(self, cells: np.ndarray) -> np.ndarray:
@@ -86,7 +96,7 @@ class Column:
         Only those that it has; see `sizes`.
         """
         has_place, num_choices = self.sizes
-        if self.dtype[0] in "U?":
+        if not self.is_ordered:
             known = ["" if value is None else str(value) for value in self.values]
             order = np.argsort(known)
             chosen = order[np.searchsorted(np.array(known)[order], cells.astype(str)).clip(max=len(known) - 1)]
@@ -100,7 +110,7 @@ class Column:
         """Its values [n], of numbers [n, sum of `sizes`]; one-hot parts may hold any scores."""
         has_place, num_choices = self.sizes
         chosen = samples[:, has_place:].argmax(1) if num_choices else np.zeros(len(samples), int)
-        if self.dtype[0] in "U?":
+        if not self.is_ordered:
             return np.asarray(self.of_values(self.values)[chosen])
         fixed = [np.nan if value is None else value for value in self.values]
         numbers = np.array([0.0] * bool(self.knots) + fixed)[chosen]
@@ -119,13 +129,13 @@ class Column:
 
     def of_values(self, values: Sequence[Value]) -> np.ndarray:
         """Its values as items have them, of those that `to_values` gives."""
-        if self.dtype[0] in "U?":
+        if not self.is_ordered:
             return np.array(["" if value is None else value for value in values]).astype(self.dtype)
         return self.of_numbers(np.array([np.nan if value is None else value for value in values], float))
 
     def to_values(self, cells: np.ndarray) -> list[Value]:
         """Its values as JSON holds them, of those that items have."""
-        if self.dtype[0] in "U?":
+        if not self.is_ordered:
             booleans = {"True": True, "False": False} if self.kind == "boolean" else {}
             return [None if value == "" else booleans.get(value, value) for value in cells.tolist()]
         return [None if value != value else value for value in self.to_numbers(cells).tolist()]

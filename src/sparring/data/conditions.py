@@ -30,14 +30,15 @@ def describe_choices(columns: Sequence[Column]) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     for column in columns:
-        if column.is_learned and column.dtype[0] in "fiM":
-            low, high = np.array(column.limits).astype(column.dtype).tolist()
-            if column.kind == "date":
-                low, high = low.isoformat(), high.isoformat()
-            found.append({"name": column.name, "kind": column.kind, "low": low, "high": high})
-        elif column.is_learned:
-            values = [str(each) for each in column.values if each is not None]
-            found.append({"name": column.name, "kind": column.kind, "values": values})
+        if not column.is_learned:
+            continue
+        choice: dict[str, Any] = {"name": column.name, "kind": column.kind}
+        if column.is_ordered:
+            limits = np.array(column.limits).astype(column.dtype)
+            choice["low"], choice["high"] = (limits.astype(str) if column.kind == "date" else limits).tolist()
+        else:
+            choice["values"] = [*map(str, column.present)]
+        found.append(choice)
     return found
 
 
@@ -74,20 +75,16 @@ def choose_rows(items: np.ndarray, where: str, columns: Sequence[Column]) -> np.
 
 
 def _compare(cells: np.ndarray, column: Column, sign: str, text: str) -> np.ndarray:
-    is_ordered = column.dtype[0] in "fiM"
-    if sign not in ("=", "!=") and not is_ordered:
+    if sign not in ("=", "!=") and not column.is_ordered:
         raise UsageError(f"{column.name!r} has no order: use = or !=, not {sign}")
     if not text:
-        is_missing = (
-            cells != cells if is_ordered else cells == "" if column.dtype[0] == "U" else np.zeros(len(cells), bool)
-        )
+        has_text = column.dtype[0] == "U"
+        is_missing = cells != cells if column.is_ordered else cells == "" if has_text else np.zeros(len(cells), bool)
         return is_missing if sign == "=" else ~is_missing
-    if not is_ordered:
+    if not column.is_ordered:
         value = text.capitalize() if column.kind == "boolean" else text
         if value not in map(str, column.values):
-            raise UnknownNameError(
-                f"value of {column.name!r}", text, [str(each) for each in column.values if each is not None]
-            )
+            raise UnknownNameError(f"value of {column.name!r}", text, [*map(str, column.present)])
         return np.asarray(COMPARE[sign](cells.astype(str), value))
     try:
         limit = np.datetime64(text) if column.kind == "date" else float(text)

@@ -82,7 +82,7 @@ def fill_derived(items: np.ndarray, columns: Sequence[Column]) -> None:
 def _look_up(cells: np.ndarray, root: Column, column: Column) -> np.ndarray:
     """The values that belong to those of another column; between two numbers one between, or that of the nearer one."""
     keys, values = zip(*column.pairs, strict=True)
-    if root.dtype[0] in "U?":
+    if not root.is_ordered:
         places = {str("" if key is None else key): place for place, key in enumerate(keys)}
         return column.of_values(values)[[places[str(cell)] for cell in cells]]
     numbers, known = root.to_numbers(cells), np.array([np.nan if key is None else key for key in keys], float)

@@ -87,7 +87,8 @@ class Explorer:
 
     def _load(self, run: FoundRun) -> Generator:
         """The generator of a run, as it was saved last."""
-        if not all(self._runs.changed_ns(run, f"generator/{name}") for name in ("config.json", "model.safetensors")):
+        files = "generator/config.json", "generator/model.safetensors"
+        if None in [self._runs.changed_ns(run, name) for name in files]:
             raise NotFoundError(f"the run {run.shown} has saved no generator yet")
         return load(run.path / "generator")
 
@@ -113,7 +114,8 @@ def describe_run(runs: Runs, run: FoundRun) -> dict[str, Any]:
     except UsageError:  # of another version
         config = None
     known = config.known_labels if config is not None else {}
-    saved = runs.changed_ns(run, "generator/model.safetensors")
+    saved_ns = runs.changed_ns(run, "generator/model.safetensors")
+    can_be_explored = config is not None and config.source is None and saved_ns is not None
     return {
         "id": run.id,
         "name": run.name,
@@ -125,7 +127,7 @@ def describe_run(runs: Runs, run: FoundRun) -> dict[str, Any]:
         "classes": [*known],
         "class_shares": [config.class_shares[number] for number in known.values()] if config is not None else [],
         "is_training": runs.is_training(run),
-        "generator_saved": str(saved) if config is not None and config.source is None and saved else None,
+        "generator_saved": str(saved_ns) if can_be_explored else None,
         "rates": _rates(recipe),
     }
 

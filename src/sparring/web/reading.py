@@ -201,13 +201,13 @@ class Runs:
         except NotFoundError:
             return {}
 
-    def changed_ns(self, run: FoundRun, name: str) -> int:
-        """When a file in a run's own folder changed; 0 if there is none."""
+    def changed_ns(self, run: FoundRun, name: str) -> int | None:
+        """When a file in a run's own folder changed; None if there is none."""
         try:
             with open_file(run, name) as descriptor:
                 return os.fstat(descriptor).st_mtime_ns
         except NotFoundError:
-            return 0
+            return None
 
     def _cached(self, run: FoundRun, name: str, what: str, read: Callable[[int], T]) -> T:
         """What `read` makes of a file, remembered until the file changes."""
