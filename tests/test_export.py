@@ -209,16 +209,16 @@ def test_sounds_come_as_waves(sounds: Sounds, tmp_path: Path) -> None:
 
 
 def test_sounds_in_and_out_of_a_graph() -> None:
-    """With all steps, rounding grows: the waves differ by a percent, and are as near to what they should be."""
-    waves = torch.from_numpy(sing_vowels(8)[0])
+    """With all steps, rounding grows: most waves differ by a percent, and all are as near to what they should be."""
+    waves = torch.from_numpy(sing_vowels(64)[0])
     sounds = Sounds.of_length(8000, waves.shape[1], 0.3)
     samples = sounds.encode(waves.numpy())
     torch.testing.assert_close(sounds.encode_tensor(waves), samples, atol=1e-3, rtol=0)
     torch.testing.assert_close(sounds.decode_tensor(torch.full_like(samples, -1)), torch.zeros_like(waves))
     usual, plain = torch.from_numpy(sounds.decode(samples)), sounds.decode_tensor(samples)
-    assert (usual - plain).square().mean().sqrt() < 0.05 * usual.square().mean().sqrt()
-    errors = [(sounds.encode(each.numpy()) - samples).abs().mean().item() for each in (usual, plain)]
-    assert errors[1] == pytest.approx(errors[0], rel=0.02)
+    assert ((usual - plain).norm(dim=1) / usual.norm(dim=1)).median() < 0.03
+    errors = [(sounds.encode(each.numpy()) - samples).abs().mean((1, 2, 3)) for each in (usual, plain)]
+    assert torch.allclose(errors[1], errors[0], rtol=0.05)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -65,5 +65,8 @@ def test_features_that_tell_nothing() -> None:
         check_features(real=good, fake=good[:1])
     with pytest.raises(DataError, match="constant"):
         check_features(real=torch.ones(10, 2), fake=torch.zeros(10, 2))
+    with pytest.raises(DataError, match="constant"):  # up to rounding
+        check_features(real=7 + 1e-6 * good, fake=7 + 1e-6 * good)
+    check_features(real=7 + 1e-4 * good, fake=7 + 1e-4 * good)
     with pytest.raises(UsageError, match="num_resamples"):
         kernel_distance(good, good + 1, num_resamples=1)

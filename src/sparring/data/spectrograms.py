@@ -71,8 +71,8 @@ class Spectrogram:
     def decode_tensor(self, spectrograms: Tensor) -> Tensor:
         """As `decode`, with matrices for the transforms: exported graphs have no complex numbers.
 
-        The steps for the phases enlarge the differences of rounding, so of real sounds the waves differ by about one
-        percent; their spectrograms come as near to the given ones.
+        The steps for the phases enlarge the differences of rounding: most waves of real sounds differ by about one
+        percent, a few wholly. Their spectrograms come as near to the given ones.
         """
         magnitude = self._to_magnitude(spectrograms)
         spectrum = before = torch.cat([magnitude, torch.zeros_like(magnitude)], dim=2)

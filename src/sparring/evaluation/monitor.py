@@ -20,6 +20,7 @@ from sparring.game.both_ways import one_way
 from sparring.game.game import Game
 from sparring.generator.generator import Generator
 from sparring.metrics import Estimate, nearest_labels
+from sparring.metrics.estimate import are_constant
 from sparring.modalities.modality import Dataset
 from sparring.seeding import Stream
 from sparring.types import AnyLogits, Faults, Labels, Latents, Samples, num_at_once
@@ -123,7 +124,7 @@ class Monitor:
     def _compare(self, generator: Generator) -> Comparison | None:
         """The samples of now beside the real ones; None where there is nothing to measure."""
         real, heldout, seed = self._real.copy(), self._heldout.copy(), self.game.seed
-        if (real["features"] == real["features"][0]).all() or not generator.is_finite():
+        if are_constant(real["features"]) or not generator.is_finite():
             return None
         latents, labels = generator.inputs(self._num, seed, self.dataset)
         items = generator.generate(latents, labels)

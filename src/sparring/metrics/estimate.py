@@ -9,6 +9,9 @@ from sparring.errors import DataError, UsageError
 from sparring.seeding import Stream
 from sparring.types import Z_95, Estimate
 
+ROUNDING = 16 * torch.finfo(torch.float32).eps
+"""Features of equal samples differ by a quarter of this share where one batch is larger than another."""
+
 
 def around(value: float, error: float, least: float = -torch.inf, most: float = torch.inf) -> Estimate:
     """A normal 95 % interval around a value, cut to the figure's range."""
@@ -52,6 +55,11 @@ def check_num_resamples(num_resamples: int) -> None:
         raise UsageError(f"num_resamples must be at least 2, not {num_resamples}")
 
 
+def are_constant(features: Tensor) -> bool:
+    """Whether the features [n, d] of all samples are the same, up to rounding."""
+    return bool((features - features[:1]).abs().max() <= ROUNDING * features.abs().max())
+
+
 def check_features(**groups: Tensor) -> None:
     """Raise a DataError for features that no metric can use; it names the group and the fault."""
     dimensions = {features.shape[1] for features in groups.values()}
@@ -64,5 +72,5 @@ def check_features(**groups: Tensor) -> None:
         if not torch.isfinite(features).all():
             row = int((~torch.isfinite(features)).any(1).nonzero()[0])
             raise DataError(f"the {name} features hold numbers that are not finite, the first in row {row}")
-    if all((features == features[:1]).all() for features in groups.values()):
+    if all(are_constant(features) for features in groups.values()):
         raise DataError("all features are constant, so all samples look the same")
