@@ -14,6 +14,7 @@ import sparring
 from sparring.cli.main import main
 from sparring.errors import SparringWarning, UsageError, how_to_install
 from sparring.modalities.images import Images
+from sparring.modalities.points import Points
 from sparring.training.recipe import make_request
 from sparring.training.resolve import complete, images_per_second
 from sparring.training.run_folder import Run
@@ -134,6 +135,21 @@ def test_extras_are_named_by_their_packages() -> None:
     for package in ("study", "fid", "data"):
         for needed in extras["optional-dependencies"][package]:
             assert f"'{needed}'" in how_to_install(package)
+
+
+def test_one_slow_step_does_not_spoil_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps take a hundredth of a second, but for one of 16 s: another process held a core."""
+    now, played = 0.0, 0
+
+    def step(*_: object) -> None:
+        nonlocal now, played
+        played += 1
+        now += 16.0 if played == 10 else 0.01
+
+    monkeypatch.setattr("sparring.training.resolve.Game.step", step)
+    monkeypatch.setattr("sparring.training.resolve.time.perf_counter", lambda: now)
+    recipe = complete(make_request("ring", batch_size=8), Points((2,)).presets[0], Points((2,)))
+    assert images_per_second(recipe, Points((2,))) == pytest.approx(800)
 
 
 def test_large_items_are_timed_by_parts_of_a_batch() -> None:

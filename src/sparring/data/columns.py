@@ -238,7 +238,8 @@ def make_column(name: str, kind: ColumnKind, cells: np.ndarray, **facts: Any) ->
         numbers = Column.to_numbers(cells)
         unique, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
         found = Counter(dict(zip(unique.tolist(), counts.tolist(), strict=True)))
-        is_single = np.full(len(unique), len(unique) <= MAX_CHOICES) | (counts >= SPIKE_SHARE * len(numbers))
+        is_few = len(unique) <= min(MAX_CHOICES, len(numbers) / ROWS_PER_CHOICE)
+        is_single = np.full(len(unique), is_few) | (counts >= SPIKE_SHARE * len(numbers))
         values = unique[is_single].tolist()
         knots = () if is_single.all() else choose_knots(unique[~is_single], counts[~is_single])
     num_missing = len(cells) - found.total()
@@ -254,7 +255,7 @@ def find_step(numbers: np.ndarray, steps: Sequence[float]) -> float:
     return next((step for step in steps if (np.remainder(present, step) == 0).all()), 0.0)
 
 
-MAX_CHOICES = 12  # numbers of more different values have a place
+MAX_CHOICES, ROWS_PER_CHOICE = 40, 10  # numbers of more different values, or of fewer rows for each, have a place
 SPIKE_SHARE = 0.1  # a value that so many rows share is one-hot
 MAX_KNOTS = 512
 LEAST_COUNT = 3  # a value that fewer rows share is no step of the distribution

@@ -341,8 +341,8 @@ Tables.presets = (
         source="this project, docs/log.md, after Huang et al. 2024, arXiv:2501.05441",
         settings={
             "network": "mlp", "latent_dim": 64, "objective": "relativistic", "penalty": "r1r2",
-            "penalty_weight": 20.0, "penalty_interval": 4, "penalty_final": 0.1, "batch_size": 512,
-            "learning_rate": 1e-3, "learning_rate_ratio": 2.0, "beta1": 0.0, "beta2": 0.99, "schedule": "cosine",
+            "penalty_weight": 10.0, "penalty_interval": 4, "penalty_final": 0.1, "batch_size": 512,
+            "learning_rate": 4e-4, "learning_rate_ratio": 2.0, "beta1": 0.0, "beta2": 0.99, "schedule": "cosine",
             "average_decay": 0.999, "log_steps": 50, "minutes": 5.0,
         },
     ),

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from sparring.types import Labels, Latents, Samples
 
@@ -33,31 +32,29 @@ class Heads(nn.Module):
 
     def __init__(self, size: int, parts: Sequence[tuple[int, int]], gates: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__()
-        self.most, self.num_parts = max((size for _, size in parts), default=0), len(parts)
-        # Places, by which numbers are put where they belong. They are no buffers: no file of weights needs them.
-        self.places = [start + each if each < count else size for start, count in parts for each in range(self.most)]
-        self.order, self.gates = list(range(size)), [size] * size
+        # Of each number: its part, and the number that is its gate. They are no buffers: no file of weights needs them.
+        self.part_of, self.gate_of, self.num_parts = [len(parts)] * size, [size] * size, len(parts)
         for number, (start, count) in enumerate(parts):
-            self.order[start : start + count] = range(size + number * self.most, size + number * self.most + count)
-        for number, gate in gates:
-            self.gates[number] = gate
+            self.part_of[start : start + count] = [number] * count
+        for place, gate in gates:
+            self.gate_of[place] = gate
 
     def forward(self, scores: Samples) -> Samples:
-        """The samples."""
+        """The samples. Equal scores that are the largest all become 1."""
         if not self.num_parts:
             return scores
-        places, order, gates = (
-            torch.tensor(each, device=scores.device) for each in (self.places, self.order, self.gates)
-        )
-        # A score below all others fills the parts that are smaller than the largest one.
-        padded = torch.cat([scores, torch.full_like(scores[:, :1], LEAST)], dim=1)
-        parts = padded.index_select(1, places).view(-1, self.num_parts, self.most)
-        chosen = one_hot(parts.argmax(2), self.most).to(scores)
+        part_of, gate_of = (torch.tensor(each, device=scores.device) for each in (self.part_of, self.gate_of))
+        values = scores.detach()
+        lowest = torch.full_like(values[:, :1], LEAST).expand(-1, self.num_parts + 1)  # the last for those of no part
+        largest = lowest.scatter_reduce(1, part_of.expand_as(values), values, "amax").index_select(1, part_of)
+        chosen = (values == largest).to(values)
         if self.training:
-            soft = parts.softmax(2)
+            weights = (scores - largest).exp()
+            sums = torch.zeros_like(lowest).index_add(1, part_of, weights)
+            soft = weights / sums.index_select(1, part_of)
             chosen = chosen + (soft - soft.detach())
-        samples = torch.cat([scores, chosen.flatten(1)], dim=1).index_select(1, order)
-        open_gates = torch.cat([samples, torch.ones_like(samples[:, :1])], dim=1).index_select(1, gates)
+        samples = torch.where(part_of < self.num_parts, chosen, scores)
+        open_gates = torch.cat([samples, torch.ones_like(samples[:, :1])], dim=1).index_select(1, gate_of)
         return samples * open_gates
 
 
