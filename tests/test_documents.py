@@ -20,7 +20,7 @@ import torch
 from hub_stub import Hub, serve_hub
 from PIL import Image, ImageDraw
 from torch import nn
-from warm import Process
+from warm import MAIN, Process
 
 import sparring
 from sparring.data.people import make_people
@@ -49,9 +49,7 @@ SHORT = {
     "--source digits": "--source digits --set num_clusters=1",
 }
 # Most of a card's time goes into the divergence.
-COMMAND = (
-    "from sparring.evaluation import figures; figures.DIVERGENCE_STEPS = 20; from sparring.cli.main import main; main()"
-)
+COMMAND = f"from sparring.evaluation import figures; figures.DIVERGENCE_STEPS = 20; {MAIN}"
 SHORT_STUDY = {
     "minutes = 2": "steps = 4",
     "fashion-mnist": "ring",

@@ -219,6 +219,7 @@ def test_sounds_in_and_out_of_a_graph() -> None:
     assert ((usual - plain).norm(dim=1) / usual.norm(dim=1)).median() < 0.03
     errors = [(sounds.encode(each.numpy()) - samples).abs().mean((1, 2, 3)) for each in (usual, plain)]
     assert torch.allclose(errors[1], errors[0], rtol=0.05)
+    assert errors[1].mean().item() == pytest.approx(errors[0].mean().item(), rel=0.02)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -40,14 +40,19 @@ class Heads(nn.Module):
             self.gate_of[place] = gate
 
     def forward(self, scores: Samples) -> Samples:
-        """The samples. Equal scores that are the largest all become 1."""
+        """The samples. Of equal scores that are the largest, the first becomes 1."""
         if not self.num_parts:
             return scores
         part_of, gate_of = (torch.tensor(each, device=scores.device) for each in (self.part_of, self.gate_of))
         values = scores.detach()
         lowest = torch.full_like(values[:, :1], LEAST).expand(-1, self.num_parts + 1)  # the last for those of no part
         largest = lowest.scatter_reduce(1, part_of.expand_as(values), values, "amax").index_select(1, part_of)
-        chosen = (values == largest).to(values)
+        size = len(self.part_of)
+        places = torch.arange(size, device=scores.device)
+        candidates = torch.where(values == largest, places, size)
+        none = torch.full_like(lowest, size, dtype=torch.int64)
+        first = none.scatter_reduce(1, part_of.expand_as(values), candidates, "amin").index_select(1, part_of)
+        chosen = (places == first).to(values)
         if self.training:
             weights = (scores - largest).exp()
             sums = torch.zeros_like(lowest).index_add(1, part_of, weights)
