@@ -126,8 +126,16 @@ def relativistic(interval: int) -> Comparison:
     )
 
 
-def _conv() -> tuple[nn.Module, nn.Module]:
-    network, item_shape = NETWORKS["conv"], (1, 28, 28)
+def rounded(side: int, required: float) -> Comparison:
+    """The default's game in bfloat16 and in float32; a CPU needs AMX to be faster."""
+    ours, theirs, real = _game(*_conv(side), autocast=torch.bfloat16), _game(*_conv(side)), _images(32, side)
+    return Comparison(
+        f"bfloat16 over float32, {side}×{side}", lambda: ours.step(real), lambda: theirs.step(real), required
+    )
+
+
+def _conv(side: int = 28) -> tuple[nn.Module, nn.Module]:
+    network, item_shape = NETWORKS["conv"], (1, side, side)
     with Stream(0, "networks").as_default():
         return network.generator(item_shape, LATENT_DIM, 32, 0), network.discriminator(item_shape, 32, "none", 0)
 
@@ -149,6 +157,8 @@ COMPARISONS: dict[str, Callable[[], Comparison]] = {
     "wgan-gp": wgan_gp,
     "relativistic": lambda: relativistic(1),
     "lazy": lambda: relativistic(4),
+    "bfloat16-28": lambda: rounded(28, required=1.1),
+    "bfloat16-64": lambda: rounded(64, required=0.8),
 }
 
 

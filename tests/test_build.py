@@ -96,11 +96,13 @@ def test_a_batch_in_parts_trains_to_the_same(settings: dict[str, object]) -> Non
         torch.testing.assert_close(mine, other, rtol=0, atol=1e-10)
 
 
-def test_the_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
-    assert choose_precision("auto", "cpu") is None
-    assert choose_precision("auto", "cuda") is torch.bfloat16
-    assert choose_precision("float32", "cuda") is None
-    assert choose_precision("bfloat16", "cpu") is torch.bfloat16
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert choose_precision("auto", "cuda") is None
+def test_the_precision_follows_the_device_and_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = (1, 28, 28), (3, 64, 64)
+    for has_units, chosen in ((True, torch.bfloat16), (False, None)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, found=has_units: found)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda found=has_units: found)
+        assert choose_precision("auto", "cuda", small) is chosen
+        assert choose_precision("auto", "cpu", large) is chosen
+        assert choose_precision("auto", "cpu", small) is None
+        assert choose_precision("float32", "cuda", large) is choose_precision("float32", "cpu", large) is None
+        assert choose_precision("bfloat16", "cpu", small) is torch.bfloat16

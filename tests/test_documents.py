@@ -93,6 +93,8 @@ def shorten(command: str) -> list[str]:
         words += ["--steps", "40"]
     elif "train" in words and not {"--steps", "--dry-run"} & {*words}:
         words += ["--steps", "20"]
+    if "train" in words and "--dry-run" not in words:
+        words += ["--set", "width=4"]
     return words
 
 

@@ -17,7 +17,10 @@ import sparring
 MAIN = "from sparring.cli.main import main; main()"
 WARM = [
     *(module.name for module in pkgutil.walk_packages(sparring.__path__, "sparring.") if module.name[-1] != "_"),
-    *("matplotlib.backends.backend_agg", "matplotlib.figure", "torch.distributed.run"),  # functions import them
+    # Functions import them.
+    *("matplotlib.backends.backend_agg", "matplotlib.figure", "pandas", "rich.markdown", "scipy.stats"),
+    *("onnxruntime", "onnxscript", "sklearn.ensemble"),
+    *("torch._dynamo", "torch.distributed.run", "torch.onnx._internal.exporter._core"),
 ]
 PRINTED = "output", "errors"
 

@@ -1,5 +1,6 @@
 """Build the objects that a recipe names."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -32,6 +33,7 @@ from sparring.training.run_folder import CLUSTERS
 from sparring.training.start_from import Start, copy_average, copy_players
 from sparring.types import OnProgress
 
+MIN_BFLOAT16_NUMBERS = 64 * 64  # in an item; a CPU gains nothing by bfloat16 with smaller ones
 ADAPTIVE_IMAGES = 100_000  # an adaptive augmentation's probability takes this many images to rise from 0 to 1
 
 
@@ -189,7 +191,7 @@ def build_game(
         clip_gradients=recipe.clip_gradients,
         simultaneous=recipe.simultaneous,
         augment=augment,
-        autocast=choose_precision(recipe.precision, device),
+        autocast=choose_precision(recipe.precision, device, shape),
         accumulate=recipe.accumulate,
         seed=recipe.seed,
     )
@@ -204,9 +206,16 @@ def choose_device(device: str) -> str:
     return device
 
 
-def choose_precision(precision: str, device: str) -> torch.dtype | None:
-    """The type that layers compute in; None for the type of their weights."""
-    suits = precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+def choose_precision(precision: str, device: str, item_shape: tuple[int, ...]) -> torch.dtype | None:
+    """The type that layers compute in; None for the type of their weights.
+
+    "auto" is bfloat16 on GPUs that have it, and on CPUs with AMX, its units for matrices, if items are large.
+    """
+    if precision == "auto" and device == "cuda":
+        suits = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        large = math.prod(item_shape) >= MIN_BFLOAT16_NUMBERS
+        suits = precision == "auto" and large and torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if suits or precision == "bfloat16" else None
 
 

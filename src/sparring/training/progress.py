@@ -21,7 +21,7 @@ from sparring.evaluation.health import Alarm
 from sparring.game.game import Report
 from sparring.modalities.modality import Dataset
 from sparring.plugins import OWN
-from sparring.training.build import goes_both_ways
+from sparring.training.build import choose_device, choose_precision, goes_both_ways
 from sparring.training.footprint import is_large, predict_memory
 from sparring.training.loop import Listener, Outcome, Training
 from sparring.training.parts import Parts
@@ -229,6 +229,9 @@ def describe_choice(recipe: Recipe, dataset: Dataset, own: Parts = Parts()) -> l
             labels = f"{recipe.num_clusters} automatic groups of both"
         labels += ", both ways" if goes_both_ways(recipe) else ", one way"
     num_items, survey = dataset.train.num_items, dataset.survey
+    is_rounded = (
+        choose_precision(recipe.precision, choose_device(recipe.device), dataset.modality.item_shape) is not None
+    )
     parts = f"{num_items:,} to train on and {dataset.heldout.num_items:,} held out" if num_items else "new items"
     lines = [
         *(survey.description if survey else [recipe.data]),
@@ -238,6 +241,7 @@ def describe_choice(recipe: Recipe, dataset: Dataset, own: Parts = Parts()) -> l
         *([f"  translated from {recipe.source}: {_describe_source(dataset.source)}"] if dataset.source else []),
         f"  network {recipe.network}{'' if own.network else f' with width {recipe.width}'}, {recipe.objective}, "
         f"penalty {recipe.penalty}"
+        f"{', in bfloat16' if is_rounded else ''}"
         f"{', augmentation as needed' if recipe.augment_target is not None else ''}; {labels}",
     ]
     if survey is None or own.network:

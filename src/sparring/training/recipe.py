@@ -109,7 +109,7 @@ class Recipe:
     keep_checkpoints: Count = 2  # how many of the newest to keep
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0  # random seed
     device: Literal["auto", "cpu", "cuda"] = "auto"  # each of several processes uses the GPU of its local rank
-    # Of the layers; weights and losses stay float32. "auto" is bfloat16 on GPUs that have it.
+    # Of the layers; the rest is float32. "auto": bfloat16 on GPUs, and on CPUs with AMX for items of 64 × 64 or more.
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False  # compile both networks first: takes about a minute and a C++ compiler
 
