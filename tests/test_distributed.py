@@ -61,7 +61,7 @@ def weights(objective: str, penalty: str, dtype: torch.dtype) -> list[Tensor]:
     images = Items(Stream(1, "images").uniform(20, 1, 8, 8))
     part = distributed.rank(), distributed.world_size()
     size = BATCH // distributed.world_size()
-    for _ in range(STEPS if dtype == torch.float64 else 30):  # rounding of float32 grows with the steps
+    for _ in range(STEPS):
         real = images.batch(size, Stream(0, "data", game.steps).for_rank(*part)).to(dtype)
         game.step([real] * game.discriminator_steps)
     torch.set_default_dtype(torch.float32)

@@ -48,8 +48,14 @@ SHORT = {
     "sex=female, age>40": "age>17",  # twenty steps teach nobody what women are
     "--source digits": "--source digits --set num_clusters=1",
 }
-# Most of a card's time goes into the divergence.
-COMMAND = f"from sparring.evaluation import figures; figures.DIVERGENCE_STEPS = 20; {MAIN}"
+# Most of a card's time goes into the divergence; and what a survey says depends on the processor.
+COMMAND = f"""
+import torch
+from sparring.evaluation import figures
+figures.DIVERGENCE_STEPS = 20
+torch.cpu._is_amx_tile_supported = lambda: False
+{MAIN}
+"""
 SHORT_STUDY = {
     "minutes = 2": "steps = 4",
     "fashion-mnist": "ring",
@@ -101,12 +107,12 @@ def shorten(command: str) -> list[str]:
 def has_form(printed: str, expected: list[str]) -> bool:
     """Whether lines agree up to numbers and spaces; "…" stands for anything in a line, and "..." for lines.
 
-    Progress bars are left out, and so are empty lines.
+    Progress bars are left out, and so are empty lines, and at which step a training was best, if not at its end.
     """
 
     def lines(given: list[str]) -> list[str]:
         kept = (line for line in given if line.strip() and not re.match(r"━| *\d+%  ", line))
-        return [NUMBER.sub("0", " ".join(line.split())) for line in kept]
+        return [NUMBER.sub("0", " ".join(line.split())).replace(", at step 0", "") for line in kept]
 
     pattern = ""
     for line in lines(expected):
@@ -247,4 +253,5 @@ def test_python_runs(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(folder / "python")
     given = names()
     for block in blocks(page, "python"):
-        exec(compile(re.sub(r"minutes=\d+", "steps=10", block), page, "exec"), given)
+        short = re.sub(r"minutes=\d+", "steps=10", block).replace("20_000", "2_000")
+        exec(compile(short, page, "exec"), given)

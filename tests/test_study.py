@@ -618,7 +618,7 @@ def wait_until(holds: Callable[[], object], process: subprocess.Popen[str]) -> N
 @pytest.mark.slow
 def test_a_study_that_is_killed_goes_on_where_it_was(tmp_path: Path, command: Command) -> None:
     """kill -9: its trials save and stop, the next one ends them from there, and all is as if nothing had happened."""
-    text = ONE.format(steps=1500) + "log_steps = 10\n"
+    text = ONE.format(steps=600) + "log_steps = 10\n"
     undisturbed, disturbed = (Study(written(tmp_path, text, f"{name}.toml")) for name in ("undisturbed", "disturbed"))
     undisturbed.run(Warm())
     process = command(disturbed.file, "--workers", "2")
@@ -630,7 +630,7 @@ def test_a_study_that_is_killed_goes_on_where_it_was(tmp_path: Path, command: Co
     summary = disturbed.trial_folder(0) / "run" / "summary.json"
     assert not results(disturbed)
     disturbed.run(Warm())
-    assert json.loads(summary.read_text())["steps"] == 1500
+    assert json.loads(summary.read_text())["steps"] == 600
     models = [each.trial_folder(0) / "run" / "generator" / "model.safetensors" for each in (undisturbed, disturbed)]
     assert models[0].read_bytes() == models[1].read_bytes()
     assert [trial.result.value for each in (undisturbed, disturbed) for trial in each.trials() if trial.result] == [

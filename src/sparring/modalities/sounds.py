@@ -330,7 +330,7 @@ Sounds.presets = (
     Preset(
         "sounds", "for sounds: the default of images on log-mel spectrograms, with a flat discriminator at the data",
         source="this project, docs/log.md",
-        settings=FAST | {"penalty": "r1", "penalty_weight": 0.3, "penalty_interval": 4},
+        settings=FAST | {"penalty": "r1", "penalty_weight": 1.0, "penalty_interval": 4},
         by_network=FAST_BY_NETWORK,
     ),
 )  # fmt: skip

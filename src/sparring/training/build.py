@@ -33,7 +33,7 @@ from sparring.training.run_folder import CLUSTERS
 from sparring.training.start_from import Start, copy_average, copy_players
 from sparring.types import OnProgress
 
-MIN_BFLOAT16_NUMBERS = 64 * 64  # in an item; a CPU gains nothing by bfloat16 with smaller ones
+MIN_BFLOAT16_NUMBERS = 64 * 64  # in an item; a CPU gains less by bfloat16 with smaller ones
 ADAPTIVE_IMAGES = 100_000  # an adaptive augmentation's probability takes this many images to rise from 0 to 1
 
 

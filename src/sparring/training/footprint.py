@@ -93,7 +93,9 @@ def predict_memory(recipe: Recipe, modality: Modality, num_classes: int = 0, par
     config = Config(modality, *sizes, class_shares=shares, source=modality if translates else None, both_ways=both_ways)
     parts_played = min(2, recipe.accumulate)  # the third takes no more than the second
     part = recipe.batch_size // world_size() // recipe.accumulate
-    size, planned = part * parts_played, replace(recipe, compile=False, accumulate=parts_played)
+    # The device "meta" knows no autocast: in bfloat16 a training takes less.
+    planned = replace(recipe, compile=False, accumulate=parts_played, precision="float32")
+    size = part * parts_played
     counter = _Counter()
     with without_peers(), counter, torch.device("meta"):
         game = build_game(planned, config, parts, device="meta")
