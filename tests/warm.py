@@ -17,9 +17,8 @@ import sparring
 MAIN = "from sparring.cli.main import main; main()"
 WARM = [
     *(module.name for module in pkgutil.walk_packages(sparring.__path__, "sparring.") if module.name[-1] != "_"),
-    # Functions import them.
-    *("matplotlib.backends.backend_agg", "matplotlib.figure", "pandas", "rich.markdown", "scipy.stats"),
-    *("onnxruntime", "onnxscript", "sklearn.ensemble"),
+    # Functions import them. Pandas, scikit-learn and onnxruntime are left out: they start threads.
+    *("matplotlib.backends.backend_agg", "matplotlib.figure", "onnxscript", "rich.markdown", "scipy.stats"),
     *("torch._dynamo", "torch.distributed.run", "torch.onnx._internal.exporter._core"),
 ]
 PRINTED = "output", "errors"
