@@ -211,12 +211,13 @@ def choose_precision(precision: str, device: str, item_shape: tuple[int, ...]) -
 
     "auto" is bfloat16 on GPUs that have it, and on CPUs with AMX, its units for matrices, if items are large.
     """
-    if precision == "auto" and device == "cuda":
+    if precision != "auto":
+        suits = precision == "bfloat16"
+    elif device == "cuda":
         suits = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        large = math.prod(item_shape) >= MIN_BFLOAT16_NUMBERS
-        suits = precision == "auto" and large and torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if suits or precision == "bfloat16" else None
+        suits = math.prod(item_shape) >= MIN_BFLOAT16_NUMBERS and torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if suits else None
 
 
 def _build_optimizer(recipe: Recipe, player: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
